@@ -1,0 +1,8 @@
+//! What every process of ours needs and no domain owns: settings, logs and metrics, start and stop, time.
+//!
+//! Four files. What does not fit into one of them lives where it is used.
+
+pub mod clock;
+pub mod config;
+pub mod lifecycle;
+pub mod telemetry;
