@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::routing::future::RouteFuture;
 use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -324,7 +324,6 @@ pub async fn serve(
 ) -> Result<(), Infallible> {
     let protocol = protocol(&settings);
     let capacity = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
 
     loop {
@@ -346,10 +345,11 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = protocol.serve_connection(TokioIo::new(stream), handler(router.clone(), peer));
-        let connection = graceful.watch(connection);
+        let connection =
+            protocol.serve_connection(TokioIo::new(stream), Handler { router: router.clone(), peer });
+        let shutdown = shutdown.clone();
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = converse(connection, &shutdown).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
             drop(permit);
@@ -358,11 +358,77 @@ pub async fn serve(
 
     drop(listener);
     let deadline = Duration::from_millis(settings.drain_deadline_ms);
-    if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+    let drain = async {
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
+    };
+    if tokio::time::timeout(deadline, drain).await.is_err() {
         tracing::warn!(open = connections.len(), ?deadline, "connections were cut off");
     }
     // What is left is aborted and waited for, so that no handler runs after this returns.
     connections.shutdown().await;
+    Ok(())
+}
+
+/// Serves one connection to its end; from the shutdown on it takes no further request.
+async fn converse(mut connection: Connection, shutdown: &Shutdown) -> io::Result<()> {
+    let mut draining = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            () = shutdown.started(), if !draining => {
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    let Err(error) = ended else { return stream.shutdown().await };
+    // While unread bytes are left, `pipeline_flush` holds back hyper's own answer to a bad head: say it here.
+    if let Some(refusal) = refusal(&error, &parts.read_buf) {
+        tokio::time::timeout(REFUSAL_DEADLINE, refuse(&mut stream, refusal)).await??;
+    }
+    Err(io::Error::other(error))
+}
+
+type Connection = http1::Connection<TokioIo<TcpStream>, Handler>;
+
+/// How long a client that sent nonsense may take to read its answer, and how much more it may send meanwhile.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+const REFUSAL_DISCARD_BYTES: u64 = 256 * 1024;
+
+/// Status line and error code for a head that could not be read, or nothing if no answer makes sense.
+fn refusal(error: &hyper::Error, unread: &[u8]) -> Option<(&'static str, &'static str)> {
+    // Not the start of a method: whatever this speaks, it is not HTTP.
+    if !unread.first()?.is_ascii_alphabetic() {
+        return None;
+    }
+    if error.is_parse_too_large() {
+        let is_one_line = !unread.contains(&b'\n');
+        return Some(if is_one_line {
+            ("414 URI Too Long", "uri_too_long")
+        } else {
+            ("431 Request Header Fields Too Large", "headers_too_large")
+        });
+    }
+    if error.is_parse() {
+        return Some(("400 Bad Request", "validation_failed"));
+    }
+    error.is_timeout().then_some(("408 Request Timeout", "request_timeout"))
+}
+
+async fn refuse(stream: &mut TcpStream, (status, code): (&str, &str)) -> io::Result<()> {
+    let reason = status.split_once(' ').map_or(status, |(_, reason)| reason);
+    let body = format!("{{\"error\":\"{code}\",\"message\":\"the request's head was refused: {reason}\"}}");
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closing with unread bytes resets the connection, and the reset may overtake the answer.
+    let (mut rest, mut nowhere) = (stream.take(REFUSAL_DISCARD_BYTES), tokio::io::sink());
+    tokio::io::copy(&mut rest, &mut nowhere).await?;
     Ok(())
 }
 
@@ -396,19 +462,21 @@ fn gave_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-fn handler(
+/// The router as one connection sees it.
+struct Handler {
     router: Router,
     peer: SocketAddr,
-) -> impl hyper::service::Service<
-    hyper::Request<Incoming>,
-    Response = axum::response::Response,
-    Error = Infallible,
-    Future = impl Future<Output = Result<axum::response::Response, Infallible>> + Send,
-> {
-    service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request)
-    })
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Handler {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        self.router.clone().call(request)
+    }
 }
 
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
@@ -420,7 +488,6 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -563,8 +630,12 @@ mod tests {
         let router = Router::new().route("/", get(peer)).route("/broken", get(broken));
         let server =
             Server::start(router, ServeSettings { max_headers: 4, ..ServeSettings::default() }).await;
-        let garbage = read_all(server.send("\u{0}\u{1} nonsense\r\n\r\n").await).await;
+        assert_eq!(read_all(server.send("\u{0}\u{1} nonsense\r\n\r\n").await).await, "");
+        let garbage = read_all(server.send("GET / HTTP/nonsense\r\n\r\n").await).await;
         assert!(garbage.starts_with("HTTP/1.1 400 "), "{garbage}");
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+        let long = read_all(server.send(&long).await).await;
+        assert!(long.starts_with("HTTP/1.1 414 ") && long.contains("\"error\":\"uri_too_long\""), "{long}");
         let headers = "a: b\r\n".repeat(5);
         let many = read_all(server.send(&format!("GET / HTTP/1.1\r\n{headers}\r\n")).await).await;
         assert!(many.starts_with("HTTP/1.1 431 "), "{many}");
@@ -578,7 +649,7 @@ mod tests {
         let settings = ServeSettings { header_read_timeout_ms: 50, ..ServeSettings::default() };
         let server = Server::start(Router::new(), settings).await;
         let half = server.send("GET / HTTP/1.1\r\nhost:").await;
-        assert_eq!(read_all(half).await, "");
+        assert!(read_all(half).await.starts_with("HTTP/1.1 408 "));
         server.stop().await;
     }
 
@@ -599,7 +670,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_open_request_ends_before_the_server_does() {
-        let (entered, was_entered) = tokio::sync::mpsc::channel::<()>(1);
+        let (entered, mut was_entered) = tokio::sync::mpsc::channel::<()>(1);
         let go = Shutdown::new();
         let slow = {
             let go = go.clone();
@@ -611,7 +682,6 @@ mod tests {
         };
         let server = Server::start(Router::new().route("/", slow), ServeSettings::default()).await;
         let stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        let mut was_entered = was_entered;
         was_entered.recv().await.unwrap();
         server.shutdown.trigger();
         go.trigger();
@@ -621,10 +691,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_never_ends_is_cut_off_at_the_deadline() {
-        let stuck = get(|| async { never().await.unwrap_or_default() });
+        let (entered, mut was_entered) = tokio::sync::mpsc::channel::<()>(1);
+        let stuck = get(move || async move {
+            entered.send(()).await.unwrap();
+            never().await.unwrap_or_default()
+        });
         let settings = ServeSettings { drain_deadline_ms: 20, ..ServeSettings::default() };
         let server = Server::start(Router::new().route("/", stuck), settings).await;
         let stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        was_entered.recv().await.unwrap();
         server.stop().await;
         assert_eq!(read_all(stream).await, "");
     }
