@@ -1,0 +1,213 @@
+-- The rows of the spine. Every append-only table proves itself: within a log partition `row_seq` is dense, a sink's
+-- INSERT is one (cut, chunk) of one month of core time, and the projection `marks` answers what is there.
+-- `insert_before` refuses an INSERT that arrives after its sender has given it up.
+
+CREATE TABLE IF NOT EXISTS clicks
+(
+    workspace UInt32,
+    occurred_at DateTime64(6, 'UTC'),
+    id FixedString(16),
+    receipt FixedString(16),
+    received_at DateTime64(6, 'UTC'),
+    offer FixedString(16),
+    partner FixedString(16),
+    campaign FixedString(16),
+    link FixedString(16),
+    visitor FixedString(16),
+    creative String,
+    source_id String,
+    ext_click_id String,
+    subs Array(String),
+    params Map(String, String),
+    labels Array(LowCardinality(String)),
+    counted Bool,
+    referrer String,
+    user_agent String,
+    address String,
+    destination_url String,
+    test Bool,
+    core_time DateTime64(6, 'UTC'),
+    log_partition UInt16,
+    cut UInt64,
+    chunk UInt16,
+    row_seq UInt64,
+    insert_before DateTime('UTC'),
+    PROJECTION marks
+    (
+        SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq)
+        GROUP BY log_partition, cut, chunk
+    ),
+    CONSTRAINT sent_in_time CHECK now() <= insert_before
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(core_time)
+ORDER BY (workspace, occurred_at, id)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS conversion_revisions
+(
+    workspace UInt32,
+    occurred_at DateTime64(6, 'UTC'),
+    conversion FixedString(16),
+    version UInt32,
+    event FixedString(16),
+    change LowCardinality(String),
+    reason LowCardinality(String),
+    goal LowCardinality(String),
+    offer FixedString(16),
+    partner FixedString(16),
+    campaign FixedString(16),
+    link FixedString(16),
+    click FixedString(16),
+    click_at DateTime64(6, 'UTC'),
+    visitor FixedString(16),
+    creative String,
+    source_id String,
+    subs Array(String),
+    labels Array(LowCardinality(String)),
+    status_before LowCardinality(String),
+    status LowCardinality(String),
+    conversions_delta Int8,
+    revenue_delta Int64,
+    payout_delta Int64,
+    test Bool,
+    core_time DateTime64(6, 'UTC'),
+    log_partition UInt16,
+    cut UInt64,
+    chunk UInt16,
+    row_seq UInt64,
+    insert_before DateTime('UTC'),
+    PROJECTION marks
+    (
+        SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq)
+        GROUP BY log_partition, cut, chunk
+    ),
+    CONSTRAINT sent_in_time CHECK now() <= insert_before
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(core_time)
+ORDER BY (workspace, occurred_at, conversion, version)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS credits
+(
+    workspace UInt32,
+    conversion FixedString(16),
+    version UInt32,
+    click FixedString(16),
+    click_at DateTime64(6, 'UTC'),
+    partner FixedString(16),
+    link FixedString(16),
+    lost LowCardinality(String),
+    last_touch UInt16,
+    core_time DateTime64(6, 'UTC'),
+    log_partition UInt16,
+    cut UInt64,
+    chunk UInt16,
+    row_seq UInt64,
+    insert_before DateTime('UTC'),
+    PROJECTION marks
+    (
+        SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq)
+        GROUP BY log_partition, cut, chunk
+    ),
+    CONSTRAINT sent_in_time CHECK now() <= insert_before
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(core_time)
+ORDER BY (workspace, conversion, version, click_at, click)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS outcomes
+(
+    workspace UInt32,
+    event FixedString(16),
+    subject LowCardinality(String),
+    status LowCardinality(String),
+    reason LowCardinality(String),
+    conversion FixedString(16),
+    original FixedString(16),
+    source FixedString(16),
+    received_at DateTime64(6, 'UTC'),
+    test Bool,
+    core_time DateTime64(6, 'UTC'),
+    log_partition UInt16,
+    cut UInt64,
+    chunk UInt16,
+    row_seq UInt64,
+    insert_before DateTime('UTC'),
+    PROJECTION marks
+    (
+        SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq)
+        GROUP BY log_partition, cut, chunk
+    ),
+    CONSTRAINT sent_in_time CHECK now() <= insert_before
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(core_time)
+ORDER BY (workspace, event, row_seq)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Conversions as they are now. Derived: the sink writes it before the revisions of the same cut, as often as it must;
+-- the highest version stands.
+CREATE TABLE IF NOT EXISTS conversions
+(
+    workspace UInt32,
+    occurred_at DateTime64(6, 'UTC'),
+    id FixedString(16),
+    version UInt32,
+    status LowCardinality(String),
+    reason LowCardinality(String),
+    goal LowCardinality(String),
+    offer FixedString(16),
+    partner FixedString(16),
+    campaign FixedString(16),
+    link FixedString(16),
+    source FixedString(16),
+    click FixedString(16),
+    click_at DateTime64(6, 'UTC'),
+    visitor FixedString(16),
+    customer_id String,
+    coupon String,
+    transaction_id String,
+    original_amount Int64,
+    original_currency LowCardinality(String),
+    amount Int64,
+    amount_known Bool,
+    revenue Int64,
+    payout Int64,
+    currency LowCardinality(String),
+    creative String,
+    source_id String,
+    subs Array(String),
+    labels Array(LowCardinality(String)),
+    metadata String,
+    identified_by LowCardinality(String),
+    payout_rule LowCardinality(String),
+    received_at DateTime64(6, 'UTC'),
+    updated_at DateTime64(6, 'UTC'),
+    test Bool
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(occurred_at)
+ORDER BY (workspace, occurred_at, id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- One row a finished cut of a log partition: all rows up to it are in the tables above. A sink that comes back goes
+-- on after the last one; its `core_time` is the `data_through` of the partition's workspaces. Written as often as it
+-- must: the rows of one cut are the same whoever writes them.
+CREATE TABLE IF NOT EXISTS cuts
+(
+    log_partition UInt16,
+    cut UInt64,
+    record UInt64,
+    record_hash FixedString(32),
+    source UInt64,
+    fact_seq UInt64,
+    row_seqs Array(UInt64),
+    core_time DateTime64(6, 'UTC')
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY log_partition
+ORDER BY (log_partition, cut)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,373 @@
+//! Facts: what was decided. State, rows and notifications are folds of facts. Wire form in [`crate::wire`].
+
+use crate::event::{CatalogRevision, Click, Conversion, Event, Mark, Status};
+use crate::id::{
+    CampaignId, ClickId, ConversionId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId,
+    WorkspaceNumber,
+};
+use crate::money::Currency;
+use crate::table::RowCounts;
+use crate::time::Timestamp;
+
+/// SHA-256 of a record's bytes.
+pub type RecordHash = [u8; 32];
+/// The predecessor's hash in the first record of a chain.
+pub const NO_RECORD: RecordHash = [0; 32];
+
+/// The decisions on one range of events: one link of the partition's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Which version of the core decided.
+    pub core_version: u32,
+    /// The partition of `events` and of `facts`.
+    pub partition: u32,
+    /// Hash of the predecessor.
+    pub previous: RecordHash,
+    /// Number of the first fact below, from 1.
+    pub first_seq: u64,
+    /// First position of the decided range.
+    pub source_from: u64,
+    /// One past its last position.
+    pub source_to: u64,
+    /// The catalog that the core had folded after the range.
+    pub catalog: CatalogRevision,
+    /// What came of each event of the range, in order.
+    pub decisions: Vec<Decision>,
+}
+
+impl Record {
+    /// How many facts the record holds.
+    pub fn fact_count(&self) -> u64 {
+        self.decisions.iter().map(|decision| decision.facts.len() as u64).sum()
+    }
+}
+
+/// What came of one record of `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Its position.
+    pub source: u64,
+    /// Core time: the highest log time up to here.
+    pub core_time: Timestamp,
+    /// The facts; never empty.
+    pub facts: Vec<Fact>,
+}
+
+/// One thing that is now true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A click was stored.
+    Click(Box<ClickFact>),
+    /// A conversion has new values.
+    Revision(Box<Revision>),
+    /// An event ended, or was parked.
+    Outcome(Box<Outcome>),
+    /// A conversion waits for its click.
+    Parked(Box<Parked>),
+    /// A wait is over.
+    Unparked(Unparked),
+    /// A delivery stood in the log once more.
+    Redelivered(Mark),
+    /// A tick was taken in.
+    Ticked,
+    /// A sink's batch ends here.
+    Cut(Cut),
+}
+
+/// A stored click.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickFact {
+    /// The event's id.
+    pub receipt: EventId,
+    /// Whose click.
+    pub workspace: WorkspaceNumber,
+    /// When the edge had it.
+    pub received_at: Timestamp,
+    /// The click.
+    pub click: Click,
+}
+
+/// A conversion's new values and those that they replace. Revisions are never edited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// The conversion.
+    pub conversion: ConversionId,
+    /// Whose conversion.
+    pub workspace: WorkspaceNumber,
+    /// 1 for the first.
+    pub version: u32,
+    /// The event that caused this revision.
+    pub event: EventId,
+    /// What kind of change it is.
+    pub change: Change,
+    /// Why the values are as they are, a code such as `no_rate`; empty for the plain case.
+    pub reason: String,
+    /// The conversion as it was reported first.
+    pub received: Conversion,
+    /// The key by which a repetition is recognised.
+    pub dedupe_key: DedupeKey,
+    /// What the conversion was attributed to.
+    pub attributed: Attributed,
+    /// How the visitor was identified: `click_id`, `visitor_id`, `partner`; empty if not at all.
+    pub identified_by: String,
+    /// The rule that set the payout: `offer_goal`, or `none`.
+    pub payout_rule: String,
+    /// The values before; `None` in version 1.
+    pub before: Option<Values>,
+    /// The values now.
+    pub after: Values,
+    /// Every touch that was considered.
+    pub touches: Vec<Touch>,
+    /// When the edge had the event that made the conversion.
+    pub received_at: Timestamp,
+}
+
+/// First 16 bytes of the SHA-256 over workspace, source, goal and the sender's key.
+pub type DedupeKey = [u8; 16];
+
+/// What a conversion belongs to, taken from the winning touch or from the report itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributed {
+    /// The offer.
+    pub offer: Option<OfferId>,
+    /// The partner.
+    pub partner: Option<PartnerId>,
+    /// The campaign.
+    pub campaign: Option<CampaignId>,
+    /// The link.
+    pub link: Option<LinkId>,
+    /// The winning click and when it happened.
+    pub click: Option<(ClickId, Timestamp)>,
+    /// The visitor.
+    pub visitor: Option<VisitorId>,
+    /// `sub1` to `sub10` of the winning click.
+    pub subs: Vec<String>,
+    /// The partner's own source id of the winning click.
+    pub source_id: String,
+    /// The creative of the winning click.
+    pub creative: String,
+    /// Labels of the conversion.
+    pub labels: Vec<String>,
+}
+
+/// What a revision changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The conversion was recorded.
+    Recorded,
+    /// Its status changed.
+    Status,
+}
+
+impl Change {
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// What reports add up, in micro-units of the workspace's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Values {
+    /// The place in the life cycle.
+    pub status: Status,
+    /// The workspace's currency.
+    pub currency: Currency,
+    /// The reported amount, `None` where its currency could not be converted or none was given.
+    pub amount_micros: Option<i64>,
+    /// What the workspace earns.
+    pub revenue_micros: i64,
+    /// What the partner earns.
+    pub payout_micros: i64,
+}
+
+/// A touch that was considered for a conversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The click.
+    pub click: ClickId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Whose it is.
+    pub partner: Option<PartnerId>,
+    /// The link.
+    pub link: Option<LinkId>,
+    /// Why it lost; `None` for the winner of the payable model.
+    pub lost: Option<Lost>,
+    /// Its share under each model.
+    pub credits: Credits,
+}
+
+/// Shares in basis points: over a conversion's touches each model's sum to 10,000, or to 0 without a winner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Credits {
+    /// Everything to the last eligible touch.
+    pub last_touch: u16,
+}
+
+/// Why a touch lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// A later touch was eligible.
+    Earlier,
+    /// Older than the lookback window.
+    OutsideLookback,
+    /// Later than the conversion.
+    AfterConversion,
+    /// Carries a label that excludes it.
+    ExcludedLabel,
+}
+
+impl Lost {
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Earlier => "earlier",
+            Self::OutsideLookback => "outside_lookback",
+            Self::AfterConversion => "after_conversion",
+            Self::ExcludedLabel => "excluded_label",
+        }
+    }
+}
+
+/// How one event ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The event.
+    pub event: EventId,
+    /// Whose event.
+    pub workspace: WorkspaceNumber,
+    /// The delivery that it settles; `None` when a parked event is settled later, or could not be read.
+    pub mark: Option<Mark>,
+    /// What kind of event it was.
+    pub subject: Subject,
+    /// How it ended.
+    pub status: OutcomeStatus,
+    /// Why, a code; empty where the status says it all.
+    pub reason: String,
+    /// The conversion that came of it, or that it met.
+    pub conversion: Option<ConversionId>,
+    /// The event that it repeats.
+    pub original: Option<EventId>,
+    /// The source of a conversion.
+    pub source: Option<SourceId>,
+    /// When the edge had it.
+    pub received_at: Timestamp,
+    /// Made with a test key.
+    pub test: bool,
+}
+
+/// What kind of event an outcome is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A click.
+    Click,
+    /// A conversion.
+    Conversion,
+    /// A record that could not be read.
+    Unreadable,
+}
+
+impl Subject {
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Click => "click",
+            Self::Conversion => "conversion",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// How an event ended; `Parked` is a level, not an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutcomeStatus {
+    /// It counts.
+    Recorded,
+    /// It was there already.
+    Duplicate,
+    /// It changed the status of what was there.
+    Updated,
+    /// Same key, other content: nothing was changed.
+    Conflict,
+    /// It cannot count; the reason says why.
+    Rejected,
+    /// It waits for its click.
+    Parked,
+}
+
+impl OutcomeStatus {
+    /// Every status, in the order of the counters in state.
+    pub const ALL: [Self; 6] =
+        [Self::Recorded, Self::Duplicate, Self::Updated, Self::Conflict, Self::Rejected, Self::Parked];
+
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Duplicate => "duplicate",
+            Self::Updated => "updated",
+            Self::Conflict => "conflict",
+            Self::Rejected => "rejected",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// Reasons of outcomes and revisions.
+pub mod reason {
+    /// The record could not be read: unknown version or field, or broken.
+    pub const UNREADABLE: &str = "unreadable_event";
+    /// The click id is not one of this workspace, or its click never came.
+    pub const UNKNOWN_CLICK: &str = "unknown_click";
+    /// Too many conversions of the workspace wait for their clicks.
+    pub const TOO_MANY_PARKED: &str = "too_many_parked";
+    /// The catalog has no such workspace.
+    pub const UNKNOWN_WORKSPACE: &str = "unknown_workspace";
+    /// The amount's currency has no rate to the workspace's.
+    pub const NO_RATE: &str = "no_rate";
+    /// The sender may not approve conversions.
+    pub const UNTRUSTED_SENDER: &str = "untrusted_sender";
+    /// The goal wants a decision by hand.
+    pub const MANUAL_APPROVAL: &str = "manual_approval";
+    /// An amount times a percentage does not fit into 64 bits.
+    pub const AMOUNT_OUT_OF_RANGE: &str = "amount_out_of_range";
+    /// A status that the life cycle has no step to.
+    pub const STATUS_NOT_REACHABLE: &str = "status_not_reachable";
+    /// Same key, other content.
+    pub const DIFFERENT_CONTENT: &str = "different_content";
+}
+
+/// A conversion that waits for its click.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// The event, whole: it is decided again when the click comes.
+    pub event: Event,
+    /// Core time at which the wait ends.
+    pub due: Timestamp,
+}
+
+/// A wait that is over; the outcome stands beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unparked {
+    /// The event that waited.
+    pub event: EventId,
+    /// The click it waited for.
+    pub click: ClickId,
+    /// Whose event.
+    pub workspace: WorkspaceNumber,
+    /// When the wait would have ended.
+    pub due: Timestamp,
+}
+
+/// The end of a sink's batch: the same batch whoever makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The cut's number, from 1.
+    pub number: u64,
+    /// Rows reached in each table.
+    pub rows: RowCounts,
+}

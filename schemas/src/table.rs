@@ -1,0 +1,83 @@
+//! The tables of the warehouse and how many rows each fact gives in each.
+
+use crate::fact::Fact;
+
+/// An append-only table whose rows prove themselves: dense `row_seq` in each log partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// One row a click.
+    Clicks,
+    /// One row a revision of a conversion.
+    ConversionRevisions,
+    /// One row a touch considered for a revision.
+    Credits,
+    /// One row an outcome; a parked event has two.
+    Outcomes,
+}
+
+impl Table {
+    /// Every table, in the order of [`RowCounts`].
+    pub const ALL: [Self; 4] = [Self::Clicks, Self::ConversionRevisions, Self::Credits, Self::Outcomes];
+
+    /// The table's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clicks => "clicks",
+            Self::ConversionRevisions => "conversion_revisions",
+            Self::Credits => "credits",
+            Self::Outcomes => "outcomes",
+        }
+    }
+
+    /// How many rows of this table a fact gives.
+    pub fn rows_of(self, fact: &Fact) -> u64 {
+        match (self, fact) {
+            (Self::Clicks, Fact::Click(_))
+            | (Self::ConversionRevisions, Fact::Revision(_))
+            | (Self::Outcomes, Fact::Outcome(_)) => 1,
+            (Self::Credits, Fact::Revision(revision)) => revision.touches.len() as u64,
+            (
+                _,
+                Fact::Click(_)
+                | Fact::Revision(_)
+                | Fact::Outcome(_)
+                | Fact::Parked(_)
+                | Fact::Unparked(_)
+                | Fact::Redelivered(_)
+                | Fact::Ticked
+                | Fact::Cut(_),
+            ) => 0,
+        }
+    }
+}
+
+/// A number of rows for each table, in the order of [`Table::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowCounts([u64; Table::ALL.len()]);
+
+impl RowCounts {
+    /// These numbers, in the order of [`Table::ALL`].
+    pub const fn new(counts: [u64; Table::ALL.len()]) -> Self {
+        Self(counts)
+    }
+
+    /// The numbers, in the order of [`Table::ALL`].
+    pub const fn all(&self) -> &[u64; Table::ALL.len()] {
+        &self.0
+    }
+
+    /// The number of one table.
+    pub fn get(&self, table: Table) -> u64 {
+        self.0[table as usize]
+    }
+
+    /// Adds the rows of a fact.
+    pub fn add(&mut self, fact: &Fact) {
+        for table in Table::ALL {
+            self.0[table as usize] += table.rows_of(fact);
+        }
+    }
+}
+
+/// The migrations: number, name, SQL. A released file never changes.
+pub const MIGRATIONS: &[(u32, &str, &str)] = &[(1, "spine", include_str!("../ddl/0001_spine.sql"))];

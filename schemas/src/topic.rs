@@ -1,0 +1,8 @@
+//! The topics of the event log.
+
+/// Facts as received, one order per workspace.
+pub const EVENTS: &str = "events";
+/// What is now true, and what it replaces. As many partitions as [`EVENTS`].
+pub const FACTS: &str = "facts";
+/// Proposals to change the catalog; one partition, never compacted.
+pub const CATALOG: &str = "catalog";
