@@ -1,0 +1,68 @@
+# The whole vocabulary. `just` alone lists it.
+
+_list:
+    @just --list --unsorted
+
+# Everything in one process: just run --data /tmp/data
+run *args:
+    ./run {{args}}
+
+# All checks and all tests, as CI runs them
+test:
+    ./test
+
+# The tests whose name contains NAME: just only click
+only name:
+    cargo test --workspace --locked {{name}}
+
+# Whether it compiles, fast
+check:
+    cargo check --workspace --all-targets --locked
+
+# Formats the code
+fmt:
+    cargo fmt --all
+
+# The linter, as strict as CI
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Lengths, names, dependency direction and the other rules of the house
+tidy:
+    cargo test -p tests --locked --test it tidy
+
+# Licences, sources and versions of the dependencies
+deny:
+    cargo deny --offline check bans licenses sources
+
+# Known security holes in the dependencies (needs the network)
+advisories:
+    cargo deny check advisories
+
+# Fetches the engine library
+engine:
+    deploy/engine/fetch.sh
+
+# A real Kafka on this machine: just kafka start, just kafka stop
+kafka *args:
+    deploy/kafka/kafka.sh {{args}}
+
+# Every setting with its default
+config:
+    cargo run --locked --bin tributary -- config
+
+# Sends a log as traffic: just replay access.log --target http://127.0.0.1:8080 --link anna --ledger /tmp/ledger
+replay *args:
+    cargo run --release --locked --bin loadtest -- replay {{args}}
+
+# Clicks at a constant rate: just bench --target http://127.0.0.1:8080 --link anna --rate 30000 --duration 30
+bench *args:
+    cargo run --release --locked --bin loadtest -- clicks {{args}}
+
+# Compares what was acknowledged with what the API reports
+audit *args:
+    cargo run --release --locked --bin loadtest -- audit {{args}}
+
+# The code's own documentation
+docs:
+    cargo doc --workspace --no-deps --locked --open
