@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::time::Timestamp;
 
+mod admission;
 pub mod embedded;
 pub mod metrics;
 
@@ -84,7 +85,7 @@ pub struct ProducerUse {
 }
 
 /// Why the log could not do it.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No answer before the producer's deadline. The record may still become durable.
     #[error("the log did not answer before the deadline")]

@@ -6,8 +6,9 @@ use prometheus::{
 };
 
 /// Seconds of one `fdatasync`, from a fast NVMe disk to one that is about to fail.
-const FSYNC_BUCKETS: &[f64] =
-    &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const FSYNC_BUCKETS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 
 /// Counters of one log. Clones share their values.
 #[derive(Debug, Clone)]
@@ -40,9 +41,12 @@ impl Metrics {
                 &["producer", "reason"],
             )?,
             fsyncs: HistogramVec::new(
-                HistogramOpts::new("eventlog_fsync_seconds", "Seconds of one fdatasync of the embedded engine.")
-                    .const_label("log", log)
-                    .buckets(FSYNC_BUCKETS.to_vec()),
+                HistogramOpts::new(
+                    "eventlog_fsync_seconds",
+                    "Seconds of one fdatasync of the embedded engine.",
+                )
+                .const_label("log", log)
+                .buckets(FSYNC_BUCKETS.to_vec()),
                 &["topic"],
             )?,
             pending: IntGaugeVec::new(

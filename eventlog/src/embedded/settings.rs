@@ -58,7 +58,9 @@ impl EmbeddedSettings {
             return Err(Error::Settings(format!("max_record_bytes must be 1..={MAX_RECORD_BYTES}")));
         }
         if self.segment_bytes < self.max_frame_bytes() as u64 {
-            return Err(Error::Settings("segment_bytes is too small for one record of max_record_bytes".into()));
+            return Err(Error::Settings(
+                "segment_bytes is too small for one record of max_record_bytes".into(),
+            ));
         }
         Ok(())
     }

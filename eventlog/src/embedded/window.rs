@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{self, Decoded, Frame};
+use super::frame::{self, Decoded, Frame, OVERHEAD_BYTES};
 
 /// How much is read at once. A record that is kept keeps the whole piece it was cut from.
 const PIECE_BYTES: usize = 256 << 10;
@@ -43,7 +43,8 @@ impl Window {
 
     /// Whether nothing more can be had without reading the file.
     pub(super) fn is_drained(&self) -> bool {
-        !matches!(frame::decode(&self.ahead, self.max_frame_bytes), Decoded::Intact(_))
+        self.ahead.len() < OVERHEAD_BYTES
+            || frame::peek(&self.ahead).is_none_or(|(bytes, ..)| bytes > self.ahead.len())
     }
 
     /// The next frame; bytes at `limit` and beyond do not exist.
