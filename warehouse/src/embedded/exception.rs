@@ -65,9 +65,24 @@ impl Exception {
     pub(crate) fn status(&self) -> StatusCode {
         match self.code {
             code::AUTHENTICATION_FAILED | 192 | 193 => StatusCode::FORBIDDEN,
-            6 | 20 | 25..=28 | 36 | 38 | 41 | 42 | 43 | 53 | 62 | 69 | 72 | 117 | 130 | 167..=170 | 427 | 456 | 457 => {
-                StatusCode::BAD_REQUEST
-            }
+            6
+            | 20
+            | 25..=28
+            | 36
+            | 38
+            | 41
+            | 42
+            | 43
+            | 53
+            | 62
+            | 69
+            | 72
+            | 117
+            | 130
+            | 167..=170
+            | 427
+            | 456
+            | 457 => StatusCode::BAD_REQUEST,
             46 | 47 | 50 | 56 | 60 | 63 | 73 | 78 | 81 | 115 | 269 | 336 | 511 => StatusCode::NOT_FOUND,
             code::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
             code::NOT_IMPLEMENTED => StatusCode::NOT_IMPLEMENTED,
@@ -109,7 +124,9 @@ mod tests {
 
     #[test]
     fn statuses_are_those_of_clickhouse() {
-        for (code, status) in [(62, 400), (60, 404), (516, 403), (241, 500), (48, 501), (202, 503), (159, 408)] {
+        for (code, status) in
+            [(62, 400), (60, 404), (516, 403), (241, 500), (48, 501), (202, 503), (159, 408)]
+        {
             assert_eq!(Exception::new(code, "X", "x").status().as_u16(), status, "code {code}");
         }
     }

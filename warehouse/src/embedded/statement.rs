@@ -122,7 +122,8 @@ pub(crate) fn first_word(text: &str) -> &str {
 /// Whether the statement gives rows that can be fetched in pieces.
 pub(crate) fn is_select(text: &str) -> bool {
     let first = first_word(text);
-    first.starts_with('(') || ["SELECT", "WITH", "FROM"].iter().any(|keyword| first.eq_ignore_ascii_case(keyword))
+    first.starts_with('(')
+        || ["SELECT", "WITH", "FROM"].iter().any(|keyword| first.eq_ignore_ascii_case(keyword))
 }
 
 /// The head of an `INSERT … FORMAT x` or `INSERT … VALUES` at the front of `text`; `None` for every other
@@ -217,9 +218,13 @@ mod tests {
 
     #[test]
     fn the_data_of_an_insert_is_found() {
-        let text = b"insert into `a b`.t (x, `format`) SETTINGS a=1 /* FORMAT no */ FORMAT RowBinary\n\x00\xff;";
+        let text =
+            b"insert into `a b`.t (x, `format`) SETTINGS a=1 /* FORMAT no */ FORMAT RowBinary\n\x00\xff;";
         let head = insert_head(text).unwrap();
-        assert_eq!(head.statement.trim_end(), "insert into `a b`.t (x, `format`) SETTINGS a=1 /* FORMAT no */");
+        assert_eq!(
+            head.statement.trim_end(),
+            "insert into `a b`.t (x, `format`) SETTINGS a=1 /* FORMAT no */"
+        );
         assert_eq!(head.format, "RowBinary");
         assert_eq!(&text[head.data_at..], b"\x00\xff;");
     }
@@ -234,14 +239,17 @@ mod tests {
 
     #[test]
     fn a_line_end_belongs_to_the_head_once() {
-        for (text, data) in [("INSERT INTO t FORMAT CSV\n\n1", "\n1"), ("INSERT INTO t FORMAT CSV ; \r\n1", "1")] {
+        for (text, data) in
+            [("INSERT INTO t FORMAT CSV\n\n1", "\n1"), ("INSERT INTO t FORMAT CSV ; \r\n1", "1")]
+        {
             assert_eq!(&text[insert_head(text.as_bytes()).unwrap().data_at..], data);
         }
     }
 
     #[test]
     fn other_statements_have_no_data() {
-        for text in ["INSERT INTO t SELECT 1 FORMAT CSV", "SELECT 1 FORMAT CSV", "INSERT INTO t", "", "\u{0}"] {
+        for text in ["INSERT INTO t SELECT 1 FORMAT CSV", "SELECT 1 FORMAT CSV", "INSERT INTO t", "", "\u{0}"]
+        {
             assert_eq!(insert_head(text.as_bytes()), None, "{text}");
         }
     }
