@@ -1,5 +1,11 @@
-//! Logs to standard error and metrics as text.
+//! Logs to standard error, metrics as text, and the id that a request has in both and in its answer.
 
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
 use prometheus::{Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -73,9 +79,52 @@ pub fn metrics_text(registry: &Registry) -> Result<String, TelemetryError> {
     Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
 }
 
+/// The header that carries a request's id, in and out.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A longer id in a request is replaced by one of ours.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// The id of a request. [`request_id`] puts it into the request's extensions and on its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The id with this text; `None` if the text is empty, too long, or has a character that a log should not hold.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte);
+        let is_taken = !text.is_empty() && text.len() <= MAX_REQUEST_ID_BYTES && text.bytes().all(is_plain);
+        is_taken.then(|| Self(text.into()))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Makes the ids of requests that bring none; its answers must be such as [`RequestId::new`] takes.
+pub type MakeRequestId = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Middleware (`axum::middleware::from_fn_with_state`): keeps the id that a request brings or makes one, and answers it.
+pub async fn request_id(State(make): State<MakeRequestId>, mut request: Request, next: Next) -> Response {
+    let brought = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = brought.and_then(RequestId::new).unwrap_or_else(|| RequestId(make().into()));
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use axum::{Extension, Router, middleware};
     use prometheus::IntCounter;
+    use tower::ServiceExt;
 
     use super::*;
 
@@ -87,6 +136,32 @@ mod tests {
         clicks.inc_by(3);
         let text = metrics_text(&registry).unwrap();
         assert_eq!(text, "# HELP clicks_total Clicks seen.\n# TYPE clicks_total counter\nclicks_total 3\n");
+    }
+
+    #[tokio::test]
+    async fn a_request_keeps_its_id_and_gets_one_where_it_has_none_or_a_bad_one() {
+        let make: MakeRequestId = Arc::new(|| "req_made".to_owned());
+        let router = Router::new()
+            .route("/", get(|Extension(id): Extension<RequestId>| async move { id.as_str().to_owned() }))
+            .layer(middleware::from_fn_with_state(make, request_id));
+        let too_long = "x".repeat(MAX_REQUEST_ID_BYTES + 1);
+        for (brought, answered) in [
+            (Some("abc-1"), "abc-1"),
+            (None, "req_made"),
+            (Some(""), "req_made"),
+            (Some("a b"), "req_made"),
+            (Some("<script>"), "req_made"),
+            (Some(too_long.as_str()), "req_made"),
+        ] {
+            let mut request = Request::builder().uri("/");
+            if let Some(brought) = brought {
+                request = request.header(REQUEST_ID, brought);
+            }
+            let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.headers()[REQUEST_ID], answered, "{brought:?}");
+            let seen = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
+            assert_eq!(seen, answered, "{brought:?}");
+        }
     }
 
     #[test]
