@@ -1,0 +1,98 @@
+//! Every route of the desk, and what surrounds them all.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use schemas::id::{RequestKind, WorkspaceNumber};
+use service::telemetry::MakeRequestId;
+
+use crate::error::{Error, answer_errors};
+use crate::state::Desk;
+
+/// The workspace in the ids of requests, which belong to none before their key is read.
+const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
+    Some(number) => number,
+    None => unreachable!(),
+};
+
+/// Where the edge's routes are.
+pub enum Edge {
+    /// On this address too: its router, with its own state and errors, and without a fallback.
+    Here(Router),
+    /// On another server, which a 404 names.
+    Elsewhere,
+}
+
+/// The desk's router.
+pub fn router(desk: Desk, edge: Edge) -> Router {
+    let (routes, edge) = match edge {
+        Edge::Here(router) => (routes().fallback(unknown_route), router),
+        Edge::Elsewhere => (routes().fallback(elsewhere), Router::new()),
+    };
+    let ids = desk.clone();
+    let make: MakeRequestId = Arc::new(move || ids.new_id::<RequestKind>(NO_WORKSPACE).to_string());
+    routes
+        .layer(DefaultBodyLimit::max(desk.settings().max_body_bytes))
+        .layer(from_fn_with_state(desk.clone(), within_limits))
+        .layer(from_fn_with_state(desk.clone(), answer_errors))
+        .layer(from_fn_with_state(make, service::telemetry::request_id))
+        .with_state(desk)
+        .merge(edge)
+}
+
+fn routes() -> Router<Desk> {
+    Router::new()
+}
+
+/// What a path of the edge starts with.
+const EDGE_PATHS: [&str; 12] = [
+    "/c/",
+    "/click",
+    "/i/",
+    "/i.gif",
+    "/p.gif",
+    "/postback",
+    "/t.js",
+    "/api/v1/track/",
+    "/api/v1/conversions",
+    "/api/v1/refunds",
+    "/api/v1/events/batch",
+    "/api/v1/postback",
+];
+
+async fn unknown_route() -> Error {
+    Error::not_found("route")
+}
+
+async fn elsewhere(State(desk): State<Desk>, request: Request) -> Error {
+    on_edge(&desk, request.uri().path()).unwrap_or_else(|| Error::not_found("route"))
+}
+
+/// The answer to a route of the edge that was asked here.
+fn on_edge(desk: &Desk, path: &str) -> Option<Error> {
+    let is_edge = EDGE_PATHS.iter().any(|start| path.starts_with(start));
+    is_edge.then(|| Error::NotFound(format!("this route is the edge's: {}{path}", desk.settings().edge_url)))
+}
+
+/// Middleware: bounds the address and the time of an answer, and turns a handler's panic into an error.
+async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let settings = desk.settings();
+    let length = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
+    if length > settings.max_uri_bytes {
+        return Error::UriTooLong(settings.max_uri_bytes).into_response();
+    }
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let _timer = desk.metrics().time_request(route.as_ref().map_or("unknown", MatchedPath::as_str));
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(settings.request_timeout(), answer).await {
+        Err(_) => Error::Timeout(settings.request_timeout_ms).into_response(),
+        // The hook has printed the panic's text; the answer and our log line name the request.
+        Ok(Err(_)) => Error::Internal("the handler panicked".to_owned()).into_response(),
+        Ok(Ok(response)) => response,
+    }
+}

@@ -1,0 +1,89 @@
+//! What every handler holds.
+
+use std::sync::Arc;
+
+use catalog::Follower;
+use parking_lot::Mutex;
+use prometheus::Registry;
+use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
+use schemas::time::Timestamp;
+use service::clock::SharedClock;
+use warehouse::Reader;
+
+use crate::metrics::Metrics;
+use crate::settings::QueryApiSettings;
+
+/// The parts that a desk is made of.
+pub struct Parts {
+    /// Limits and time-outs.
+    pub settings: QueryApiSettings,
+    /// The desk's copy of the catalog, and its way to change it.
+    pub catalog: Follower,
+    /// The warehouse, for reading.
+    pub warehouse: Reader,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Where the metrics of the process are.
+    pub registry: Registry,
+    /// What ids made here grow from.
+    pub seed: u64,
+}
+
+/// The desk: what every handler holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: QueryApiSettings,
+    catalog: Follower,
+    warehouse: Reader,
+    clock: SharedClock,
+    registry: Registry,
+    metrics: Metrics,
+    ids: Mutex<IdGenerator>,
+}
+
+impl Desk {
+    /// A desk of these parts; registers its metrics.
+    pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
+        let Parts { settings, catalog, warehouse, clock, registry, seed } = parts;
+        let metrics = Metrics::register(&registry)?;
+        let ids = Mutex::new(IdGenerator::new(seed));
+        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, ids };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Limits and time-outs.
+    pub fn settings(&self) -> &QueryApiSettings {
+        &self.inner.settings
+    }
+
+    /// The catalog: `read()` for the copy, `propose()` for a change.
+    pub fn catalog(&self) -> &Follower {
+        &self.inner.catalog
+    }
+
+    pub(crate) fn warehouse(&self) -> &Reader {
+        &self.inner.warehouse
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.inner.clock.now_micros())
+    }
+
+    /// A new id for a thing of this workspace.
+    pub fn new_id<K: Kind>(&self, workspace: WorkspaceNumber) -> Id<K> {
+        self.inner.ids.lock().next(self.now().unix_ms(), workspace)
+    }
+}
