@@ -107,6 +107,9 @@ pub mod label {
     pub const DROPPED_PARAMETER: &str = "dropped_parameter";
     /// A pixel came without `Origin` and `Referer`.
     pub const NO_ORIGIN: &str = "no_origin";
+    /// The sender named no currency and no offer: the amount stands in the workspace's currency until the click's
+    /// offer is known.
+    pub const DEFAULT_CURRENCY: &str = "default_currency";
     /// The offer has no such goal.
     pub const UNKNOWN_GOAL: &str = "unknown_goal";
     /// Labels that leave a click out of net numbers and out of attribution.
