@@ -1,0 +1,149 @@
+//! What a change must satisfy. Only what needs the catalog is judged here; what is wrong in a resource alone is judged in
+//! [`crate::validate`] before it reaches the log, because rules that change between builds must not change verdicts.
+
+use schemas::id::{Id, WorkspaceNumber};
+
+use super::Rejected;
+use crate::proposal::Expected;
+use crate::resource::{Entity, Key, Link, Partner, Resource, ResourceKind, Workspace};
+use crate::table::{Tables, key_hashes};
+
+/// Judges one change, and answers with the resource that it replaces.
+pub(super) fn admit(
+    tables: &Tables,
+    resource: &Resource,
+    expected: Expected,
+) -> Result<Option<Resource>, Rejected> {
+    let previous = tables.present(resource);
+    precondition(resource, previous.as_ref(), expected)?;
+    match resource {
+        Resource::Installation(_) => {}
+        Resource::Workspace(workspace) => {
+            let before = if let Some(Resource::Workspace(before)) = &previous { Some(before) } else { None };
+            workspace_rules(tables, workspace, before)?;
+        }
+        Resource::Offer(offer) => entity_rules(tables, offer)?,
+        Resource::Partner(partner) => {
+            entity_rules(tables, partner)?;
+            partner_rules(tables, partner)?;
+        }
+        Resource::Link(link) => {
+            entity_rules(tables, link)?;
+            link_rules(tables, link)?;
+        }
+        Resource::Source(source) => entity_rules(tables, source)?,
+        Resource::Key(key) => {
+            entity_rules(tables, key)?;
+            key_rules(tables, key)?;
+        }
+    }
+    Ok(previous)
+}
+
+fn precondition(
+    resource: &Resource,
+    previous: Option<&Resource>,
+    expected: Expected,
+) -> Result<(), Rejected> {
+    let kind = resource.kind();
+    match (expected, previous) {
+        (Expected::Any, _) | (Expected::New, None) => Ok(()),
+        (Expected::New, Some(_)) => Err(Rejected::Exists { kind, field: "id", id: resource.id_text() }),
+        (Expected::Version(_), None) => Err(Rejected::NotFound { kind, id: resource.id_text() }),
+        (Expected::Version(version), Some(previous)) => {
+            let current = previous.meta().map_or(1, |meta| meta.version);
+            if current == version { Ok(()) } else { Err(Rejected::VersionConflict { current }) }
+        }
+    }
+}
+
+fn workspace_rules(
+    tables: &Tables,
+    workspace: &Workspace,
+    before: Option<&Workspace>,
+) -> Result<(), Rejected> {
+    let partitions = tables.installation.as_ref().map_or(0, |installation| installation.events_partitions);
+    if workspace.partition >= partitions {
+        return Err(Rejected::UnknownReference { field: "partition" });
+    }
+    let kind = ResourceKind::Workspace;
+    if let Some(before) = before {
+        // A second workspace under a taken number is no new version of the first.
+        if before.id != workspace.id {
+            return Err(Rejected::Exists { kind, field: "number", id: before.id.to_string() });
+        }
+        if before.partition != workspace.partition {
+            return Err(Rejected::Immutable { field: "partition" });
+        }
+        // State, rows and reports add amounts up in the workspace's currency.
+        if before.currency != workspace.currency {
+            return Err(Rejected::Immutable { field: "currency" });
+        }
+    } else if tables.workspace_by_id(workspace.id).is_some() {
+        return Err(Rejected::Exists { kind, field: "id", id: workspace.id.to_string() });
+    }
+    Ok(())
+}
+
+fn entity_rules<T: Entity>(tables: &Tables, row: &T) -> Result<(), Rejected> {
+    if !tables.workspaces.contains_key(&row.workspace()) {
+        return Err(Rejected::UnknownReference { field: "workspace" });
+    }
+    let owner = tables.owner(T::KIND, row.id().bytes());
+    if owner.is_some_and(|owner| owner != row.workspace()) {
+        return Err(Rejected::NotFound { kind: T::KIND, id: row.id().to_string() });
+    }
+    let taken_by =
+        row.meta().external.as_ref().and_then(|external| tables.external(row.workspace(), T::KIND, external));
+    unique::<T>("external_id", row, taken_by.map(Id::from_bytes))
+}
+
+/// The field's holder must be nobody, or the resource itself.
+fn unique<T: Entity>(field: &'static str, row: &T, taken_by: Option<Id<T::IdKind>>) -> Result<(), Rejected> {
+    match taken_by {
+        Some(id) if id != row.id() => Err(Rejected::Exists { kind: T::KIND, field, id: id.to_string() }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn partner_rules(tables: &Tables, partner: &Partner) -> Result<(), Rejected> {
+    let taken_by = partner.slug.as_ref().and_then(|slug| tables.partner_by_slug(partner.workspace, slug));
+    unique("slug", partner, taken_by.map(|other| other.id))
+}
+
+fn link_rules(tables: &Tables, link: &Link) -> Result<(), Rejected> {
+    match tables.link_by_key(&link.key) {
+        Some(other) if other.workspace != link.workspace => {
+            // Keys are unique per installation, but a foreign link's id is nobody's business.
+            return Err(Rejected::Exists { kind: ResourceKind::Link, field: "key", id: String::new() });
+        }
+        other => unique("key", link, other.map(|other| other.id))?,
+    }
+    let before = tables.links.get(link.workspace, link.id);
+    if before.is_none_or(|before| before.offer != link.offer) {
+        let offer = tables.offers.get(link.workspace, link.offer);
+        refers("offer", offer)?;
+    }
+    if let Some(partner) = link.partner
+        && before.is_none_or(|before| before.partner != Some(partner))
+    {
+        refers("partner", tables.partners.get(link.workspace, partner))?;
+    }
+    Ok(())
+}
+
+/// A new reference must lead to something that is there and not archived; an old one may outlive its target's archiving.
+fn refers<T: Entity>(field: &'static str, target: Option<&T>) -> Result<(), Rejected> {
+    let valid = target.is_some_and(|target| !target.meta().archived);
+    if valid { Ok(()) } else { Err(Rejected::UnknownReference { field }) }
+}
+
+fn key_rules(tables: &Tables, key: &Key) -> Result<(), Rejected> {
+    let owned = |workspace: WorkspaceNumber, other: &Key| workspace == other.workspace && key.id == other.id;
+    for hash in key_hashes(key) {
+        if tables.key_by_hash(&hash).is_some_and(|other| !owned(key.workspace, other)) {
+            return Err(Rejected::Exists { kind: ResourceKind::Key, field: "key", id: String::new() });
+        }
+    }
+    Ok(())
+}

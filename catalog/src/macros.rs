@@ -1,0 +1,289 @@
+//! Macros in destination addresses: `{click_id}`, `{sub1|raw}`, `{sub2|default:none}`.
+//!
+//! A template is parsed when its resource is saved, and again by who renders it; an unknown macro is refused.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// How many sub-ids there are, from `sub1` on.
+pub const SUBS: u8 = 10;
+
+/// What is encoded in a value: all but the unreserved characters of RFC 3986.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What is encoded even in a raw value, which lands in a header: controls and blanks.
+const RAW: &AsciiSet = &CONTROLS.add(b' ');
+
+/// A macro.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Macro {
+    /// The click's id.
+    ClickId,
+    /// The link's id.
+    Link,
+    /// The offer's id.
+    Offer,
+    /// The partner's id.
+    Partner,
+    /// The campaign's id.
+    Campaign,
+    /// `sub1` to `sub10`.
+    Sub(u8),
+    /// The partner's own source id.
+    SourceId,
+    /// The visitor's country.
+    Country,
+    /// The visitor's class of device.
+    Device,
+    /// The visitor's operating system.
+    Os,
+    /// The visitor's browser.
+    Browser,
+    /// Unix seconds of the click.
+    Timestamp,
+    /// A random number.
+    Rand,
+}
+
+impl Macro {
+    /// The macro with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "click_id" => Self::ClickId,
+            "link" => Self::Link,
+            "offer" => Self::Offer,
+            "partner" => Self::Partner,
+            "campaign" => Self::Campaign,
+            "source_id" => Self::SourceId,
+            "country" => Self::Country,
+            "device" => Self::Device,
+            "os" => Self::Os,
+            "browser" => Self::Browser,
+            "timestamp" => Self::Timestamp,
+            "rand" => Self::Rand,
+            _ => return sub(name).map(Self::Sub),
+        })
+    }
+
+    /// Its name, without braces.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::ClickId => "click_id".into(),
+            Self::Link => "link".into(),
+            Self::Offer => "offer".into(),
+            Self::Partner => "partner".into(),
+            Self::Campaign => "campaign".into(),
+            Self::Sub(number) => format!("sub{number}").into(),
+            Self::SourceId => "source_id".into(),
+            Self::Country => "country".into(),
+            Self::Device => "device".into(),
+            Self::Os => "os".into(),
+            Self::Browser => "browser".into(),
+            Self::Timestamp => "timestamp".into(),
+            Self::Rand => "rand".into(),
+        }
+    }
+
+    /// Every macro.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let fixed = [
+            Self::ClickId,
+            Self::Link,
+            Self::Offer,
+            Self::Partner,
+            Self::Campaign,
+            Self::SourceId,
+            Self::Country,
+            Self::Device,
+            Self::Os,
+            Self::Browser,
+            Self::Timestamp,
+            Self::Rand,
+        ];
+        fixed.into_iter().chain((1..=SUBS).map(Self::Sub))
+    }
+}
+
+/// `sub1` to `sub10`, in this one spelling.
+fn sub(name: &str) -> Option<u8> {
+    let number: u8 = name.strip_prefix("sub")?.parse().ok()?;
+    ((1..=SUBS).contains(&number) && name == format!("sub{number}")).then_some(number)
+}
+
+/// A parsed address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    segments: Vec<Segment>,
+}
+
+/// A piece of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Stands as it is.
+    Literal(String),
+    /// Stands for a value.
+    Macro {
+        /// Which.
+        name: Macro,
+        /// Not percent-encoded, but for what would break the header that it lands in.
+        raw: bool,
+        /// What stands there if there is no value, or an empty one.
+        default: String,
+    },
+}
+
+/// Why an address is no template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No macro has this name.
+    #[error("there is no macro {{{0}}}")]
+    UnknownMacro(String),
+    /// What stands after `|` is none of `raw` and `default:…`.
+    #[error("a macro takes |raw and |default:…, not |{0}")]
+    UnknownOption(String),
+    /// A brace without its partner.
+    #[error("a brace has no partner; write %7B and %7D for braces of the address")]
+    Unbalanced,
+}
+
+impl Template {
+    /// Parses an address.
+    ///
+    /// # Errors
+    /// [`TemplateError`] for unknown macros and for braces without a partner.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut segments = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (literal, braced) = rest.split_at(at);
+            if !literal.is_empty() {
+                segments.push(Segment::Literal(literal.to_owned()));
+            }
+            let inner = braced.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
+            let (inner, after) = inner.split_once('}').ok_or(TemplateError::Unbalanced)?;
+            segments.push(parse_macro(inner)?);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            segments.push(Segment::Literal(rest.to_owned()));
+        }
+        Ok(Self { segments })
+    }
+
+    /// Its pieces, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Whether the macro stands in it.
+    pub fn uses(&self, wanted: Macro) -> bool {
+        self.segments.iter().any(|segment| match segment {
+            Segment::Literal(_) => false,
+            Segment::Macro { name, .. } => *name == wanted,
+        })
+    }
+
+    /// What stands before the first macro.
+    pub(crate) fn head(&self) -> &str {
+        match self.segments.first() {
+            Some(Segment::Literal(head)) => head,
+            Some(Segment::Macro { .. }) | None => "",
+        }
+    }
+
+    /// Appends the address to `out`, with the values that `value` gives; an empty one is none.
+    pub fn render<'a>(&self, out: &mut String, mut value: impl FnMut(Macro) -> Cow<'a, str>) {
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(literal) => out.push_str(literal),
+                Segment::Macro { name, raw, default } => {
+                    let value = value(*name);
+                    let value = if value.is_empty() { default.as_str() } else { &value };
+                    out.extend(utf8_percent_encode(value, if *raw { RAW } else { VALUE }));
+                }
+            }
+        }
+    }
+}
+
+fn parse_macro(inner: &str) -> Result<Segment, TemplateError> {
+    let (name, options) = inner.split_once('|').unwrap_or((inner, ""));
+    let found = Macro::from_name(name).ok_or_else(|| TemplateError::UnknownMacro(name.to_owned()))?;
+    let mut raw = false;
+    let mut default = String::new();
+    if inner.contains('|') {
+        for option in options.split('|') {
+            match option.split_once(':') {
+                None if option == "raw" => raw = true,
+                Some(("default", text)) => default = text.to_owned(),
+                Some(_) | None => return Err(TemplateError::UnknownOption(option.to_owned())),
+            }
+        }
+    }
+    Ok(Segment::Macro { name: found, raw, default })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rendered(template: &str) -> String {
+        let mut out = String::new();
+        Template::parse(template).unwrap().render(&mut out, |name| match name {
+            Macro::ClickId => "click_1".into(),
+            Macro::Sub(1) => "a b&c=ü\r\nX: y".into(),
+            _ => "".into(),
+        });
+        out
+    }
+
+    #[test]
+    fn values_are_encoded_unless_raw_and_never_break_a_header() {
+        assert_eq!(rendered("https://a.example/?c={click_id}"), "https://a.example/?c=click_1");
+        assert_eq!(rendered("x={sub1}"), "x=a%20b%26c%3D%C3%BC%0D%0AX%3A%20y");
+        assert_eq!(rendered("x={sub1|raw}"), "x=a%20b&c=%C3%BC%0D%0AX:%20y");
+        assert_eq!(rendered("x={sub2|default:0}&y={sub3}&z={sub2|raw|default:a&b}"), "x=0&y=&z=a&b");
+    }
+
+    #[test]
+    fn what_is_no_macro_is_refused() {
+        for (template, error) in [
+            ("{clickid}", TemplateError::UnknownMacro("clickid".into())),
+            ("{sub0}", TemplateError::UnknownMacro("sub0".into())),
+            ("{sub01}", TemplateError::UnknownMacro("sub01".into())),
+            ("{sub11}", TemplateError::UnknownMacro("sub11".into())),
+            ("{}", TemplateError::UnknownMacro(String::new())),
+            ("{{click_id}}", TemplateError::UnknownMacro("{click_id".into())),
+            ("{sub1|upper}", TemplateError::UnknownOption("upper".into())),
+            ("{sub1|}", TemplateError::UnknownOption(String::new())),
+            ("a{b", TemplateError::Unbalanced),
+            ("a}b", TemplateError::Unbalanced),
+        ] {
+            assert_eq!(Template::parse(template), Err(error), "{template}");
+        }
+    }
+
+    #[test]
+    fn every_macro_is_found_by_its_name() {
+        assert_eq!(Macro::all().count(), 22);
+        for name in Macro::all() {
+            assert_eq!(Macro::from_name(&name.name()), Some(name));
+            assert!(Template::parse(&format!("x{{{}}}", name.name())).unwrap().uses(name));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_literals_survive(text in ".*") {
+            if let Ok(template) = Template::parse(&text)
+                && template.segments().iter().all(|segment| matches!(segment, Segment::Literal(_)))
+            {
+                let mut out = String::new();
+                template.render(&mut out, |_| "".into());
+                prop_assert_eq!(out, text);
+            }
+        }
+    }
+}

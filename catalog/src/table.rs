@@ -1,0 +1,259 @@
+//! The folded resources and their indexes. Whatever is put can be taken back: that is how a rejected proposal leaves
+//! no trace.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use schemas::id::{Id, LinkId, PartnerId, SourceId, WorkspaceId, WorkspaceNumber};
+
+use crate::resource::{
+    Entity, ExternalId, Installation, Key, Link, Offer, Partner, Resource, ResourceKind, SecretHash, Source,
+    Workspace,
+};
+
+/// The resources of one kind, by workspace and id, which is the order in which they were created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table<T: Entity> {
+    rows: BTreeMap<(WorkspaceNumber, Id<T::IdKind>), Arc<T>>,
+}
+
+impl<T: Entity> Default for Table<T> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new() }
+    }
+}
+
+impl<T: Entity> Table<T> {
+    pub(crate) fn get(&self, workspace: WorkspaceNumber, id: Id<T::IdKind>) -> Option<&T> {
+        self.rows.get(&(workspace, id)).map(Arc::as_ref)
+    }
+
+    /// The workspace's resources, ascending by id, those with larger ids than `after` only.
+    pub(crate) fn ascending(
+        &self,
+        workspace: WorkspaceNumber,
+        after: Option<Id<T::IdKind>>,
+    ) -> impl DoubleEndedIterator<Item = &T> {
+        let start =
+            after.map_or(Bound::Included((workspace, lowest())), |id| Bound::Excluded((workspace, id)));
+        self.rows.range((start, Bound::Included((workspace, highest())))).map(|(_, row)| row.as_ref())
+    }
+
+    /// The workspace's resources, descending by id, those with smaller ids than `before` only.
+    pub(crate) fn descending(
+        &self,
+        workspace: WorkspaceNumber,
+        before: Option<Id<T::IdKind>>,
+    ) -> impl Iterator<Item = &T> {
+        let end =
+            before.map_or(Bound::Included((workspace, highest())), |id| Bound::Excluded((workspace, id)));
+        self.rows.range((Bound::Included((workspace, lowest())), end)).rev().map(|(_, row)| row.as_ref())
+    }
+
+    fn put(&mut self, row: T) -> Option<T> {
+        self.rows.insert((row.workspace(), row.id()), Arc::new(row)).map(Arc::unwrap_or_clone)
+    }
+
+    fn remove(&mut self, row: &T) {
+        self.rows.remove(&(row.workspace(), row.id()));
+    }
+}
+
+const fn lowest<K: schemas::id::Kind>() -> Id<K> {
+    Id::from_bytes([0; 16])
+}
+
+const fn highest<K: schemas::id::Kind>() -> Id<K> {
+    Id::from_bytes([0xff; 16])
+}
+
+type ExternalKey = (WorkspaceNumber, ResourceKind, ExternalId);
+
+/// Everything that was folded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tables {
+    pub(crate) installation: Option<Installation>,
+    pub(crate) workspaces: BTreeMap<WorkspaceNumber, Arc<Workspace>>,
+    pub(crate) offers: Table<Offer>,
+    pub(crate) partners: Table<Partner>,
+    pub(crate) links: Table<Link>,
+    pub(crate) sources: Table<Source>,
+    pub(crate) keys: Table<Key>,
+    workspace_ids: HashMap<WorkspaceId, WorkspaceNumber>,
+    /// Every id of an entity, with its kind: ids are unique per installation, not per workspace.
+    ids: HashMap<(ResourceKind, [u8; 16]), WorkspaceNumber>,
+    link_keys: HashMap<String, (WorkspaceNumber, LinkId)>,
+    slugs: HashMap<(WorkspaceNumber, String), PartnerId>,
+    secrets: HashMap<SecretHash, (WorkspaceNumber, schemas::id::KeyId)>,
+    externals: HashMap<ExternalKey, [u8; 16]>,
+}
+
+impl Tables {
+    pub(crate) fn workspace_by_id(&self, id: WorkspaceId) -> Option<&Workspace> {
+        self.workspace_ids.get(&id).and_then(|number| self.workspaces.get(number)).map(Arc::as_ref)
+    }
+
+    pub(crate) fn link_by_key(&self, key: &str) -> Option<&Link> {
+        let (workspace, id) = *self.link_keys.get(key)?;
+        self.links.get(workspace, id)
+    }
+
+    pub(crate) fn partner_by_slug(&self, workspace: WorkspaceNumber, slug: &str) -> Option<&Partner> {
+        // A borrowed pair cannot be looked up in a map of owned ones; references by slug are no hot path.
+        let id = *self.slugs.get(&(workspace, slug.to_owned()))?;
+        self.partners.get(workspace, id)
+    }
+
+    pub(crate) fn key_by_hash(&self, hash: &SecretHash) -> Option<&Key> {
+        let (workspace, id) = *self.secrets.get(hash)?;
+        self.keys.get(workspace, id)
+    }
+
+    pub(crate) fn source(&self, id: SourceId) -> Option<&Source> {
+        let workspace = self.owner(ResourceKind::Source, id.bytes())?;
+        self.sources.get(workspace, id)
+    }
+
+    /// The workspace of the resource with this id.
+    pub(crate) fn owner(&self, kind: ResourceKind, id: &[u8; 16]) -> Option<WorkspaceNumber> {
+        self.ids.get(&(kind, *id)).copied()
+    }
+
+    pub(crate) fn external(
+        &self,
+        workspace: WorkspaceNumber,
+        kind: ResourceKind,
+        external: &ExternalId,
+    ) -> Option<[u8; 16]> {
+        self.externals.get(&(workspace, kind, external.clone())).copied()
+    }
+
+    /// Puts a resource in the place of the one with its id, and answers that one.
+    pub(crate) fn put(&mut self, resource: Resource) -> Option<Resource> {
+        if let Some(present) = self.present(&resource) {
+            self.unindex(&present);
+        }
+        self.index(&resource);
+        match resource {
+            Resource::Installation(installation) => {
+                self.installation.replace(installation).map(Resource::Installation)
+            }
+            Resource::Workspace(workspace) => self
+                .workspaces
+                .insert(workspace.number, Arc::new(workspace))
+                .map(|previous| Resource::Workspace(Arc::unwrap_or_clone(previous))),
+            Resource::Offer(offer) => self.offers.put(offer).map(Resource::Offer),
+            Resource::Partner(partner) => self.partners.put(partner).map(Resource::Partner),
+            Resource::Link(link) => self.links.put(link).map(Resource::Link),
+            Resource::Source(source) => self.sources.put(source).map(Resource::Source),
+            Resource::Key(key) => self.keys.put(key).map(Resource::Key),
+        }
+    }
+
+    /// Takes a resource out again that was new.
+    pub(crate) fn remove(&mut self, resource: &Resource) {
+        self.unindex(resource);
+        match resource {
+            Resource::Installation(_) => self.installation = None,
+            Resource::Workspace(workspace) => {
+                self.workspaces.remove(&workspace.number);
+            }
+            Resource::Offer(offer) => self.offers.remove(offer),
+            Resource::Partner(partner) => self.partners.remove(partner),
+            Resource::Link(link) => self.links.remove(link),
+            Resource::Source(source) => self.sources.remove(source),
+            Resource::Key(key) => self.keys.remove(key),
+        }
+    }
+
+    /// The stored resource with the same kind, workspace and id.
+    pub(crate) fn present(&self, resource: &Resource) -> Option<Resource> {
+        match resource {
+            Resource::Installation(_) => self.installation.clone().map(Resource::Installation),
+            Resource::Workspace(workspace) => {
+                self.workspaces.get(&workspace.number).map(|found| Resource::Workspace((**found).clone()))
+            }
+            Resource::Offer(row) => self.offers.get(row.workspace, row.id).cloned().map(Resource::Offer),
+            Resource::Partner(row) => {
+                self.partners.get(row.workspace, row.id).cloned().map(Resource::Partner)
+            }
+            Resource::Link(row) => self.links.get(row.workspace, row.id).cloned().map(Resource::Link),
+            Resource::Source(row) => self.sources.get(row.workspace, row.id).cloned().map(Resource::Source),
+            Resource::Key(row) => self.keys.get(row.workspace, row.id).cloned().map(Resource::Key),
+        }
+    }
+
+    fn index(&mut self, resource: &Resource) {
+        match resource {
+            Resource::Installation(_) => {}
+            Resource::Workspace(workspace) => {
+                self.workspace_ids.insert(workspace.id, workspace.number);
+            }
+            Resource::Offer(offer) => self.index_entity(offer),
+            Resource::Partner(partner) => {
+                self.index_entity(partner);
+                if let Some(slug) = &partner.slug {
+                    self.slugs.insert((partner.workspace, slug.clone()), partner.id);
+                }
+            }
+            Resource::Link(link) => {
+                self.index_entity(link);
+                self.link_keys.insert(link.key.clone(), (link.workspace, link.id));
+            }
+            Resource::Source(source) => self.index_entity(source),
+            Resource::Key(key) => {
+                self.index_entity(key);
+                for hash in key_hashes(key) {
+                    self.secrets.insert(hash, (key.workspace, key.id));
+                }
+            }
+        }
+    }
+
+    fn unindex(&mut self, resource: &Resource) {
+        match resource {
+            Resource::Installation(_) => {}
+            Resource::Workspace(workspace) => {
+                self.workspace_ids.remove(&workspace.id);
+            }
+            Resource::Offer(offer) => self.unindex_entity(offer),
+            Resource::Partner(partner) => {
+                self.unindex_entity(partner);
+                if let Some(slug) = &partner.slug {
+                    self.slugs.remove(&(partner.workspace, slug.clone()));
+                }
+            }
+            Resource::Link(link) => {
+                self.unindex_entity(link);
+                self.link_keys.remove(&link.key);
+            }
+            Resource::Source(source) => self.unindex_entity(source),
+            Resource::Key(key) => {
+                self.unindex_entity(key);
+                for hash in key_hashes(key) {
+                    self.secrets.remove(&hash);
+                }
+            }
+        }
+    }
+
+    fn index_entity<T: Entity>(&mut self, row: &T) {
+        self.ids.insert((T::KIND, *row.id().bytes()), row.workspace());
+        if let Some(external) = &row.meta().external {
+            self.externals.insert((row.workspace(), T::KIND, external.clone()), *row.id().bytes());
+        }
+    }
+
+    fn unindex_entity<T: Entity>(&mut self, row: &T) {
+        self.ids.remove(&(T::KIND, *row.id().bytes()));
+        if let Some(external) = &row.meta().external {
+            self.externals.remove(&(row.workspace(), T::KIND, external.clone()));
+        }
+    }
+}
+
+/// The hashes by which a key is found: the secret's and, after a rotation, its predecessor's.
+pub(crate) fn key_hashes(key: &Key) -> impl Iterator<Item = SecretHash> {
+    std::iter::once(key.sha256).chain(key.previous.as_ref().map(|previous| previous.sha256))
+}
