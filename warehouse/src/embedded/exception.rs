@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use crate::error::code_of;
+
 /// A failed statement, as ClickHouse reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exception {
@@ -91,12 +93,6 @@ impl Exception {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
-}
-
-/// The code that a text in ClickHouse's form begins with.
-pub(crate) fn code_of(text: &str) -> Option<u32> {
-    let digits = text.trim_start().strip_prefix("Code: ")?;
-    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]

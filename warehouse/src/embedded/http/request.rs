@@ -1,8 +1,10 @@
 //! From an HTTP request to an [`Execution`]: the URL's parameters, the headers and the body.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures::stream;
 use http::{HeaderMap, Method, header};
 use url::form_urlencoded;
 
@@ -43,7 +45,7 @@ pub(crate) struct Parameters {
     default_format: Option<String>,
     settings: Vec<(String, String)>,
     bound: Vec<(String, String)>,
-    compressed_answer: bool,
+    plain_answer: bool,
     native_compression: bool,
 }
 
@@ -52,30 +54,57 @@ impl Parameters {
     pub(crate) fn of(query: &str) -> Self {
         let mut read = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let text = || Some(value.clone().into_owned());
-            match &*name {
-                "query" => read.query = text(),
-                "database" => read.database = text(),
-                "default_format" => read.default_format = text(),
-                "user" => read.user = text(),
-                "password" => read.password = text(),
-                "query_id" => read.query_id = text().filter(|id| !id.is_empty()),
-                "enable_http_compression" => read.compressed_answer = truth(&value),
-                "compress" | "decompress" => read.native_compression |= truth(&value),
-                name if NOT_SETTINGS.contains(&name) => {}
-                name => match name.strip_prefix("param_") {
-                    Some(bound) => read.bound.push((bound.to_owned(), value.into_owned())),
-                    None => read.settings.push((name.to_owned(), value.into_owned())),
-                },
-            }
+            read.take(&name, value.into_owned());
         }
         read
+    }
+
+    fn take(&mut self, name: &str, value: String) {
+        match name {
+            "query" => self.query = Some(value),
+            "database" => self.database = Some(value),
+            "default_format" => self.default_format = Some(value),
+            "user" => self.user = Some(value),
+            "password" => self.password = Some(value),
+            "query_id" => self.query_id = Some(value).filter(|id| !id.is_empty()),
+            "enable_http_compression" => self.plain_answer = !truth(&value),
+            "compress" | "decompress" => self.native_compression |= truth(&value),
+            name if NOT_SETTINGS.contains(&name) => {}
+            name => match name.strip_prefix("param_") {
+                Some(bound) => self.bound.push((bound.to_owned(), value)),
+                None => self.settings.push((name.to_owned(), value)),
+            },
+        }
+    }
+
+    /// Reads the fields of a form: how the `clickhouse` crate sends a query with bound parameters. Answers what
+    /// is left of the body.
+    pub(crate) async fn take_form(&mut self, headers: &HeaderMap, body: Bytes) -> Result<Bytes, Exception> {
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let Some(boundary) = content_type.and_then(|value| multer::parse_boundary(value).ok()) else {
+            return Ok(body);
+        };
+        let broken = |error: multer::Error| {
+            Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", &format!("The form cannot be read: {error}"))
+        };
+        let whole = stream::once(async { Ok::<_, Infallible>(body) });
+        let mut form = multer::Multipart::new(whole, boundary);
+        while let Some(field) = form.next_field().await.map_err(broken)? {
+            if field.file_name().is_some() {
+                return Err(not_implemented("External tables (files in a form) are not supported"));
+            }
+            let name = field.name().unwrap_or_default().to_owned();
+            let value = field.bytes().await.map_err(broken)?;
+            let value = String::from_utf8(value.into()).map_err(|_| not_utf8())?;
+            self.take(&name, value);
+        }
+        Ok(Bytes::new())
     }
 
     /// The coding of the answer, if client and settings allow one.
     pub(crate) fn answer_coding(&self, headers: &HeaderMap) -> Option<Coding> {
         let offered = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
-        if self.compressed_answer { Coding::accepted(offered) } else { None }
+        if self.plain_answer { None } else { Coding::accepted(offered) }
     }
 
     /// The whole request, with its decoded body.
@@ -86,10 +115,6 @@ impl Parameters {
         body: Bytes,
     ) -> Result<Execution, Exception> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let content_type = text("content-type").unwrap_or_default();
-        if content_type.starts_with("multipart/form-data") {
-            return Err(not_implemented("External tables (multipart/form-data) are not supported"));
-        }
         if self.native_compression {
             return Err(not_implemented(
                 "compress=1 and decompress=1 are not supported: use Content-Encoding and Accept-Encoding",
@@ -141,10 +166,12 @@ fn split(query: Option<&str>, body: Bytes) -> Result<(String, Option<InsertData>
     }
     match String::from_utf8_lossy(&text) {
         Cow::Borrowed(sql) => Ok((sql.to_owned(), None)),
-        Cow::Owned(_) => {
-            Err(Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", "The query is not valid UTF-8"))
-        }
+        Cow::Owned(_) => Err(not_utf8()),
     }
+}
+
+fn not_utf8() -> Exception {
+    Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", "The query is not valid UTF-8")
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Server {
     async fn execute(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        parameters: Parameters,
+        mut parameters: Parameters,
         query_id: &str,
     ) -> Result<Response<AnswerBody>, Exception> {
         let (parts, body) = request.into_parts();
@@ -154,7 +154,7 @@ impl Server {
             return Err(Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", "Use GET or POST"));
         }
         let (body, reserved) = self.read(body).await?;
-        let body = decode(&parts.headers, body)?;
+        let body = parameters.take_form(&parts.headers, decode(&parts.headers, body)?).await?;
         let coding = parameters.answer_coding(&parts.headers);
         let execution = parameters.execution(&parts.method, &parts.headers, body)?;
         let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned());

@@ -1,0 +1,110 @@
+//! The interface as the `clickhouse` crate and our own reader see it.
+
+use std::time::Duration;
+
+use clickhouse::{Client, Row};
+use serde::{Deserialize, Serialize};
+use warehouse::error::code;
+use warehouse::{Endpoint, Error, Limits, Param};
+
+use crate::harness::{Harness, limits};
+
+#[derive(Debug, PartialEq, Row, Serialize, Deserialize)]
+struct Visit {
+    id: u64,
+    name: String,
+    tags: Vec<String>,
+    score: Option<i32>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_inserts_and_reads() {
+    let harness = Harness::start().await;
+    let endpoint = harness.endpoint();
+    let client = Client::default()
+        .with_url(&endpoint.url)
+        .with_user(&endpoint.user)
+        .with_password(&endpoint.password)
+        .with_database(&endpoint.database)
+        .with_compression(clickhouse::Compression::None);
+    let table = "CREATE TABLE visits (id UInt64, name String, tags Array(String), score Nullable(Int32)) \
+                 ENGINE = MergeTree ORDER BY id";
+    client.query(table).execute().await.unwrap();
+    let mut insert = client.insert::<Visit>("visits").await.unwrap();
+    for id in 0..1000 {
+        insert.write(&visit(id)).await.unwrap();
+    }
+    insert.end().await.unwrap();
+    let found = client
+        .query("SELECT ?fields FROM visits WHERE name = ? AND id < {top:UInt64}")
+        .bind("it's;\n7")
+        .param("top", 500)
+        .fetch_all::<Visit>()
+        .await
+        .unwrap();
+    assert_eq!(found, [visit(7)]);
+    let many = client.query("SELECT number FROM numbers(1000000)").fetch_all::<u64>().await.unwrap();
+    assert!(many.iter().copied().eq(0..1_000_000));
+    let late = client
+        .query("SELECT throwIf(number = 5000000) FROM numbers(10000000)")
+        .fetch_all::<u8>()
+        .await
+        .unwrap_err();
+    assert!(late.to_string().contains("Code: 395."), "{late}");
+    harness.stop().await;
+}
+
+fn visit(id: u64) -> Visit {
+    let score = (id % 2 == 0).then_some(-1);
+    Visit { id, name: format!("it's;\n{id}"), tags: vec![format!("t{id}")], score }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reader_binds_values_and_keeps_its_limits() {
+    let harness = Harness::start().await;
+    let (_, reader) = harness.connect();
+    let awkward = "it's\t{x:String}\\ \n; -- ?";
+    let params = [
+        ("text", Param::from(awkward)),
+        ("high", Param::from(u64::MAX)),
+        ("low", Param::from(i64::MIN)),
+        ("list", Param::from(vec!["a'b".to_owned(), "c\\d".to_owned()])),
+        ("id", Param::hex([0xff; 16])),
+    ];
+    let sql = "SELECT {text:String} AS text, {high:UInt64} AS high, {low:Int64} AS low, \
+               {list:Array(String)} AS list, unhex({id:String}) = unhex('ffffffffffffffffffffffffffffffff') AS same";
+    let rows = reader.json(sql, &params, &limits()).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["text"], awkward);
+    assert_eq!((rows[0]["high"].as_u64(), rows[0]["low"].as_i64()), (Some(u64::MAX), Some(i64::MIN)));
+    assert_eq!((&rows[0]["list"], rows[0]["same"].as_u64()), (&serde_json::json!(["a'b", "c\\d"]), Some(1)));
+    let typed = reader.rows::<(u64, String)>("SELECT {high:UInt64}, {text:String}", &params, &limits()).await;
+    assert_eq!(typed.unwrap(), [(u64::MAX, awkward.to_owned())]);
+
+    let refused = reader.json("CREATE DATABASE x", &[], &limits()).await.unwrap_err();
+    assert!(!refused.is_retriable(), "{refused}");
+    let few = Limits { result_rows: 10, ..limits() };
+    let many = reader.json("SELECT number FROM numbers(11)", &[], &few).await.unwrap_err();
+    assert_eq!(many.code(), Some(code::TOO_MANY_ROWS_OR_BYTES), "{many}");
+    let small = Limits { memory_bytes: 1 << 20, ..limits() };
+    let hungry =
+        reader.json("SELECT groupArray(number) FROM numbers(10000000)", &[], &small).await.unwrap_err();
+    assert_eq!((hungry.code(), hungry.is_retriable()), (Some(code::MEMORY_LIMIT_EXCEEDED), true), "{hungry}");
+    let short = Limits { timeout: Duration::from_secs(1), ..limits() };
+    let endless = "SELECT max(sipHash64(number)) AS m FROM numbers(100000000000)";
+    let slow = reader.json(endless, &[], &short).await.unwrap_err();
+    assert_eq!((slow.code(), slow.is_retriable()), (Some(code::TIMEOUT_EXCEEDED), true), "{slow}");
+    assert!(matches!(
+        reader.json("SELECT 1", &[("a b", Param::from(1_u8))], &limits()).await,
+        Err(Error::Request(_))
+    ));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_is_not_there_is_unavailable() {
+    let gone = Endpoint::new("http://127.0.0.1:1", "u", "p", "d");
+    let (_, reader) = warehouse::connect(&gone);
+    let error = reader.ping(Duration::from_secs(5)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)) && error.is_retriable(), "{error}");
+}

@@ -1,0 +1,115 @@
+//! Rows that prove themselves: the projection, the deduplication token and the constraint.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use warehouse::batch::{Batch, BatchBuilder, Seconds};
+use warehouse::error::code;
+use warehouse::{Limits, Marks, Sink};
+
+use crate::batch::settings;
+use crate::harness::{Harness, limits};
+
+/// The parts of an append-only table that the range check rests on.
+const TABLE: &str = "CREATE TABLE facts (log_partition UInt16, cut UInt64, chunk UInt16, row_seq UInt64, \
+    insert_before DateTime('UTC'), \
+    PROJECTION marks (SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), \
+    sum(row_seq * row_seq) GROUP BY log_partition, cut, chunk), \
+    CONSTRAINT sent_in_time CHECK now() <= insert_before) \
+    ENGINE = MergeTree ORDER BY (log_partition, row_seq) \
+    SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1";
+
+/// As many rows as the largest INSERT has.
+const MOST_ROWS: u64 = 500_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_insert_is_one_part() {
+    let (harness, sink) = table().await;
+    insert(&sink, &rows(7, 0, MOST_ROWS), 60, "a").await.unwrap();
+    let parts = "SELECT count(), sum(rows) FROM system.parts WHERE active AND table = 'facts' AND level = 0";
+    assert_eq!(harness.ask(parts), "1\t500000");
+    assert_eq!(marks(&sink, 7).await, Marks::of_range(0, MOST_ROWS));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_projection_answers_the_marks() {
+    let (harness, sink) = table().await;
+    assert_eq!(marks(&sink, 7).await, Marks::default());
+    insert(&sink, &rows(7, 10, 1000), 60, "a").await.unwrap();
+    insert(&sink, &rows(8, 1010, 1000), 60, "b").await.unwrap();
+    assert_eq!(marks(&sink, 7).await, Marks::of_range(10, 1000));
+    assert_eq!(marks(&sink, 8).await, Marks::of_range(1010, 1000));
+    let plan = harness.ask(
+        "EXPLAIN projections = 1 SELECT count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq) \
+         FROM facts WHERE log_partition = 0 AND cut = 7 AND chunk = 1",
+    );
+    assert!(plan.contains("ReadFromMergeTree (marks)"), "{plan}");
+    let read = harness.curl(
+        &[],
+        "query=SELECT+count(),min(row_seq),sum(row_seq)+FROM+facts+WHERE+log_partition=0+AND+cut=7+AND+chunk=1",
+    );
+    assert!(read.summary("read_rows") <= 2, "the rows themselves are not read");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_counts_once_even_after_a_restart() {
+    let (harness, sink) = table().await;
+    for _ in 0..3 {
+        insert(&sink, &rows(7, 0, 100), 60, "same").await.unwrap();
+    }
+    assert_eq!(marks(&sink, 7).await, Marks::of_range(0, 100));
+    let directory = harness.directory;
+    harness.engine.stop(std::time::Duration::from_secs(20)).await;
+    let again = crate::harness::settings(directory.path());
+    let engine = warehouse::embedded::EmbeddedEngine::start(again).await.unwrap();
+    let (sink, _) = warehouse::connect(&engine.endpoint());
+    insert(&sink, &rows(7, 0, 100), 60, "same").await.unwrap();
+    assert_eq!(marks(&sink, 7).await, Marks::of_range(0, 100));
+    // The same rows under another token are rows once more: it is the range check that keeps them out.
+    insert(&sink, &rows(7, 0, 100), 60, "other").await.unwrap();
+    assert_eq!(marks(&sink, 7).await.count, 200);
+    engine.stop(std::time::Duration::from_secs(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_insert_is_refused_whole() {
+    let (harness, sink) = table().await;
+    let late = insert(&sink, &rows(7, 0, 100), -5, "late").await.unwrap_err();
+    assert_eq!((late.code(), late.is_retriable()), (Some(code::VIOLATED_CONSTRAINT), false), "{late}");
+    assert_eq!(marks(&sink, 7).await, Marks::default());
+    // The refused token is free again.
+    insert(&sink, &rows(7, 0, 100), 60, "late").await.unwrap();
+    assert_eq!(marks(&sink, 7).await, Marks::of_range(0, 100));
+    harness.stop().await;
+}
+
+async fn table() -> (Harness, Sink) {
+    let harness = Harness::start().await;
+    harness.execute(TABLE);
+    let (sink, _) = harness.connect();
+    (harness, sink)
+}
+
+fn rows(cut: u64, first: u64, count: u64) -> Batch {
+    BatchBuilder::new()
+        .column("log_partition", (0..count).map(|_| 0_u16))
+        .column("cut", (0..count).map(|_| cut))
+        .column("chunk", (0..count).map(|_| 1_u16))
+        .column("row_seq", first..first + count)
+        .build()
+        .unwrap()
+}
+
+async fn insert(sink: &Sink, rows: &Batch, seconds: i64, token: &str) -> Result<(), warehouse::Error> {
+    #[allow(clippy::disallowed_methods, reason = "the constraint compares with the engine's own wall clock")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = u32::try_from(now.checked_add_signed(seconds).unwrap()).unwrap();
+    let rows = rows.with_constant("insert_before", Seconds(before))?;
+    sink.insert("facts", rows.to_arrow_stream()?, &settings(token)).await
+}
+
+async fn marks(sink: &Sink, cut: u64) -> Marks {
+    let limits: Limits = limits();
+    sink.marks("facts", 0, cut, 1, &limits).await.unwrap()
+}
