@@ -1,1 +1,24 @@
-//! To be written.
+//! The processor: dedupe, identify, attribute; facts out of events, rows out of facts.
+//!
+//! [`core`] is pure. Around it an [`owner`] decides ranges of events, appends their facts as one record to the
+//! [`chain`], and commits [`store`]d state only for records that it has read back as accepted. The [`sink`] turns accepted
+//! facts into rows of the warehouse. The [`runner`] keeps every partition of both going.
+
+pub mod chain;
+pub mod core;
+mod core_catalog;
+mod error;
+mod health;
+mod metrics;
+pub mod owner;
+pub mod runner;
+mod settings;
+pub mod sink;
+pub mod store;
+mod ticker;
+
+pub use error::Error;
+pub use health::{Health, PartitionHealth, State as PartitionState};
+pub use metrics::Metrics;
+pub use runner::{Surroundings, start_processor, start_sink};
+pub use settings::{ProcessorSettings, SinkSettings};

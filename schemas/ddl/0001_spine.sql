@@ -201,10 +201,12 @@ CREATE TABLE IF NOT EXISTS cuts
     log_partition UInt16,
     cut UInt64,
     record UInt64,
-    record_hash FixedString(32),
-    source UInt64,
+    record_hash String,
     fact_seq UInt64,
-    row_seqs Array(UInt64),
+    clicks UInt64,
+    conversion_revisions UInt64,
+    credits UInt64,
+    outcomes UInt64,
     core_time DateTime64(6, 'UTC')
 )
 ENGINE = ReplacingMergeTree

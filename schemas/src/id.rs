@@ -28,6 +28,8 @@ pub struct WorkspaceNumber(u32);
 impl WorkspaceNumber {
     /// The largest number that fits into an id.
     pub const MAX: u32 = (1 << 24) - 1;
+    /// The number that no workspace has: of ticks, and of records whose workspace cannot be told.
+    pub const NONE: Self = Self(0);
 
     /// `None` if the number does not fit into 24 bits.
     pub const fn new(number: u32) -> Option<Self> {
@@ -241,9 +243,7 @@ impl IdGenerator {
         self.last_ms = ms;
         self.last_random = random;
         let high = (ms << 16) | 0x7000 | (random >> RANDOM_LOW_BITS);
-        let low = (0b10 << 62)
-            | (u64::from(workspace.get()) << RANDOM_LOW_BITS)
-            | (random & RANDOM_LOW_MASK);
+        let low = (0b10 << 62) | (u64::from(workspace.get()) << RANDOM_LOW_BITS) | (random & RANDOM_LOW_MASK);
         Id::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
     }
 

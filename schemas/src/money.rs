@@ -111,10 +111,7 @@ impl Money {
         }
         let significant = decimals.trim_end_matches('0');
         if significant.len() > currency.exponent() as usize {
-            return Err(MoneyError::TooManyDecimals {
-                code: currency.code(),
-                exponent: currency.exponent(),
-            });
+            return Err(MoneyError::TooManyDecimals { code: currency.code(), exponent: currency.exponent() });
         }
         let units: i64 = whole.parse().map_err(|_| MoneyError::TooLarge)?;
         let mut micros = units.checked_mul(MICROS_PER_UNIT).ok_or(MoneyError::TooLarge)?;
@@ -269,7 +266,8 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_decimal_is_refused() {
-        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "1 ", " 1", "0x1", "１", "NaN", "1.2.3"] {
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "1 ", " 1", "0x1", "１", "NaN", "1.2.3"]
+        {
             assert_eq!(Money::parse(text, Currency::USD), Err(MoneyError::NotDecimal), "{text:?}");
         }
         assert_eq!(Currency::from_code("usd"), Err(MoneyError::UnknownCurrency));

@@ -141,19 +141,15 @@ pub(super) fn conversion_to_pb(conversion: &Conversion) -> pb::Conversion {
         click: optional_id_bytes(conversion.click),
         visitor: optional_id_bytes(conversion.visitor),
         customer_id: conversion.customer_id.clone(),
-        email_sha256: conversion
-            .email_sha256
-            .map(|hash| Bytes::copy_from_slice(&hash))
-            .unwrap_or_default(),
+        email_sha256: conversion.email_sha256.map(|hash| Bytes::copy_from_slice(&hash)).unwrap_or_default(),
         coupon: conversion.coupon.clone(),
         partner: optional_id_bytes(conversion.partner),
         offer: optional_id_bytes(conversion.offer),
         transaction_id: conversion.transaction_id.clone(),
         client_event_id: conversion.client_event_id.clone(),
-        amount: conversion.amount.map(|money| pb::Money {
-            micros: money.micros,
-            currency: money.currency.code().to_owned(),
-        }),
+        amount: conversion
+            .amount
+            .map(|money| pb::Money { micros: money.micros, currency: money.currency.code().to_owned() }),
         status: conversion.status.map_or(pb::Status::Unspecified, status_to_pb).into(),
         source: optional_id_bytes(conversion.source),
         trust: trust_to_pb(conversion.trust).into(),

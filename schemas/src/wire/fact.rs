@@ -66,6 +66,19 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
     })
 }
 
+/// The bytes of one revision, for a state that keeps conversions as they are now.
+pub fn encode_revision(revision: &Revision) -> Vec<u8> {
+    revision_to_pb(revision).encode_to_vec()
+}
+
+/// The revision in these bytes.
+///
+/// # Errors
+/// [`WireError`] if the bytes are not exactly a revision.
+pub fn decode_revision(bytes: Bytes) -> Result<Revision, WireError> {
+    revision_from_pb(decode_strictly(bytes)?)
+}
+
 /// The hash that names a record, over its bytes.
 pub fn hash_record(bytes: &[u8]) -> RecordHash {
     Sha256::digest(bytes).into()
@@ -136,9 +149,7 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
         pb::fact::Body::Ticked(pb::Ticked {}) => Fact::Ticked,
         pb::fact::Body::Cut(cut) => Fact::Cut(Cut {
             number: cut.number,
-            rows: RowCounts::new(
-                cut.row_seqs.try_into().map_err(|_| WireError::Impossible("cut.row_seqs"))?,
-            ),
+            rows: RowCounts::new(cut.row_seqs.try_into().map_err(|_| WireError::Impossible("cut.row_seqs"))?),
         }),
     })
 }

@@ -7,7 +7,7 @@ mod event;
 mod fact;
 
 pub use event::{decode_event, encode_event};
-pub use fact::{decode_record, encode_record, hash_record};
+pub use fact::{decode_record, decode_revision, encode_record, encode_revision, hash_record};
 
 /// Version of [`crate::event::Event`] on the wire.
 pub const EVENT_VERSION: u32 = 1;

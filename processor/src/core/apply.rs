@@ -1,0 +1,168 @@
+//! Applying facts: the only place where state changes.
+
+use prost::Message;
+use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Parked, Record, Revision, Unparked};
+use schemas::id::WorkspaceNumber;
+use schemas::table::Table;
+use schemas::time::Timestamp;
+use schemas::wire;
+
+use super::WAIT_MICROS;
+use super::key;
+use super::mark::Marks;
+use super::state::{Overlay, State, StateError};
+use super::stored::{ParkedValue, StoredClick};
+
+/// How often stale delivery marks are looked for, in core time.
+const SWEEP_MICROS: i64 = 3_600 * 1_000_000;
+/// Stale edges forgotten in one sweep; the rest goes with the next.
+const SWEPT_EDGES: usize = 10_000;
+
+/// Applies a whole accepted record, also one that somebody else decided.
+///
+/// `position` and `hash` are the record's own: the state stands on it afterwards.
+pub fn apply_record(
+    state: &mut Overlay<'_>,
+    record: &Record,
+    position: u64,
+    hash: schemas::fact::RecordHash,
+) -> Result<(), StateError> {
+    for decision in &record.decisions {
+        apply_decision(state, decision)?;
+    }
+    let head = state.head_mut();
+    head.source = record.source_to;
+    head.catalog = record.catalog;
+    head.record = Some(position);
+    head.record_hash = hash;
+    Ok(())
+}
+
+/// Applies what was decided on one event.
+pub fn apply_decision(state: &mut Overlay<'_>, decision: &Decision) -> Result<(), StateError> {
+    begin(state, decision.source, decision.core_time);
+    decision.facts.iter().try_for_each(|fact| apply(state, fact))
+}
+
+/// Moves the state to an event, before its facts.
+pub(super) fn begin(state: &mut Overlay<'_>, source: u64, core_time: Timestamp) {
+    let head = state.head_mut();
+    head.source = source + 1;
+    head.core_time = core_time;
+}
+
+pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateError> {
+    let head = state.head_mut();
+    head.next_seq += 1;
+    head.rows.add(fact);
+    if Table::ALL.iter().any(|table| table.rows_of(fact) > 0) {
+        head.uncut += 1;
+    }
+    match fact {
+        Fact::Click(fact) => {
+            let click = StoredClick::of(&fact.click);
+            if let Some(visitor) = click.visitor {
+                state.put(key::touch(fact.workspace, visitor, click.at, click.id), Vec::new());
+            }
+            state.put(key::click(fact.workspace, click.id), click.encode());
+            Ok(())
+        }
+        Fact::Revision(revision) => {
+            apply_revision(state, revision);
+            Ok(())
+        }
+        Fact::Outcome(outcome) => apply_outcome(state, outcome),
+        Fact::Parked(parked) => apply_parked(state, parked),
+        Fact::Unparked(unparked) => apply_unparked(state, unparked),
+        Fact::Redelivered(mark) => {
+            state.head_mut().counters.redelivered += 1;
+            see(state, *mark)
+        }
+        Fact::Ticked => {
+            state.head_mut().counters.ticks += 1;
+            sweep_marks(state)
+        }
+        Fact::Cut(cut) => {
+            let head = state.head_mut();
+            head.cut = cut.number;
+            head.uncut = 0;
+            Ok(())
+        }
+    }
+}
+
+fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
+    let conversion = revision.conversion;
+    state.put(key::dedupe(revision.workspace, &revision.dedupe_key), conversion.bytes().to_vec());
+    state.put(key::conversion(revision.workspace, conversion), wire::encode_revision(revision));
+}
+
+fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), StateError> {
+    // A parked event is received once, when it is parked; the outcome that ends the wait moves it.
+    let settles_parked = outcome.mark.is_none() && outcome.subject == schemas::fact::Subject::Conversion;
+    let counters = &mut state.head_mut().counters;
+    if settles_parked {
+        let parked = &mut counters.outcomes[OutcomeStatus::Parked as usize];
+        *parked = parked.saturating_sub(1);
+    } else {
+        counters.received += 1;
+    }
+    counters.outcomes[outcome.status as usize] += 1;
+    outcome.mark.map_or(Ok(()), |mark| see(state, mark))
+}
+
+fn see(state: &mut Overlay<'_>, mark: schemas::event::Mark) -> Result<(), StateError> {
+    let key = key::marks(mark.edge);
+    let mut marks = state.get(&key)?.map(|bytes| Marks::decode_from(&bytes)).transpose()?.unwrap_or_default();
+    marks.see(mark.number, state.head().core_time);
+    state.put(key, marks.encode_to_vec());
+    Ok(())
+}
+
+fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateError> {
+    let Some(click) = waits_for(parked) else { return Err(StateError::Unreadable("parked event")) };
+    let workspace = parked.event.workspace;
+    let key = key::parked(workspace, click, parked.event.id);
+    state.put(key::due(parked.due, parked.event.id), key.clone());
+    state.put(key, ParkedValue::encode(&parked.event, parked.due));
+    let count = parked_count(state, workspace)?;
+    state.put(key::parked_count(workspace), (count + 1).to_be_bytes().to_vec());
+    Ok(())
+}
+
+fn waits_for(parked: &Parked) -> Option<schemas::id::ClickId> {
+    match &parked.event.body {
+        schemas::event::Body::Conversion(conversion) => conversion.click,
+        schemas::event::Body::Click(_) | schemas::event::Body::Tick => None,
+    }
+}
+
+fn apply_unparked(state: &mut Overlay<'_>, unparked: &Unparked) -> Result<(), StateError> {
+    state.remove(key::due(unparked.due, unparked.event));
+    state.remove(key::parked(unparked.workspace, unparked.click, unparked.event));
+    let count = parked_count(state, unparked.workspace)?.saturating_sub(1);
+    state.put(key::parked_count(unparked.workspace), count.to_be_bytes().to_vec());
+    Ok(())
+}
+
+/// How many conversions of a workspace wait for their clicks.
+pub(super) fn parked_count(state: &Overlay<'_>, workspace: WorkspaceNumber) -> Result<u64, StateError> {
+    let Some(bytes) = state.get(&key::parked_count(workspace))? else { return Ok(0) };
+    let bytes = bytes.try_into().map_err(|_| StateError::Unreadable("number of parked conversions"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Forgets edges that have been silent for longer than any delivery may be late.
+fn sweep_marks(state: &mut Overlay<'_>) -> Result<(), StateError> {
+    let now = state.head().core_time;
+    if now.micros_since(state.head().marks_swept) < SWEEP_MICROS {
+        return Ok(());
+    }
+    state.head_mut().marks_swept = now;
+    for (key, bytes) in state.scan(&[key::MARKS], &[key::MARKS + 1], SWEPT_EDGES, false)? {
+        if now.micros_since(Marks::decode_from(&bytes)?.last_seen()) > WAIT_MICROS {
+            state.remove(key);
+        }
+    }
+    Ok(())
+}

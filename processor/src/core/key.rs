@@ -1,0 +1,99 @@
+//! Keys of the state: one letter for the kind, the workspace, then what makes it unique, time first where there is one.
+
+use schemas::fact::DedupeKey;
+use schemas::id::{ClickId, ConversionId, EdgeId, EventId, VisitorId, WorkspaceNumber};
+use schemas::time::Timestamp;
+
+/// Delivery marks of an edge.
+pub(super) const MARKS: u8 = b'm';
+const CLICK: u8 = b'c';
+const TOUCH: u8 = b't';
+const DEDUPE: u8 = b'd';
+const CONVERSION: u8 = b'v';
+const PARKED: u8 = b'p';
+const DUE: u8 = b'q';
+const PARKED_COUNT: u8 = b'n';
+
+fn key(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(48);
+    key.push(kind);
+    if let Some(workspace) = workspace {
+        key.extend_from_slice(&workspace.get().to_be_bytes()[1..]);
+    }
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Big-endian with the sign bit turned: times before 1970 sort before those after.
+fn time_bytes(time: Timestamp) -> [u8; 8] {
+    ((time.micros() as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+pub(super) fn marks(edge: EdgeId) -> Vec<u8> {
+    key(MARKS, None, &[edge.bytes()])
+}
+
+pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Vec<u8> {
+    key(CLICK, Some(workspace), &[click.bytes()])
+}
+
+/// A touch of a visitor; has no value, the click has it.
+pub(super) fn touch(
+    workspace: WorkspaceNumber,
+    visitor: VisitorId,
+    at: Timestamp,
+    click: ClickId,
+) -> Vec<u8> {
+    key(TOUCH, Some(workspace), &[visitor.bytes(), &time_bytes(at), click.bytes()])
+}
+
+/// The half-open range of a visitor's touches from `from` up to and with `to`.
+pub(super) fn touches(
+    workspace: WorkspaceNumber,
+    visitor: VisitorId,
+    from: Timestamp,
+    to: Timestamp,
+) -> (Vec<u8>, Vec<u8>) {
+    let bound = |time| key(TOUCH, Some(workspace), &[visitor.bytes(), &time_bytes(time)]);
+    (bound(from), bound(to.saturating_add(1)))
+}
+
+/// The click at the end of a touch key.
+pub(super) fn click_of_touch(key: &[u8]) -> Option<ClickId> {
+    ClickId::from_slice(key.get(key.len().checked_sub(16)?..)?)
+}
+
+pub(super) fn dedupe(workspace: WorkspaceNumber, dedupe: &DedupeKey) -> Vec<u8> {
+    key(DEDUPE, Some(workspace), &[dedupe])
+}
+
+pub(super) fn conversion(workspace: WorkspaceNumber, conversion: ConversionId) -> Vec<u8> {
+    key(CONVERSION, Some(workspace), &[conversion.bytes()])
+}
+
+pub(super) fn parked(workspace: WorkspaceNumber, click: ClickId, event: EventId) -> Vec<u8> {
+    key(PARKED, Some(workspace), &[click.bytes(), event.bytes()])
+}
+
+/// The half-open range of conversions that wait for a click.
+pub(super) fn parked_for(workspace: WorkspaceNumber, click: ClickId) -> (Vec<u8>, Vec<u8>) {
+    let from = key(PARKED, Some(workspace), &[click.bytes()]);
+    let to = key(PARKED, Some(workspace), &[click.bytes(), &[0xff; 17]]);
+    (from, to)
+}
+
+/// Ordered by the end of the wait; the value is the key of the parked conversion.
+pub(super) fn due(due: Timestamp, event: EventId) -> Vec<u8> {
+    key(DUE, None, &[&time_bytes(due), event.bytes()])
+}
+
+/// The half-open range of waits that end up to and with `now`.
+pub(super) fn due_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (key(DUE, None, &[]), key(DUE, None, &[&time_bytes(now.saturating_add(1))]))
+}
+
+pub(super) fn parked_count(workspace: WorkspaceNumber) -> Vec<u8> {
+    key(PARKED_COUNT, Some(workspace), &[])
+}

@@ -1,0 +1,40 @@
+//! The pure core: `decide(state, event)` yields facts, only `apply(state, fact)` changes state.
+//!
+//! No clock, no randomness, no I/O of its own: time enters with the log time of each record, ids are taken from the
+//! events, reads go through [`State`]. Two cores of one version that read the same log write the same facts.
+
+mod apply;
+mod attribution;
+mod conversion;
+mod decide;
+mod head;
+mod key;
+mod mark;
+mod payout;
+mod state;
+mod stored;
+
+pub use apply::{apply_decision, apply_record};
+pub use decide::{Input, decide, is_wait_due};
+pub use head::{Counters, Head};
+pub use state::{Changes, Overlay, Pair, State, StateError};
+pub(crate) use stored::is_counted;
+
+/// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.
+pub const CORE_VERSION: u32 = 1;
+
+/// How long a conversion waits for its click, and how long delivery marks of a silent edge are kept: 8 days of core
+/// time, longer than the 7 days after which an edge gives up a spooled event.
+pub const WAIT_MICROS: i64 = 8 * 24 * 3_600 * 1_000_000;
+
+/// A referenced click may be this much later than the conversion: clocks differ.
+pub const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// Conversions of one workspace that may wait for their clicks.
+pub const PARKED_LIMIT: u64 = 100_000;
+
+/// Of a visitor's touches the first and the last this many are considered.
+pub const TOUCHES_PER_END: usize = 200;
+
+/// After this many facts with rows a cut is made without waiting for a tick.
+pub const FACTS_PER_CUT: u64 = 100_000;

@@ -1,0 +1,137 @@
+//! Values in the state, as small protobuf messages.
+
+use bytes::Bytes;
+use prost::Message;
+use schemas::event::{Click, Event, label};
+use schemas::id::{CampaignId, ClickId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
+use schemas::time::Timestamp;
+use schemas::wire;
+
+use super::state::StateError;
+
+#[derive(Clone, PartialEq, Message)]
+struct ClickMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    offer: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    partner: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    campaign: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    link: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    visitor: Vec<u8>,
+    #[prost(int64, tag = "6")]
+    at: i64,
+    #[prost(string, repeated, tag = "7")]
+    subs: Vec<String>,
+    #[prost(string, tag = "8")]
+    source_id: String,
+    #[prost(string, tag = "9")]
+    creative: String,
+    #[prost(bool, tag = "10")]
+    excluded: bool,
+}
+
+/// What attribution needs of a click.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredClick {
+    pub(super) id: ClickId,
+    pub(super) offer: OfferId,
+    pub(super) partner: Option<PartnerId>,
+    pub(super) campaign: Option<CampaignId>,
+    pub(super) link: Option<LinkId>,
+    pub(super) visitor: Option<VisitorId>,
+    pub(super) at: Timestamp,
+    pub(super) subs: Vec<String>,
+    pub(super) source_id: String,
+    pub(super) creative: String,
+    /// A label keeps it out of attribution.
+    pub(super) excluded: bool,
+}
+
+/// A parked conversion: its event and when its wait ends.
+pub(super) struct ParkedValue {
+    pub(super) event: Event,
+    pub(super) due: Timestamp,
+}
+
+impl ParkedValue {
+    pub(super) fn encode(event: &Event, due: Timestamp) -> Vec<u8> {
+        [due.micros().to_be_bytes().as_slice(), &wire::encode_event(event)].concat()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let unreadable = || StateError::Unreadable("parked conversion");
+        let (due, event) = bytes.split_first_chunk::<8>().ok_or_else(unreadable)?;
+        let event = wire::decode_event(Bytes::copy_from_slice(event)).map_err(|_| unreadable())?;
+        Ok(Self { event, due: Timestamp::from_micros(i64::from_be_bytes(*due)) })
+    }
+}
+
+fn id_bytes<K: Kind>(id: Option<Id<K>>) -> Vec<u8> {
+    id.map(|id| id.bytes().to_vec()).unwrap_or_default()
+}
+
+fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("click"))
+}
+
+/// Whether labels leave a click out of net numbers and of attribution.
+pub(crate) fn is_counted(click: &Click) -> bool {
+    !click.labels.iter().any(|label| label::NOT_COUNTED.contains(&label.as_str()))
+}
+
+impl StoredClick {
+    pub(super) fn of(click: &Click) -> Self {
+        Self {
+            id: click.id,
+            offer: click.offer,
+            partner: click.partner,
+            campaign: click.campaign,
+            link: click.link,
+            visitor: click.visitor,
+            at: click.occurred_at,
+            subs: click.subs.clone(),
+            source_id: click.source_id.clone(),
+            creative: click.creative.clone(),
+            excluded: !is_counted(click),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        ClickMessage {
+            offer: self.offer.bytes().to_vec(),
+            partner: id_bytes(self.partner),
+            campaign: id_bytes(self.campaign),
+            link: id_bytes(self.link),
+            visitor: id_bytes(self.visitor),
+            at: self.at.micros(),
+            subs: self.subs.clone(),
+            source_id: self.source_id.clone(),
+            creative: self.creative.clone(),
+            excluded: self.excluded,
+        }
+        .encode_to_vec()
+    }
+
+    pub(super) fn decode(id: ClickId, bytes: &[u8]) -> Result<Self, StateError> {
+        let click = ClickMessage::decode(bytes).map_err(|_| StateError::Unreadable("click"))?;
+        Ok(Self {
+            id,
+            offer: OfferId::from_slice(&click.offer).ok_or(StateError::Unreadable("click"))?,
+            partner: optional(&click.partner)?,
+            campaign: optional(&click.campaign)?,
+            link: optional(&click.link)?,
+            visitor: optional(&click.visitor)?,
+            at: Timestamp::from_micros(click.at),
+            subs: click.subs,
+            source_id: click.source_id,
+            creative: click.creative,
+            excluded: click.excluded,
+        })
+    }
+}

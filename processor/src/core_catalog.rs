@@ -1,0 +1,87 @@
+//! The core's own copy of the catalog, folded to exactly the revision that an event carries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Catalog;
+use eventlog::{EventLog, Partition, Subscription};
+use schemas::event::CatalogRevision;
+use schemas::topic;
+
+use crate::error::Error;
+
+const PARTITION: Partition = Partition { topic: topic::CATALOG, number: 0 };
+/// Records read at once.
+const READ_AHEAD: usize = 1_000;
+/// How long a record that lies before the log's known end may take to arrive.
+const READ_WAIT: Duration = Duration::from_secs(10);
+
+/// A catalog that moves only forward, and only as far as it is told.
+pub(crate) struct CoreCatalog {
+    log: Arc<dyn EventLog>,
+    catalog: Catalog,
+    reader: Box<dyn Subscription>,
+    /// Records read and not folded yet.
+    ahead: std::collections::VecDeque<eventlog::Record>,
+    /// The hash at each revision, so that a stamp from before can be compared.
+    hashes: Vec<u64>,
+}
+
+impl CoreCatalog {
+    /// A copy at `revision`, folded from the log's beginning.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if the log's catalog has another hash there.
+    pub(crate) async fn at(log: Arc<dyn EventLog>, revision: CatalogRevision) -> Result<Self, Error> {
+        let reader = log.subscribe(&[(PARTITION, 0)]).await?;
+        let catalog = Catalog::new();
+        let hashes = vec![catalog.revision().hash];
+        let mut copy = Self { log, catalog, reader, ahead: std::collections::VecDeque::new(), hashes };
+        copy.advance(revision).await?.map_err(|_| Error::Foreign("the catalog revision in the state"))?;
+        Ok(copy)
+    }
+
+    /// The catalog as it stands.
+    pub(crate) const fn get(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Goes to the revision that the event at `position` carries, if that is ahead.
+    pub(crate) async fn advance_for(
+        &mut self,
+        position: u64,
+        revision: CatalogRevision,
+    ) -> Result<(), Error> {
+        self.advance(revision).await?.map_err(|problem| Error::CatalogRevision {
+            position,
+            number: revision.number,
+            problem,
+        })
+    }
+
+    async fn advance(&mut self, revision: CatalogRevision) -> Result<Result<(), &'static str>, Error> {
+        while self.catalog.revision().number < revision.number {
+            let Some(record) = self.next().await? else {
+                return Ok(Err("lies beyond the end of the catalog"));
+            };
+            self.catalog.fold(&record)?;
+            self.hashes.push(self.catalog.revision().hash);
+        }
+        let known = usize::try_from(revision.number).ok().and_then(|number| self.hashes.get(number));
+        Ok(if known == Some(&revision.hash) { Ok(()) } else { Err("has another hash in the catalog") })
+    }
+
+    async fn next(&mut self) -> Result<Option<eventlog::Record>, Error> {
+        if self.ahead.is_empty() {
+            let bounds = self.log.bounds(PARTITION).await?;
+            if self.catalog.revision().number >= bounds.end {
+                return Ok(None);
+            }
+            match self.reader.next(READ_AHEAD, READ_WAIT).await? {
+                Some(batch) => self.ahead.extend(batch.records),
+                None => return Err(eventlog::Error::Deadline.into()),
+            }
+        }
+        Ok(self.ahead.pop_front())
+    }
+}

@@ -1,0 +1,121 @@
+//! Why a partition cannot go on.
+
+use schemas::wire::WireError;
+
+use crate::core::StateError;
+
+/// Why a processor's or a sink's partition stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    /// The warehouse.
+    #[error(transparent)]
+    Warehouse(#[from] warehouse::Error),
+    /// The state store.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A record of the catalog cannot be folded.
+    #[error("catalog: {0}")]
+    Catalog(#[from] catalog::CatalogError),
+    /// A record of `facts` cannot be read.
+    #[error("record {position} of facts: {error}")]
+    UnreadableRecord {
+        /// Its position.
+        position: u64,
+        /// Why.
+        error: WireError,
+    },
+    /// An event carries a catalog revision that the catalog's log does not have.
+    #[error("event {position} was stamped with catalog revision {number}, which {problem}")]
+    CatalogRevision {
+        /// The event's position.
+        position: u64,
+        /// The revision's number.
+        number: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A record's log time lies far ahead of the owner's clock.
+    #[error("event {position} was logged {ahead_s} s ahead of this machine's clock")]
+    ClockAhead {
+        /// The event's position.
+        position: u64,
+        /// How far, in seconds.
+        ahead_s: i64,
+    },
+    /// The log is not the one that the state or the warehouse was made from.
+    #[error("{0} does not match the log: they are not of the same installation, or one of them was set back")]
+    Foreign(&'static str),
+    /// A state directory of a newer version, or of another partition.
+    #[error("the state in {dir} {problem}")]
+    StateDirectory {
+        /// The directory.
+        dir: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What is in a table is neither nothing, nor a beginning, nor all of what must be there.
+    #[error(
+        "table {table}, log partition {partition}, cut {cut}, chunk {chunk}: expected rows {expected}, found {found}"
+    )]
+    UnexplainedRows {
+        /// The table.
+        table: &'static str,
+        /// The log partition.
+        partition: u32,
+        /// The cut.
+        cut: u64,
+        /// The chunk.
+        chunk: u16,
+        /// What must be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A cut's row numbers are not those of the facts before it.
+    #[error("cut {cut} counts {expected} rows of {table}, its facts give {found}")]
+    CutMismatch {
+        /// The cut.
+        cut: u64,
+        /// The table.
+        table: &'static str,
+        /// What the cut says.
+        expected: u64,
+        /// What the facts give.
+        found: u64,
+    },
+    /// The settings name a partition that the installation does not have.
+    #[error("the settings name partition {number}, the installation has {partitions}, counted from 0")]
+    Partitions {
+        /// The partition.
+        number: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// Rows could not be encoded.
+    #[error("rows cannot be encoded: {0}")]
+    Rows(String),
+}
+
+impl Error {
+    /// Whether going on from the committed position may help without anybody changing anything.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_retriable(),
+            Self::Warehouse(error) => error.is_retriable(),
+            Self::State(_)
+            | Self::Catalog(_)
+            | Self::UnreadableRecord { .. }
+            | Self::CatalogRevision { .. }
+            | Self::ClockAhead { .. }
+            | Self::Foreign(_)
+            | Self::StateDirectory { .. }
+            | Self::UnexplainedRows { .. }
+            | Self::CutMismatch { .. }
+            | Self::Partitions { .. }
+            | Self::Rows(_) => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How each partition is: for readiness, for people.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// How a partition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It has not begun yet.
+    Starting,
+    /// It works.
+    Running,
+    /// It tries again after an error.
+    Retrying(String),
+    /// It stopped for a reason that only a person can remove.
+    Halted(String),
+}
+
+/// All partitions of a process, by the name of the part and the partition's number.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    states: Arc<Mutex<BTreeMap<(&'static str, u32), State>>>,
+}
+
+impl Health {
+    /// The place where one partition of `part` says how it is.
+    pub fn partition(&self, part: &'static str, number: u32) -> PartitionHealth {
+        let health = PartitionHealth { health: self.clone(), key: (part, number) };
+        health.set(State::Starting);
+        health
+    }
+
+    /// What keeps the process from being ready: a line for each partition that does not run.
+    pub fn problems(&self) -> Vec<String> {
+        let states = self.states.lock();
+        states
+            .iter()
+            .filter_map(|((part, number), state)| match state {
+                State::Running => None,
+                State::Starting => Some(format!("{part} {number} is starting")),
+                State::Retrying(error) => Some(format!("{part} {number} tries again: {error}")),
+                State::Halted(error) => Some(format!("{part} {number} halted: {error}")),
+            })
+            .collect()
+    }
+}
+
+/// The place where one partition says how it is.
+#[derive(Debug, Clone)]
+pub struct PartitionHealth {
+    health: Health,
+    key: (&'static str, u32),
+}
+
+impl PartitionHealth {
+    /// It works.
+    pub fn running(&self) {
+        self.set(State::Running);
+    }
+
+    /// It tries again.
+    pub fn retrying(&self, error: &impl ToString) {
+        self.set(State::Retrying(error.to_string()));
+    }
+
+    /// It stopped.
+    pub fn halted(&self, error: &impl ToString) {
+        self.set(State::Halted(error.to_string()));
+    }
+
+    fn set(&self, state: State) {
+        self.health.states.lock().insert(self.key, state);
+    }
+}
+
+impl std::fmt::Display for PartitionHealth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.key.0, self.key.1)
+    }
+}

@@ -1,0 +1,157 @@
+//! Keeps every partition going: retries what may pass, halts what cannot, one partition at a time.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::EventLog;
+use service::clock::SharedClock;
+use service::lifecycle::{Shutdown, Tasks};
+use tokio::runtime::Handle;
+
+use crate::error::Error;
+use crate::health::{Health, PartitionHealth};
+use crate::metrics::Metrics;
+use crate::owner::{Owner, OwnerParts};
+use crate::settings::{ProcessorSettings, SinkSettings};
+use crate::sink::{PartitionSink, SinkParts};
+use crate::store::Store;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// What both parts need of the process.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Where partitions say how they are.
+    pub health: Health,
+    /// Where partitions count.
+    pub metrics: Metrics,
+    /// Where they run.
+    pub tasks: Tasks,
+    /// When they stop.
+    pub shutdown: Shutdown,
+    /// How many partitions the installation has.
+    pub partitions: u32,
+}
+
+/// Starts an owner for each partition that this process decides. State lies below `state_root`.
+pub fn start_processor(
+    surroundings: &Surroundings,
+    settings: &ProcessorSettings,
+    state_root: PathBuf,
+) -> Result<(), Error> {
+    for partition in chosen(&settings.partitions, surroundings.partitions)? {
+        let state_dir = state_root.join(format!("p{partition}"));
+        std::fs::create_dir_all(&state_dir).map_err(|error| Error::StateDirectory {
+            dir: state_dir.display().to_string(),
+            problem: format!("cannot be created: {error}"),
+        })?;
+        let store = Store::open(&state_dir, partition)?;
+        let parts = OwnerParts {
+            partition,
+            log: surroundings.log.clone(),
+            settings: settings.clone(),
+            clock: surroundings.clock.clone(),
+            health: surroundings.health.partition("processor", partition),
+            metrics: surroundings.metrics.owner(partition),
+        };
+        let shutdown = surroundings.shutdown.clone();
+        spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
+            keep_going(&parts.health, &shutdown, async || {
+                Owner::on(&parts, &store).await?.work(&shutdown).await
+            })
+            .await;
+        });
+    }
+    Ok(())
+}
+
+/// Starts a sink for each partition that this process loads.
+pub fn start_sink(
+    surroundings: &Surroundings,
+    settings: &SinkSettings,
+    warehouse: &warehouse::Sink,
+) -> Result<(), Error> {
+    for partition in chosen(&settings.partitions, surroundings.partitions)? {
+        let parts = SinkParts {
+            partition,
+            log: surroundings.log.clone(),
+            warehouse: warehouse.clone(),
+            settings: settings.clone(),
+            clock: surroundings.clock.clone(),
+            health: surroundings.health.partition("sink", partition),
+            metrics: surroundings.metrics.sink(partition),
+        };
+        let shutdown = surroundings.shutdown.clone();
+        spawn_on_thread(surroundings, format!("sink {partition}"), async move || {
+            keep_going(&parts.health, &shutdown, async || {
+                PartitionSink::open(&parts).await?.work(&shutdown).await
+            })
+            .await;
+        });
+    }
+    Ok(())
+}
+
+/// A partition works on a thread of its own: it may block on its store and on encoding without holding up a server.
+fn spawn_on_thread<F: Future<Output = ()>>(
+    surroundings: &Surroundings,
+    name: String,
+    work: impl FnOnce() -> F + Send + 'static,
+) {
+    let runtime = Handle::current();
+    surroundings.tasks.spawn_blocking(name, move || {
+        runtime.block_on(work());
+        Ok::<(), Error>(())
+    });
+}
+
+/// Runs `attempt` until the shutdown. What may pass is tried again from the committed position, with backoff; anything else
+/// halts this partition alone, loudly, until somebody looks.
+async fn keep_going(
+    health: &PartitionHealth,
+    shutdown: &Shutdown,
+    attempt: impl AsyncFn() -> Result<(), Error>,
+) {
+    let mut backoff = FIRST_BACKOFF;
+    while !shutdown.is_started() {
+        let began = tokio::time::Instant::now();
+        let Err(error) = attempt().await else { continue };
+        if shutdown.is_started() {
+            return;
+        }
+        if !error.is_retriable() {
+            tracing::error!(partition = %health, %error, "halted");
+            health.halted(&error);
+            shutdown.started().await;
+            return;
+        }
+        tracing::warn!(partition = %health, %error, retry_in_ms = backoff.as_millis() as u64, "tries again");
+        health.retrying(&error);
+        if began.elapsed() > LONGEST_BACKOFF {
+            backoff = FIRST_BACKOFF;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => {}
+            () = shutdown.started() => return,
+        }
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// The partitions that the settings choose; all, if they choose none.
+fn chosen(wanted: &[u32], partitions: u32) -> Result<Vec<u32>, Error> {
+    if wanted.is_empty() {
+        return Ok((0..partitions).collect());
+    }
+    match wanted.iter().find(|number| **number >= partitions) {
+        None => Ok(wanted.to_vec()),
+        Some(number) => Err(Error::Partitions { number: *number, partitions }),
+    }
+}

@@ -1,0 +1,77 @@
+//! Conversions as they are now: derived from the revisions, written before them, as often as need be.
+
+use schemas::fact::{Fact, Revision};
+use schemas::time::Timestamp;
+use warehouse::batch::{Batch, BatchBuilder};
+
+use super::rows::{Timed, click_at, id, micros, revisions, texts};
+use crate::error::Error;
+
+/// The table's name.
+pub(super) const TABLE: &str = "conversions";
+
+/// The latest state of each conversion that the facts revise; `None` if they revise none.
+pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Option<Batch>, Error> {
+    let rows = revisions(facts);
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let builder = amounts(attribution(identity(BatchBuilder::new(), &rows), &rows), &rows);
+    Ok(Some(builder.build()?))
+}
+
+fn identity(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let all = || rows.iter().map(|(_, revision)| *revision);
+    let received = || rows.iter().map(|(_, revision)| &revision.received);
+    builder
+        .column("workspace", all().map(|revision| revision.workspace.get()))
+        .column("occurred_at", received().map(|received| micros(received.occurred_at)))
+        .column("id", all().map(|revision| *revision.conversion.bytes()))
+        .column("version", all().map(|revision| revision.version))
+        .column("status", all().map(|revision| revision.after.status.as_str()))
+        .column("reason", all().map(|revision| revision.reason.as_str()))
+        .column("goal", received().map(|received| received.goal.as_str()))
+        .column("source", received().map(|received| id(received.source)))
+        .column("customer_id", received().map(|received| received.customer_id.as_str()))
+        .column("coupon", received().map(|received| received.coupon.as_str()))
+        .column("transaction_id", received().map(|received| received.transaction_id.as_str()))
+        .column("metadata", received().map(|received| received.metadata.as_str()))
+        .column("received_at", all().map(|revision| micros(revision.received_at)))
+        .column("updated_at", rows.iter().map(|(time, _)| micros(*time)))
+        .column("test", received().map(|received| received.test))
+}
+
+fn attribution(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let all = || rows.iter().map(|(_, revision)| *revision);
+    let attributed = || rows.iter().map(|(_, revision)| &revision.attributed);
+    builder
+        .column("offer", attributed().map(|to| id(to.offer)))
+        .column("partner", attributed().map(|to| id(to.partner)))
+        .column("campaign", attributed().map(|to| id(to.campaign)))
+        .column("link", attributed().map(|to| id(to.link)))
+        .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
+        .column("click_at", all().map(click_at))
+        .column("visitor", attributed().map(|to| id(to.visitor)))
+        .column("creative", attributed().map(|to| to.creative.as_str()))
+        .column("source_id", attributed().map(|to| to.source_id.as_str()))
+        .column("subs", attributed().map(|to| texts(&to.subs)))
+        .column("labels", attributed().map(|to| texts(&to.labels)))
+        .column("identified_by", all().map(|revision| revision.identified_by.as_str()))
+        .column("payout_rule", all().map(|revision| revision.payout_rule.as_str()))
+}
+
+fn amounts(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let values = || rows.iter().map(|(_, revision)| &revision.after);
+    let original = || rows.iter().map(|(_, revision)| revision.received.amount);
+    builder
+        .column("original_amount", original().map(|amount| amount.map_or(0, |money| money.micros)))
+        .column(
+            "original_currency",
+            original().map(|amount| amount.map_or("", |money| money.currency.code())),
+        )
+        .column("amount", values().map(|values| values.amount_micros.unwrap_or(0)))
+        .column("amount_known", values().map(|values| values.amount_micros.is_some()))
+        .column("revenue", values().map(|values| values.revenue_micros))
+        .column("payout", values().map(|values| values.payout_micros))
+        .column("currency", values().map(|values| values.currency.code()))
+}

@@ -1,0 +1,187 @@
+//! Loading one cut: ask, insert, ask again.
+//!
+//! An INSERT whose answer is lost may have been committed, may be committed later, or never. So the table itself is asked
+//! what it holds of the range: all of it means done, nothing or a beginning means insert the rest, anything else halts the
+//! partition. Deduplication tokens make two INSERTs that race one; `insert_before` refuses those that come too late for a
+//! token to remember them.
+
+use std::time::Duration;
+
+use schemas::fact::Fact;
+use schemas::table::Table;
+use schemas::time::Timestamp;
+use service::clock::SharedClock;
+use warehouse::batch::{Batch, Seconds};
+use warehouse::{InsertSettings, Limits, Marks};
+
+use super::cut::CutBatch;
+use super::derived;
+use super::position::{self, log_partition};
+use super::rows::{Place, rows};
+use crate::error::Error;
+use crate::metrics::SinkMetrics;
+
+/// First generation of the tables; another past is another generation.
+const GENERATION: u32 = 1;
+/// Rows of one INSERT at most.
+const ROWS_PER_INSERT: u64 = 500_000;
+/// How long after the question an INSERT may still be taken by the table.
+const INSERT_WINDOW_S: i64 = 60;
+
+/// Loads cuts of one partition.
+pub(super) struct Loader<'a> {
+    pub(super) warehouse: &'a warehouse::Sink,
+    pub(super) clock: &'a SharedClock,
+    pub(super) timeout: Duration,
+    pub(super) metrics: &'a SinkMetrics,
+    pub(super) partition: u32,
+}
+
+/// One INSERT: rows of one table, one month of core time, dense.
+struct Chunk<'a> {
+    table: Table,
+    place: Place,
+    month: String,
+    first_row_seq: u64,
+    facts: &'a [(Timestamp, Fact)],
+}
+
+impl Loader<'_> {
+    /// Loads a cut into every table and, when all are proven, marks it finished.
+    pub(super) async fn load(&self, cut: &CutBatch) -> Result<(), Error> {
+        // Derived rows first: once the cut is finished they must be there. Twice is as good as once.
+        if let Some(batch) = derived::conversions(&cut.facts)? {
+            self.insert_replacing(derived::TABLE, &batch).await?;
+        }
+        for table in Table::ALL {
+            let mut row_seq = cut.rows_before.get(table) + 1;
+            let mut chunk = 0;
+            for facts in chunks(table, &cut.facts) {
+                let rows = facts.iter().map(|(_, fact)| table.rows_of(fact)).sum::<u64>();
+                if rows > 0 {
+                    let place =
+                        Place { log_partition: log_partition(self.partition)?, cut: cut.number, chunk };
+                    let month = month(facts[0].0);
+                    self.load_chunk(&Chunk { table, place, month, first_row_seq: row_seq, facts }).await?;
+                    self.metrics.rows(table, rows);
+                    row_seq += rows;
+                    chunk += 1;
+                }
+            }
+        }
+        self.insert_replacing(position::TABLE, &position::row(self.partition, cut)?).await
+    }
+
+    async fn load_chunk(&self, chunk: &Chunk<'_>) -> Result<(), Error> {
+        let batch = rows(chunk.table, chunk.facts, chunk.first_row_seq, chunk.place)?;
+        let count = batch.rows() as u64;
+        let all = Marks::of_range(chunk.first_row_seq, count);
+        let mut attempt = 1_u32;
+        loop {
+            let found = self.ask(chunk).await?;
+            if found == all {
+                return Ok(());
+            }
+            if found != Marks::of_range(chunk.first_row_seq, found.count) || found.count > count {
+                return Err(Error::UnexplainedRows {
+                    table: chunk.table.name(),
+                    partition: self.partition,
+                    cut: chunk.place.cut,
+                    chunk: chunk.place.chunk,
+                    expected: format!("{all:?}"),
+                    found: format!("{found:?}"),
+                });
+            }
+            let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
+            let rest = batch.slice(batch.rows() - missing, missing)?;
+            self.insert(chunk, &rest, found.count, attempt).await?;
+            // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which remembers
+            // them, would refuse them: the next INSERT takes another one.
+            attempt += 1;
+        }
+    }
+
+    async fn ask(&self, chunk: &Chunk<'_>) -> Result<Marks, Error> {
+        let Place { log_partition, cut, chunk: number } = chunk.place;
+        let limits = Limits::default();
+        Ok(self.warehouse.marks(chunk.table.name(), log_partition, cut, number, &limits).await?)
+    }
+
+    async fn insert(&self, chunk: &Chunk<'_>, rest: &Batch, from: u64, attempt: u32) -> Result<(), Error> {
+        let before = self.clock.now_micros() / 1_000_000 + INSERT_WINDOW_S;
+        let before =
+            Seconds(u32::try_from(before).map_err(|_| Error::Rows("the clock is wrong".to_owned()))?);
+        let Place { log_partition, cut, chunk: number } = chunk.place;
+        let table = chunk.table.name();
+        let month = &chunk.month;
+        let settings = InsertSettings {
+            dedup_token: format!(
+                "{GENERATION}/{log_partition}/{cut}/{table}/{month}/{number}+{from}/{attempt}"
+            ),
+            timeout: self.timeout,
+        };
+        let stream = rest.with_constant("insert_before", before)?.to_arrow_stream()?;
+        Ok(self.warehouse.insert(table, stream, &settings).await?)
+    }
+
+    /// Inserts into a table where the same row twice is the same as once.
+    async fn insert_replacing(&self, table: &str, batch: &Batch) -> Result<(), Error> {
+        let settings = InsertSettings { dedup_token: String::new(), timeout: self.timeout };
+        Ok(self.warehouse.insert(table, batch.to_arrow_stream()?, &settings).await?)
+    }
+}
+
+/// Facts of one month of core time each, and of at most [`ROWS_PER_INSERT`] rows.
+fn chunks(table: Table, facts: &[(Timestamp, Fact)]) -> Vec<&[(Timestamp, Fact)]> {
+    let mut chunks = Vec::new();
+    for month in months(facts) {
+        let (mut start, mut rows) = (0, 0);
+        for (at, (_, fact)) in month.iter().enumerate() {
+            let more = table.rows_of(fact);
+            if at > start && rows + more > ROWS_PER_INSERT {
+                chunks.push(&month[start..at]);
+                (start, rows) = (at, 0);
+            }
+            rows += more;
+        }
+        chunks.push(&month[start..]);
+    }
+    chunks
+}
+
+/// Facts by month. Core time never goes back, so that almost always one look at both ends is enough.
+fn months(facts: &[(Timestamp, Fact)]) -> Vec<&[(Timestamp, Fact)]> {
+    match (facts.first(), facts.last()) {
+        (Some((first, _)), Some((last, _))) if month(*first) == month(*last) => vec![facts],
+        _ => facts.chunk_by(|(one, _), (other, _)| month(*one) == month(*other)).collect(),
+    }
+}
+
+/// The month as the tables are partitioned by it, such as `2026-11`.
+fn month(time: Timestamp) -> String {
+    time.to_string().chars().take(7).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(times: &[&str]) -> Vec<(Timestamp, Fact)> {
+        times.iter().map(|time| (time.parse().unwrap(), Fact::Ticked)).collect()
+    }
+
+    #[test]
+    fn a_chunk_never_crosses_a_month() {
+        let facts = ticks(&[
+            "2026-10-31T23:59:59.999999Z",
+            "2026-11-01T00:00:00Z",
+            "2026-11-30T23:59:59Z",
+            "2026-12-01T00:00:00Z",
+        ]);
+        let lengths =
+            |facts| chunks(Table::Clicks, facts).iter().map(|chunk| chunk.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&facts), [1, 2, 1]);
+        assert_eq!(lengths(&facts[1..3]), [2]);
+        assert!(lengths(&[]).is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+//! The sink: accepted facts in, rows out, each row exactly once.
+//!
+//! A batch is what lies between two cuts, so that it is the same batch whoever makes it and whenever. Before and after each
+//! INSERT the table is asked what it holds of the batch; only the second answer moves the sink. Two sinks of one partition are
+//! harmless.
+
+mod cut;
+mod derived;
+mod load;
+mod position;
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::{EventLog, Partition, Subscription};
+use schemas::topic;
+use service::clock::SharedClock;
+use service::lifecycle::Shutdown;
+
+use crate::chain::{Accepted, Chain, Judged};
+use crate::error::Error;
+use crate::health::PartitionHealth;
+use crate::metrics::SinkMetrics;
+use crate::settings::SinkSettings;
+use cut::{Collector, CutBatch};
+use load::Loader;
+use position::SinkPosition;
+
+/// Records of `facts` read at once.
+const FACTS_READ: usize = 64;
+/// How long the sink waits for facts before it looks whether it shall stop.
+const IDLE_WAIT: Duration = Duration::from_millis(200);
+/// How long the record that holds the last cut may take to arrive.
+const READ_BACK: Duration = Duration::from_secs(10);
+
+/// What a sink is made of.
+pub struct SinkParts {
+    /// The partition of `facts`.
+    pub partition: u32,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The warehouse.
+    pub warehouse: warehouse::Sink,
+    /// Settings.
+    pub settings: SinkSettings,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Where the sink says how it is.
+    pub health: PartitionHealth,
+    /// Where the sink counts.
+    pub metrics: SinkMetrics,
+}
+
+/// Loads the facts of one partition.
+pub struct PartitionSink<'a> {
+    parts: &'a SinkParts,
+    chain: Chain,
+    facts: Box<dyn Subscription>,
+    collector: Collector,
+}
+
+impl<'a> PartitionSink<'a> {
+    /// Goes on after the last finished cut in the warehouse.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if the warehouse was filled from another log.
+    pub async fn open(parts: &'a SinkParts) -> Result<Self, Error> {
+        let partition = Partition { topic: topic::FACTS, number: parts.partition };
+        let Some(last) = SinkPosition::last(&parts.warehouse, parts.partition).await? else {
+            let facts = parts.log.subscribe(&[(partition, 0)]).await?;
+            let collector = Collector::new(0, schemas::table::RowCounts::default());
+            return Ok(Self { parts, chain: Chain::start(parts.partition), facts, collector });
+        };
+        let mut facts = parts.log.subscribe(&[(partition, last.record)]).await?;
+        let mut collector = Collector::new(last.cut, last.rows);
+        let foreign = || Error::Foreign("the last cut in the warehouse");
+        let batch = facts.next(1, READ_BACK).await?.ok_or_else(foreign)?;
+        let found = &batch.records[0];
+        // The record that holds the cut is known by its hash; from there on the chain proves itself.
+        if last.record_hash != schemas::wire::hash_record(&found.payload) {
+            return Err(foreign());
+        }
+        let record = schemas::wire::decode_record(found.payload.clone())
+            .map_err(|error| Error::UnreadableRecord { position: found.position, error })?;
+        let chain = Chain {
+            partition: parts.partition,
+            previous: last.record_hash,
+            source: record.source_to,
+            next_seq: record.first_seq + record.fact_count(),
+        };
+        // What follows the cut in the same record belongs to the next batch.
+        let full =
+            collector.take_in(Accepted { record, hash: last.record_hash }, found.position, last.fact_seq)?;
+        let mut sink = Self { parts, chain, facts, collector };
+        sink.load_all(full).await?;
+        Ok(sink)
+    }
+
+    /// Works until the shutdown.
+    ///
+    /// # Errors
+    /// Whatever stopped it; going on from [`Self::open`] is always safe.
+    pub async fn work(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
+        while !shutdown.is_started() {
+            self.parts.health.running();
+            let Some(batch) = self.facts.next(FACTS_READ, IDLE_WAIT).await? else { continue };
+            for record in &batch.records {
+                let judged = self
+                    .chain
+                    .judge(&record.payload)
+                    .map_err(|error| Error::UnreadableRecord { position: record.position, error })?;
+                let Judged::Accepted(accepted) = judged else { continue };
+                let full = self.collector.take_in(*accepted, record.position, 0)?;
+                self.load_all(full).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_all(&mut self, cuts: Vec<CutBatch>) -> Result<(), Error> {
+        for cut in cuts {
+            let loader = Loader {
+                warehouse: &self.parts.warehouse,
+                clock: &self.parts.clock,
+                timeout: Duration::from_millis(self.parts.settings.insert_timeout_ms),
+                metrics: &self.parts.metrics,
+                partition: self.parts.partition,
+            };
+            loader.load(&cut).await?;
+            self.parts.metrics.cut(cut.number, cut.core_time.unix_seconds());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Where the sink stands: the table `cuts` of the warehouse itself, so that it cannot disagree with the rows.
+
+use clickhouse::Row;
+use schemas::fact::RecordHash;
+use schemas::table::RowCounts;
+use serde::Deserialize;
+use warehouse::batch::{Batch, BatchBuilder, Micros};
+use warehouse::{Limits, Param};
+
+use super::cut::CutBatch;
+use crate::error::Error;
+
+/// The table's name.
+pub(super) const TABLE: &str = "cuts";
+
+/// The last finished cut of a partition.
+pub(super) struct SinkPosition {
+    pub(super) cut: u64,
+    pub(super) record: u64,
+    pub(super) record_hash: RecordHash,
+    pub(super) fact_seq: u64,
+    pub(super) rows: RowCounts,
+}
+
+#[derive(Row, Deserialize)]
+struct CutRow {
+    cut: u64,
+    record: u64,
+    record_hash: String,
+    fact_seq: u64,
+    clicks: u64,
+    conversion_revisions: u64,
+    credits: u64,
+    outcomes: u64,
+}
+
+impl SinkPosition {
+    /// Asks the warehouse; `None` if nothing of the partition was ever finished.
+    pub(super) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
+        let sql = "SELECT cut, record, record_hash, fact_seq, clicks, conversion_revisions, credits, outcomes \
+                   FROM cuts WHERE log_partition = {log_partition:UInt16} ORDER BY cut DESC LIMIT 1";
+        let params = [("log_partition", Param::from(log_partition(partition)?))];
+        let rows: Vec<CutRow> = warehouse.reader().rows(sql, &params, &Limits::default()).await?;
+        rows.into_iter()
+            .next()
+            .map(|row| {
+                let mut record_hash = RecordHash::default();
+                decode_hex(&row.record_hash, &mut record_hash)
+                    .ok_or(Error::Foreign("the record hash of the last cut"))?;
+                Ok(Self {
+                    cut: row.cut,
+                    record: row.record,
+                    record_hash,
+                    fact_seq: row.fact_seq,
+                    rows: RowCounts::new([row.clicks, row.conversion_revisions, row.credits, row.outcomes]),
+                })
+            })
+            .transpose()
+    }
+}
+
+/// The row that says that a cut is finished.
+pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
+    let hash: String = cut.record_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let [clicks, conversion_revisions, credits, outcomes] = *cut.rows.all();
+    Ok(BatchBuilder::new()
+        .column("log_partition", [log_partition(partition)?])
+        .column("cut", [cut.number])
+        .column("record", [cut.record])
+        .column("record_hash", [hash.as_str()])
+        .column("fact_seq", [cut.fact_seq])
+        .column("clicks", [clicks])
+        .column("conversion_revisions", [conversion_revisions])
+        .column("credits", [credits])
+        .column("outcomes", [outcomes])
+        .column("core_time", [Micros(cut.core_time.micros())])
+        .build()?)
+}
+
+/// The partition's number as the tables have it.
+pub(super) fn log_partition(partition: u32) -> Result<u16, Error> {
+    u16::try_from(partition)
+        .map_err(|_| Error::Rows(format!("partition {partition} does not fit the tables")))
+}
+
+fn decode_hex(text: &str, bytes: &mut [u8; 32]) -> Option<()> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
+    }
+    Some(())
+}

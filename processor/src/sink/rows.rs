@@ -1,0 +1,220 @@
+//! Rows of the append-only tables, column by column.
+
+use schemas::fact::{ClickFact, Fact, Outcome, Revision, Touch, Values};
+use schemas::id::{Id, Kind};
+use schemas::table::Table;
+use schemas::time::Timestamp;
+use warehouse::batch::{Batch, BatchBuilder, Micros};
+
+use crate::core::is_counted;
+use crate::error::Error;
+
+/// Facts with the core time of their event.
+pub(super) type Timed<'a, T> = (Timestamp, &'a T);
+
+/// What stands in every row of a chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) log_partition: u16,
+    pub(super) cut: u64,
+    pub(super) chunk: u16,
+}
+
+/// The rows that `facts` give in `table`, numbered from `first_row_seq`, without `insert_before`.
+pub(super) fn rows(
+    table: Table,
+    facts: &[(Timestamp, Fact)],
+    first_row_seq: u64,
+    place: Place,
+) -> Result<Batch, Error> {
+    let (builder, times) = match table {
+        Table::Clicks => {
+            let clicks: Vec<Timed<'_, ClickFact>> = facts
+                .iter()
+                .filter_map(
+                    |(time, fact)| if let Fact::Click(click) = fact { Some((*time, &**click)) } else { None },
+                )
+                .collect();
+            (click_columns(&clicks), times(&clicks))
+        }
+        Table::ConversionRevisions => {
+            let revisions = revisions(facts);
+            (revision_columns(&revisions), times(&revisions))
+        }
+        Table::Credits => {
+            let revisions = revisions(facts);
+            let touches: Vec<_> = revisions
+                .iter()
+                .flat_map(|(time, revision)| {
+                    revision.touches.iter().map(move |touch| (*time, (*revision, touch)))
+                })
+                .collect();
+            let times = touches.iter().map(|(time, _)| Micros(time.micros())).collect();
+            (credit_columns(&touches), times)
+        }
+        Table::Outcomes => {
+            let outcomes: Vec<Timed<'_, Outcome>> =
+                facts
+                    .iter()
+                    .filter_map(|(time, fact)| {
+                        if let Fact::Outcome(outcome) = fact { Some((*time, &**outcome)) } else { None }
+                    })
+                    .collect();
+            (outcome_columns(&outcomes), times(&outcomes))
+        }
+    };
+    placed(builder, times, first_row_seq, place)
+}
+
+/// The revisions among the facts.
+pub(super) fn revisions(facts: &[(Timestamp, Fact)]) -> Vec<Timed<'_, Revision>> {
+    facts
+        .iter()
+        .filter_map(
+            |(time, fact)| {
+                if let Fact::Revision(revision) = fact { Some((*time, &**revision)) } else { None }
+            },
+        )
+        .collect()
+}
+
+fn times<T>(rows: &[Timed<'_, T>]) -> Vec<Micros> {
+    rows.iter().map(|(time, _)| Micros(time.micros())).collect()
+}
+
+fn placed(
+    builder: BatchBuilder,
+    core_times: Vec<Micros>,
+    first_row_seq: u64,
+    place: Place,
+) -> Result<Batch, Error> {
+    let count = core_times.len();
+    let same = |_: usize| place;
+    Ok(builder
+        .column("core_time", core_times)
+        .column("log_partition", (0..count).map(|n| same(n).log_partition))
+        .column("cut", (0..count).map(|n| same(n).cut))
+        .column("chunk", (0..count).map(|n| same(n).chunk))
+        .column("row_seq", (first_row_seq..).take(count))
+        .build()?)
+}
+
+/// The sixteen bytes of an id; zeros for none.
+pub(super) fn id<K: Kind>(id: Option<Id<K>>) -> [u8; 16] {
+    id.map_or([0; 16], |id| *id.bytes())
+}
+
+pub(super) fn texts(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+pub(super) fn micros(time: Timestamp) -> Micros {
+    Micros(time.micros())
+}
+
+fn click_columns(rows: &[Timed<'_, ClickFact>]) -> BatchBuilder {
+    let facts = || rows.iter().map(|(_, fact)| *fact);
+    let clicks = || rows.iter().map(|(_, fact)| &fact.click);
+    BatchBuilder::new()
+        .column("workspace", facts().map(|fact| fact.workspace.get()))
+        .column("occurred_at", clicks().map(|click| micros(click.occurred_at)))
+        .column("id", clicks().map(|click| *click.id.bytes()))
+        .column("receipt", facts().map(|fact| *fact.receipt.bytes()))
+        .column("received_at", facts().map(|fact| micros(fact.received_at)))
+        .column("offer", clicks().map(|click| *click.offer.bytes()))
+        .column("partner", clicks().map(|click| id(click.partner)))
+        .column("campaign", clicks().map(|click| id(click.campaign)))
+        .column("link", clicks().map(|click| id(click.link)))
+        .column("visitor", clicks().map(|click| id(click.visitor)))
+        .column("creative", clicks().map(|click| click.creative.as_str()))
+        .column("source_id", clicks().map(|click| click.source_id.as_str()))
+        .column("ext_click_id", clicks().map(|click| click.ext_click_id.as_str()))
+        .column("subs", clicks().map(|click| texts(&click.subs)))
+        .column("params", clicks().map(|click| pairs(&click.params)))
+        .column("labels", clicks().map(|click| texts(&click.labels)))
+        .column("counted", clicks().map(is_counted))
+        .column("referrer", clicks().map(|click| click.referrer.as_str()))
+        .column("user_agent", clicks().map(|click| click.user_agent.as_str()))
+        .column("address", clicks().map(|click| click.address.as_str()))
+        .column("destination_url", clicks().map(|click| click.destination_url.as_str()))
+        .column("test", clicks().map(|click| click.test))
+}
+
+fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+/// What a revision adds to a sum: the counted value now less the counted value before.
+fn delta(revision: &Revision, of: impl Fn(&Values) -> i64) -> i64 {
+    let counted = |values: &Values| if values.status.is_counted() { of(values) } else { 0 };
+    let before = revision.before.as_ref().map_or(0, counted);
+    counted(&revision.after).wrapping_sub(before)
+}
+
+fn revision_columns(rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let revisions = || rows.iter().map(|(_, revision)| *revision);
+    BatchBuilder::new()
+        .column("workspace", revisions().map(|revision| revision.workspace.get()))
+        .column("occurred_at", revisions().map(|revision| micros(revision.received.occurred_at)))
+        .column("conversion", revisions().map(|revision| *revision.conversion.bytes()))
+        .column("version", revisions().map(|revision| revision.version))
+        .column("event", revisions().map(|revision| *revision.event.bytes()))
+        .column("change", revisions().map(|revision| revision.change.as_str()))
+        .column("reason", revisions().map(|revision| revision.reason.as_str()))
+        .column("goal", revisions().map(|revision| revision.received.goal.as_str()))
+        .column("offer", revisions().map(|revision| id(revision.attributed.offer)))
+        .column("partner", revisions().map(|revision| id(revision.attributed.partner)))
+        .column("campaign", revisions().map(|revision| id(revision.attributed.campaign)))
+        .column("link", revisions().map(|revision| id(revision.attributed.link)))
+        .column("click", revisions().map(|revision| id(revision.attributed.click.map(|(click, _)| click))))
+        .column("click_at", revisions().map(click_at))
+        .column("visitor", revisions().map(|revision| id(revision.attributed.visitor)))
+        .column("creative", revisions().map(|revision| revision.attributed.creative.as_str()))
+        .column("source_id", revisions().map(|revision| revision.attributed.source_id.as_str()))
+        .column("subs", revisions().map(|revision| texts(&revision.attributed.subs)))
+        .column("labels", revisions().map(|revision| texts(&revision.attributed.labels)))
+        .column(
+            "status_before",
+            revisions().map(|revision| revision.before.map_or("", |before| before.status.as_str())),
+        )
+        .column("status", revisions().map(|revision| revision.after.status.as_str()))
+        .column("conversions_delta", revisions().map(|revision| delta(revision, |_| 1) as i8))
+        .column("revenue_delta", revisions().map(|revision| delta(revision, |values| values.revenue_micros)))
+        .column("payout_delta", revisions().map(|revision| delta(revision, |values| values.payout_micros)))
+        .column("test", revisions().map(|revision| revision.received.test))
+}
+
+/// When the winning click happened; 1970 without one.
+pub(super) fn click_at(revision: &Revision) -> Micros {
+    revision.attributed.click.map_or(Micros(0), |(_, at)| micros(at))
+}
+
+fn credit_columns(rows: &[(Timestamp, (&Revision, &Touch))]) -> BatchBuilder {
+    let revisions = || rows.iter().map(|(_, (revision, _))| *revision);
+    let touches = || rows.iter().map(|(_, (_, touch))| *touch);
+    BatchBuilder::new()
+        .column("workspace", revisions().map(|revision| revision.workspace.get()))
+        .column("conversion", revisions().map(|revision| *revision.conversion.bytes()))
+        .column("version", revisions().map(|revision| revision.version))
+        .column("click", touches().map(|touch| *touch.click.bytes()))
+        .column("click_at", touches().map(|touch| micros(touch.at)))
+        .column("partner", touches().map(|touch| id(touch.partner)))
+        .column("link", touches().map(|touch| id(touch.link)))
+        .column("lost", touches().map(|touch| touch.lost.map_or("", schemas::fact::Lost::as_str)))
+        .column("last_touch", touches().map(|touch| touch.credits.last_touch))
+}
+
+fn outcome_columns(rows: &[Timed<'_, Outcome>]) -> BatchBuilder {
+    let outcomes = || rows.iter().map(|(_, outcome)| *outcome);
+    BatchBuilder::new()
+        .column("workspace", outcomes().map(|outcome| outcome.workspace.get()))
+        .column("event", outcomes().map(|outcome| *outcome.event.bytes()))
+        .column("subject", outcomes().map(|outcome| outcome.subject.as_str()))
+        .column("status", outcomes().map(|outcome| outcome.status.as_str()))
+        .column("reason", outcomes().map(|outcome| outcome.reason.as_str()))
+        .column("conversion", outcomes().map(|outcome| id(outcome.conversion)))
+        .column("original", outcomes().map(|outcome| id(outcome.original)))
+        .column("source", outcomes().map(|outcome| id(outcome.source)))
+        .column("received_at", outcomes().map(|outcome| micros(outcome.received_at)))
+        .column("test", outcomes().map(|outcome| outcome.test))
+}

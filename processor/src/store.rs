@@ -1,0 +1,150 @@
+//! The state of one partition on disk: fjall, one keyspace, one atomic batch for each accepted record.
+//!
+//! The store need not be synced: facts are the truth, and what a power loss takes is folded again from them.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+use crate::core::{Changes, Head, State, StateError};
+use crate::error::Error;
+
+/// Version of the layout of keys and values. A newer one in a directory is refused.
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &[u8] = b"F";
+const HEAD_KEY: &[u8] = b"H";
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A partition's state.
+pub struct Store {
+    database: Database,
+    keyspace: Keyspace,
+}
+
+fn failed(error: &fjall::Error) -> StateError {
+    StateError::Store(error.to_string())
+}
+
+impl Store {
+    /// Opens the state of a partition, or begins one.
+    ///
+    /// # Errors
+    /// [`Error::StateDirectory`] if the directory is of a newer version, of another partition, or in use.
+    pub fn open(dir: &Path, partition: u32) -> Result<Self, Error> {
+        let refused = |problem: String| Error::StateDirectory { dir: dir.display().to_string(), problem };
+        let open = || -> Result<(Database, Keyspace), fjall::Error> {
+            let database = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1).open()?;
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            let keyspace = database.keyspace("state", options)?;
+            Ok((database, keyspace))
+        };
+        let (database, keyspace) = open().map_err(|error| refused(format!("cannot be opened: {error}")))?;
+        let store = Self { database, keyspace };
+        let format = [FORMAT.to_be_bytes(), partition.to_be_bytes()].concat();
+        match store.get(FORMAT_KEY)? {
+            None => store.keyspace.insert(FORMAT_KEY, format).map_err(|error| failed(&error))?,
+            Some(found) if found == format => {}
+            Some(found) if found.len() == 8 && found[..4] == format[..4] => {
+                return Err(refused(format!("is not that of partition {partition}")));
+            }
+            Some(_) => {
+                return Err(refused(format!(
+                    "is of another version than {FORMAT}: use the version that wrote it"
+                )));
+            }
+        }
+        Ok(store)
+    }
+
+    /// Where the state stands.
+    pub fn head(&self) -> Result<Head, StateError> {
+        self.get(HEAD_KEY)?.map_or_else(|| Ok(Head::default()), |bytes| Head::decode(&bytes))
+    }
+
+    /// Commits the changes of one accepted record, all or nothing.
+    pub fn commit(&self, changes: Changes) -> Result<(), StateError> {
+        let mut batch = self.database.batch();
+        for (key, value) in changes.keys {
+            match value {
+                Some(value) => batch.insert(&self.keyspace, key, value),
+                None => batch.remove(&self.keyspace, key),
+            }
+        }
+        batch.insert(&self.keyspace, HEAD_KEY, changes.head.encode());
+        batch.commit().map_err(|error| failed(&error))
+    }
+}
+
+impl State for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        let value = self.keyspace.get(key).map_err(|error| failed(&error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backward: bool,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let pair = |guard: fjall::Guard| {
+            guard
+                .into_inner()
+                .map(|(key, value)| (key.to_vec(), value.to_vec()))
+                .map_err(|error| failed(&error))
+        };
+        let range = self.keyspace.range(from..to);
+        if backward {
+            range.rev().take(limit).map(pair).collect()
+        } else {
+            range.take(limit).map(pair).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_was_committed_is_there_after_reopening_and_scans_are_ordered() {
+        let dir = tempfile::tempdir().unwrap();
+        let head = Head { source: 7, ..Head::default() };
+        {
+            let store = Store::open(dir.path(), 2).unwrap();
+            assert_eq!(store.head().unwrap(), Head::default());
+            let keys = (0..10_u8).map(|n| (vec![b'k', n], Some(vec![n]))).collect::<BTreeMap<_, _>>();
+            store.commit(Changes { head: Head::default(), keys }).unwrap();
+            let keys = BTreeMap::from([(vec![b'k', 3], None)]);
+            store.commit(Changes { head: head.clone(), keys }).unwrap();
+        }
+        let store = Store::open(dir.path(), 2).unwrap();
+        assert_eq!(store.head().unwrap(), head);
+        let keys = |backward| -> Vec<u8> {
+            let pairs = store.scan(b"k\x01", b"k\x06", 3, backward).unwrap();
+            pairs.into_iter().map(|(key, _)| key[1]).collect()
+        };
+        assert_eq!(keys(false), [1, 2, 4]);
+        assert_eq!(keys(true), [5, 4, 2]);
+    }
+
+    #[test]
+    fn the_state_of_another_partition_or_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), 2).unwrap());
+        let error = Store::open(dir.path(), 3).err().unwrap().to_string();
+        assert!(error.contains("not that of partition 3"), "{error}");
+        let store = Store::open(dir.path(), 2).unwrap();
+        store.keyspace.insert(FORMAT_KEY, [0, 0, 0, 9, 0, 0, 0, 2]).unwrap();
+        drop(store);
+        let error = Store::open(dir.path(), 2).err().unwrap().to_string();
+        assert!(error.contains("another version"), "{error}");
+    }
+}

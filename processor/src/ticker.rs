@@ -1,0 +1,79 @@
+//! Ticks: the one thing for which an owner looks at a clock.
+//!
+//! A tick is an event like any other. It is appended when facts have waited a period for a cut, or when a wait is due;
+//! the core makes of it what it makes of every event, in order.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventlog::{Error, EventLog, NewRecord, Partition, Producer, ProducerUse};
+use schemas::event::{Body, CatalogRevision, Event};
+use schemas::id::{IdGenerator, WorkspaceNumber};
+use schemas::time::Timestamp;
+use schemas::{topic, wire};
+
+use crate::core::Head;
+
+/// How long a tick may stay unconfirmed.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Ticks are small and one is in flight at a time.
+const MAX_PENDING_BYTES: usize = 64 * 1024;
+
+/// Appends ticks to a partition of `events`.
+pub(crate) struct Ticker {
+    producer: Box<dyn Producer>,
+    partition: Partition,
+    period_micros: i64,
+    /// The cut after which facts wait, and since when by the owner's clock.
+    waiting: Option<(u64, i64)>,
+    last_tick_micros: i64,
+    ids: IdGenerator,
+}
+
+impl Ticker {
+    pub(crate) fn new(log: &dyn EventLog, partition: u32, period_ms: u64) -> Result<Self, Error> {
+        let producer = log.producer(ProducerUse {
+            name: "ticks",
+            deadline: DEADLINE,
+            max_pending_bytes: MAX_PENDING_BYTES,
+        })?;
+        Ok(Self {
+            producer,
+            partition: Partition { topic: topic::EVENTS, number: partition },
+            period_micros: i64::try_from(period_ms).unwrap_or(i64::MAX).saturating_mul(1_000),
+            waiting: None,
+            last_tick_micros: i64::MIN,
+            // A tick's id is never asked for: its randomness need not differ between lives.
+            ids: IdGenerator::new(u64::from(partition)),
+        })
+    }
+
+    /// Appends a tick if facts have waited for a period, or if `due`, at most once a period.
+    pub(crate) async fn maybe_tick(&mut self, head: &Head, due: bool, now_micros: i64) -> Result<(), Error> {
+        self.waiting = match self.waiting {
+            _ if head.uncut == 0 => None,
+            Some((cut, since)) if cut == head.cut => Some((cut, since)),
+            Some(_) | None => Some((head.cut, now_micros)),
+        };
+        let waited =
+            self.waiting.is_some_and(|(_, since)| now_micros.saturating_sub(since) >= self.period_micros);
+        let rested = now_micros.saturating_sub(self.last_tick_micros) >= self.period_micros;
+        if !(waited || due) || !rested {
+            return Ok(());
+        }
+        self.last_tick_micros = now_micros;
+        let now = Timestamp::from_micros(now_micros);
+        let tick = Event {
+            id: self.ids.next(now.unix_ms(), WorkspaceNumber::NONE),
+            workspace: WorkspaceNumber::NONE,
+            mark: None,
+            received_at: now,
+            // A tick says nothing about the catalog: the core's own revision stands.
+            catalog: CatalogRevision::default(),
+            body: Body::Tick,
+        };
+        let record = NewRecord { key: Bytes::new(), payload: wire::encode_event(&tick) };
+        let answers = self.producer.append(self.partition, vec![record]).await;
+        answers.into_iter().next().unwrap_or(Err(Error::Closed)).map(|_| ())
+    }
+}
