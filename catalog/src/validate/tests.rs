@@ -1,1 +1,176 @@
+use schemas::id::{Id, WorkspaceNumber};
+use schemas::money::Currency;
+use schemas::time::Timestamp;
+
 use super::*;
+use crate::resource::{Approval, DEFAULT_CLICK_ID_PARAM, Environment, ExternalId, Source, SourceAuth};
+
+fn offer() -> Offer {
+    Offer {
+        id: Id::from_bytes([1; 16]),
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        name: "Shoes".into(),
+        destination_url: "https://shop.example/?c={click_id}".into(),
+        currency: Currency::USD,
+        click_id_param: DEFAULT_CLICK_ID_PARAM.into(),
+        fallback_url: None,
+        click_lookback_micros: None,
+        goals: Vec::new(),
+        meta: Meta::new(Timestamp::default()),
+    }
+}
+
+fn goal(key: &str) -> Goal {
+    Goal { key: key.into(), payout: Payout::None, revenue: Revenue::Postback, approval: Approval::Auto }
+}
+
+fn fields(resource: impl Into<Resource>) -> Vec<String> {
+    faults(&resource.into()).into_iter().map(|fault| fault.field).collect()
+}
+
+fn destination_is_taken(url: &str) -> bool {
+    let faults = fields(Offer { destination_url: url.into(), ..offer() });
+    assert!(faults.iter().all(|field| field == "destination_url"), "{faults:?}");
+    faults.is_empty()
+}
+
+#[test]
+fn destinations_are_plain_web_addresses_with_a_fixed_host() {
+    for good in [
+        "https://shop.example",
+        "http://shop.example:8080/a/{sub1}?c={click_id}&x={sub2|default:0}",
+        "https://shop.example?{sub1|raw}",
+        "https://xn--mller-kva.example/#{click_id}",
+        "https://[2001:db8::1]/x",
+    ] {
+        assert!(destination_is_taken(good), "{good}");
+    }
+    for bad in [
+        "",
+        "shop.example",
+        "/relative",
+        "ftp://shop.example/",
+        "javascript:alert(1)//{click_id}",
+        "data://shop.example/",
+        "https:shop.example",
+        "https://",
+        "https://user@shop.example/",
+        "https://user:pass@shop.example/",
+        "https://@shop.example/",
+        "https://shop.example/\r\nX: y",
+        "https://shop.example/a b",
+        "https://shop.example\\@evil.example/",
+        "https://müller.example/",
+        "https://{sub1}/",
+        "https://{sub1}.shop.example/",
+        "https://shop.example{sub1}",
+        "{sub1}",
+        "https://shop.example/{clickid}",
+        "https://shop.example/{click_id",
+    ] {
+        assert!(!destination_is_taken(bad), "{bad}");
+    }
+    assert!(!destination_is_taken(&format!("https://shop.example/{}", "x".repeat(MAX_URL_BYTES))));
+}
+
+#[test]
+fn every_fault_is_found_and_named() {
+    let mut bad = Offer {
+        name: " ".into(),
+        destination_url: "nowhere".into(),
+        click_id_param: "a b".into(),
+        fallback_url: Some("https://shop.example/{click_id}".into()),
+        click_lookback_micros: Some(0),
+        goals: vec![goal("sale"), goal(""), goal("sale")],
+        ..offer()
+    };
+    bad.meta.tags = vec!["ok".into(), String::new()];
+    bad.meta.external = Some(ExternalId { source: "a:b".into(), id: String::new() });
+    bad.meta.metadata.insert("x".into(), "y".repeat(MAX_METADATA_BYTES).into());
+    assert_eq!(
+        fields(bad),
+        [
+            "name",
+            "external_id",
+            "external_source",
+            "tags[1]",
+            "metadata",
+            "destination_url",
+            "click_id_param",
+            "fallback_url",
+            "click_lookback",
+            "goals[1].key",
+            "goals[2].key",
+        ]
+    );
+    assert_eq!(fields(offer()), [""; 0]);
+}
+
+#[test]
+fn names_are_counted_in_characters() {
+    let named = |name: String| fields(Offer { name, ..offer() });
+    assert!(named("ü".repeat(MAX_NAME_CHARS)).is_empty());
+    assert_eq!(named("ü".repeat(MAX_NAME_CHARS + 1)), ["name"]);
+    assert_eq!(named("a\u{0}b".into()), ["name"]);
+}
+
+#[test]
+fn links_partners_and_sources_have_their_own_rules() {
+    let meta = Meta::new(Timestamp::default());
+    let workspace = WorkspaceNumber::new(1).unwrap();
+    let link = Link {
+        id: Id::from_bytes([1; 16]),
+        workspace,
+        key: "a/b".into(),
+        offer: Id::from_bytes([1; 16]),
+        partner: None,
+        creative: Some(String::new()),
+        destination_url: Some("https://{sub1}".into()),
+        redirect_status: 301,
+        fallback_url: None,
+        expires_at: None,
+        meta: meta.clone(),
+    };
+    assert_eq!(fields(link), ["key", "creative", "destination_url", "redirect_status"]);
+    let partner = Partner {
+        id: Id::from_bytes([1; 16]),
+        workspace,
+        name: "Anna".into(),
+        slug: Some("part_1".into()),
+        email: Some("anna".into()),
+        meta: meta.clone(),
+    };
+    assert_eq!(fields(partner), ["slug", "email"]);
+    let source =
+        Source { id: Id::from_bytes([1; 16]), workspace, name: String::new(), auth: SourceAuth::Open, meta };
+    assert_eq!(fields(source), ["name"]);
+}
+
+#[test]
+fn a_publishable_key_can_only_ingest() {
+    let key = |kind, scopes: &[Scope], origins: &[&str]| Key {
+        id: Id::from_bytes([1; 16]),
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        name: "k".into(),
+        sha256: [0; 32],
+        previous: None,
+        scopes: scopes.to_vec(),
+        environment: Environment::Live,
+        kind,
+        allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+        expires_at: None,
+        revoked_at: None,
+        meta: Meta::new(Timestamp::default()),
+    };
+    let page = "https://shop.example";
+    assert!(fields(key(KeyKind::Publishable, &[Scope::Ingest], &[page, "http://localhost:3000"])).is_empty());
+    assert_eq!(fields(key(KeyKind::Publishable, &[Scope::Ingest, Scope::Read], &[])), ["scopes"]);
+    assert_eq!(fields(key(KeyKind::Secret, &[], &[page])), ["scopes", "allowed_origins"]);
+    assert_eq!(fields(key(KeyKind::Secret, &[Scope::Read, Scope::Read], &[])), ["scopes"]);
+    for origin in
+        ["shop.example", "https://shop.example/", "https://shop.example/x", "*", "https://*.shop.example"]
+    {
+        let faults = fields(key(KeyKind::Publishable, &[Scope::Ingest], &[origin]));
+        assert_eq!(faults, ["allowed_origins[0]"], "{origin}");
+    }
+}
