@@ -13,6 +13,7 @@ use schemas::time::Timestamp;
 
 mod admission;
 pub mod embedded;
+pub mod kafka;
 pub mod metrics;
 
 /// Where a record stands in its partition: 0 is the first that was ever appended.
@@ -71,6 +72,14 @@ pub struct Bounds {
     pub start: Position,
     /// One past the last durable record.
     pub end: Position,
+}
+
+impl Bounds {
+    /// The error for a position outside of these bounds.
+    pub(crate) const fn out_of_range(self, partition: Partition, position: Position) -> Error {
+        let Partition { topic, number: partition } = partition;
+        Error::OutOfRange { topic, partition, position, start: self.start, end: self.end }
+    }
 }
 
 /// What a producer is used for; one producer per use.

@@ -110,8 +110,8 @@ pub(crate) struct ProducerMetrics {
 }
 
 impl ProducerMetrics {
-    pub(crate) fn refused(&self, error: &crate::Error, records: u64) {
-        self.refused.with_label_values(&[self.producer, error.reason()]).inc_by(records);
+    pub(crate) fn refused(&self, error: &crate::Error) {
+        self.refused.with_label_values(&[self.producer, error.reason()]).inc();
     }
 
     pub(crate) fn pending(&self, change: i64) {

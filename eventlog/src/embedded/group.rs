@@ -1,62 +1,12 @@
 //! Requests that wait for one `fdatasync` together, and the queue they wait in.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use crate::metrics::ProducerMetrics;
+use crate::admission::Room;
 use crate::{Error, NewRecord, Position};
-
-/// Bytes that one producer has waiting.
-#[derive(Debug)]
-pub(super) struct Pending {
-    bytes: AtomicUsize,
-    limit: usize,
-    pub(super) metrics: Option<ProducerMetrics>,
-}
-
-impl Pending {
-    pub(super) fn new(limit: usize, metrics: Option<ProducerMetrics>) -> Arc<Self> {
-        Arc::new(Self { bytes: AtomicUsize::new(0), limit, metrics })
-    }
-
-    /// Takes room for as many of these sizes as fit; tells how many.
-    pub(super) fn take(self: &Arc<Self>, sizes: impl Iterator<Item = usize>) -> (usize, Room) {
-        let mut room = Room { pending: Arc::clone(self), bytes: 0 };
-        let mut count = 0;
-        for size in sizes {
-            let before = self.bytes.fetch_add(size, Ordering::Relaxed);
-            if before.saturating_add(size) > self.limit {
-                self.bytes.fetch_sub(size, Ordering::Relaxed);
-                break;
-            }
-            room.bytes += size;
-            count += 1;
-        }
-        if let Some(metrics) = &self.metrics {
-            metrics.pending(room.bytes as i64);
-        }
-        (count, room)
-    }
-}
-
-/// Room taken from a producer's limit; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Room {
-    pending: Arc<Pending>,
-    bytes: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.pending.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if let Some(metrics) = &self.pending.metrics {
-            metrics.pending(-(self.bytes as i64));
-        }
-    }
-}
 
 /// One call of `append`.
 #[derive(Debug)]

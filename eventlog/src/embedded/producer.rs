@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Shared;
-use super::group::{Pending, Request};
+use super::group::Request;
+use crate::admission::Pending;
 use crate::{Error, NewRecord, Partition, Position, Producer, ProducerUse, admission};
 
 /// A producer of the embedded engine.
@@ -55,13 +56,6 @@ impl EmbeddedProducer {
         answers.resize(total, Err(Error::Full));
         answers
     }
-
-    fn count_refused(&self, answers: &[Result<Position, Error>]) {
-        let Some(metrics) = &self.pending.metrics else { return };
-        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            metrics.refused(error, 1);
-        }
-    }
 }
 
 #[async_trait]
@@ -73,7 +67,7 @@ impl Producer for EmbeddedProducer {
         let limit = self.shared.settings.max_record_bytes;
         let answers =
             admission::refuse_large(records, limit, |rest| self.append_sized(partition, rest)).await;
-        self.count_refused(&answers);
+        self.pending.count_refused(&answers);
         answers
     }
 }

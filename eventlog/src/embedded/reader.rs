@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::partition::{PartitionLog, Place};
 use super::segment::ReadError;
 use super::window::{Found, Window};
-use crate::{Batch, Bounds, Error, Partition, Position, Record, Subscription};
+use crate::{Batch, Error, Partition, Position, Record, Subscription};
 
 /// A subscription of the embedded engine.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl EmbeddedSubscription {
         for (partition, log, position) in from {
             let bounds = log.bounds();
             if position < bounds.start || position > bounds.end {
-                return Err(out_of_range(partition, position, bounds));
+                return Err(bounds.out_of_range(partition, position));
             }
             cursors.push(Cursor { partition, log, position, paused: false, open: None });
         }
@@ -142,11 +142,11 @@ fn read(
     open: Option<Open>,
     max_records: usize,
 ) -> Result<(Vec<Record>, Open), Error> {
-    let place = log.place(position).map_err(|bounds| out_of_range(partition, position, bounds))?;
+    let place = log.place(position).map_err(|bounds| bounds.out_of_range(partition, position))?;
     read_place(&place, position, open, max_records, log.max_frame_bytes).map_err(|error| match error {
         // Deleted between the look-up and the opening.
         ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            out_of_range(partition, position, log.bounds())
+            log.bounds().out_of_range(partition, position)
         }
         error @ (ReadError::Io(_) | ReadError::Damage(_)) => Error::from(error),
     })
@@ -180,14 +180,4 @@ fn read_place(
         at += 1;
     }
     Ok((records, Open { base: segment.base, window }))
-}
-
-fn out_of_range(partition: Partition, position: Position, bounds: Bounds) -> Error {
-    Error::OutOfRange {
-        topic: partition.topic,
-        partition: partition.number,
-        position,
-        start: bounds.start,
-        end: bounds.end,
-    }
 }

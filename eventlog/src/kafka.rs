@@ -1,0 +1,143 @@
+//! The engine for more than one machine: Apache Kafka through librdkafka.
+//!
+//! Topics are created with `LogAppendTime` and without retention; producers wait for all in-sync replicas; readers are
+//! assigned by hand, belong to no group and commit nothing, since positions are kept with what was made of the records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::metrics::Metrics;
+use crate::{Bounds, Error, EventLog, Partition, Position, Producer, ProducerUse, Subscription, TopicSpec};
+use admin::Admin;
+use open::Open;
+use producer::KafkaProducer;
+use subscription::KafkaSubscription;
+
+mod admin;
+mod client;
+mod fetcher;
+mod inbox;
+mod open;
+mod producer;
+mod subscription;
+
+/// Below this replication factor the loss of one broker loses the log or stops it.
+const SAFE_REPLICATION_FACTOR: u16 = 3;
+
+/// How Kafka is reached. [`KafkaSettings::new`] gives the usual values.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// Settings of librdkafka, such as `security.protocol`; they win over ours.
+    pub extra: BTreeMap<String, String>,
+    /// Replicas of topics that are created; 3 or more have `min.insync.replicas=2`.
+    pub replication_factor: u16,
+    /// The largest record, key and payload together, that is taken.
+    pub max_record_bytes: usize,
+    /// How long creating, deleting and asking for metadata may take.
+    pub request_timeout: Duration,
+    /// Where the log counts.
+    pub metrics: Option<Metrics>,
+}
+
+impl KafkaSettings {
+    /// Three replicas, records up to 4 MiB, requests within 10 s, no metrics.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            extra: BTreeMap::new(),
+            replication_factor: SAFE_REPLICATION_FACTOR,
+            max_record_bytes: 4 << 20,
+            request_timeout: Duration::from_secs(10),
+            metrics: None,
+        }
+    }
+}
+
+/// The Kafka engine.
+#[derive(Debug)]
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+}
+
+/// What the log, its producers and its subscriptions share.
+#[derive(Debug)]
+struct Shared {
+    settings: KafkaSettings,
+    admin: Admin,
+    open: Arc<Open>,
+}
+
+impl KafkaLog {
+    /// Connects, and asks for metadata once so that a wrong address is noticed here.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for settings that librdkafka refuses, [`Error::Unavailable`] if no broker answers.
+    pub async fn connect(settings: KafkaSettings) -> Result<Self, Error> {
+        if settings.replication_factor == 0 || settings.max_record_bytes == 0 {
+            return Err(Error::Settings("replication_factor and max_record_bytes must not be 0".into()));
+        }
+        if settings.replication_factor < SAFE_REPLICATION_FACTOR {
+            tracing::warn!(
+                single_broker = true,
+                replication_factor = settings.replication_factor,
+                "single_broker: losing one Kafka broker may lose acknowledged records"
+            );
+        }
+        let admin = Admin::new(&settings)?;
+        admin.check_connection().await?;
+        let shared = Shared { settings, admin, open: Arc::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+#[async_trait]
+impl EventLog for KafkaLog {
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
+        self.shared.admin.ensure_topics(topics).await
+    }
+
+    async fn partitions(&self, topic: &'static str) -> Result<Option<u32>, Error> {
+        self.shared.admin.partitions(topic).await
+    }
+
+    fn producer(&self, usage: ProducerUse) -> Result<Box<dyn Producer>, Error> {
+        Ok(Box::new(KafkaProducer::new(Arc::clone(&self.shared), usage)?))
+    }
+
+    async fn subscribe(&self, from: &[(Partition, Position)]) -> Result<Box<dyn Subscription>, Error> {
+        let mut places = Vec::with_capacity(from.len());
+        for &(partition, position) in from {
+            let bounds = self.shared.admin.bounds(partition).await?;
+            if position < bounds.start || position > bounds.end {
+                return Err(bounds.out_of_range(partition, position));
+            }
+            places.push((partition, position, bounds.end));
+        }
+        Ok(Box::new(KafkaSubscription::open(&self.shared, places)?))
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, Error> {
+        self.shared.admin.bounds(partition).await
+    }
+
+    async fn delete_below(&self, partition: Partition, position: Position) -> Result<(), Error> {
+        self.shared.admin.delete_below(partition, position).await
+    }
+
+    async fn close(&self, deadline: Duration) {
+        if tokio::time::timeout(deadline, self.shared.open.close()).await.is_err() {
+            tracing::warn!("appends or readers of the log did not end before the deadline");
+        }
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.shared.open.refuse();
+    }
+}

@@ -1,0 +1,67 @@
+//! What only Kafka has: a broker that goes away and comes back, and topics that somebody else made.
+
+use std::time::Duration;
+
+use eventlog::kafka::KafkaLog;
+use eventlog::{Error, EventLog as _, ProducerUse, TopicSpec};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
+use crate::engine::{Engine as _, Fixture, Kafka, LIMIT, USE, numbered, payloads, read, record, topic};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_is_answered_and_found_again() {
+    let fixture = Fixture::on(Kafka::own().await, 1).await;
+    let partition = fixture.partition(0);
+    let hasty = ProducerUse { deadline: Duration::from_millis(500), ..USE };
+    let producer = fixture.log.producer(hasty).unwrap();
+    assert_eq!(producer.append(partition, vec![record("record 0".into())]).await, [Ok(0)]);
+    let mut subscription = fixture.subscribe(0).await;
+    assert_eq!(payloads(&read(&mut *subscription, 1).await), numbered(0..1));
+    fixture.engine.kill().await;
+    let answers = producer.append(partition, vec![record("lost".into())]).await;
+    assert_eq!(answers, [Err(Error::Deadline)]);
+    let error = subscription.next(1, LIMIT).await.unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+    fixture.engine.restart().await;
+    // A producer that had an error is thrown away.
+    drop(producer);
+    let patient = fixture.producer();
+    assert_eq!(patient.append(partition, vec![record("record 1".into())]).await, [Ok(1)]);
+    let batch = loop {
+        match subscription.next(10, LIMIT).await {
+            Ok(batch) => break batch.unwrap(),
+            Err(error) => assert!(error.is_retriable(), "{error}"),
+        }
+    };
+    assert_eq!(payloads(&batch.records), ["record 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_restamps_or_forgets_is_refused() {
+    let engine = Kafka::shared().await;
+    let settings = engine.settings();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().unwrap();
+    let TopicSpec { name, partitions } = topic(1);
+    let created = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+    admin.create_topics([&created], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let log = KafkaLog::connect(settings).await.unwrap();
+    let Err(Error::Settings(message)) = log.ensure_topics(&[TopicSpec { name, partitions }]).await else {
+        panic!("the topic was accepted");
+    };
+    assert!(message.contains("message.timestamp.type=CreateTime"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_without_a_broker_is_unavailable() {
+    let mut settings = Kafka::shared().await.settings();
+    settings.brokers = "127.0.0.1:9".into();
+    settings.request_timeout = Duration::from_millis(500);
+    let error = KafkaLog::connect(settings.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    settings.extra.insert("no.such.setting".into(), "1".into());
+    let error = KafkaLog::connect(settings).await.unwrap_err();
+    assert!(matches!(error, Error::Settings(_)), "{error}");
+}
