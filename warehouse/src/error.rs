@@ -73,17 +73,24 @@ impl Error {
 impl From<clickhouse::error::Error> for Error {
     fn from(error: clickhouse::error::Error) -> Self {
         use clickhouse::error::Error as Client;
-        match error {
-            Client::Network(source) => Self::Unavailable(with_causes(&*source)),
-            Client::TimedOut => Self::Unavailable("the connection timed out".to_owned()),
-            Client::BadResponse(text) => match code_of(&text) {
+        // Not a match: the client's enum is open, and what is not named here is a matter of reading.
+        if let Client::Network(source) = &error {
+            return Self::Unavailable(with_causes(&**source));
+        }
+        if let Client::BadResponse(text) = error {
+            return match code_of(&text) {
                 Some(code) => Self::Query { code, message: text },
                 // A proxy's page, or a status line alone: whoever spoke, it was not the database.
                 None => Self::Unavailable(text),
-            },
-            Client::InvalidParams(source) => Self::Request(source.to_string()),
-            other => Self::Decode(other.to_string()),
+            };
         }
+        if matches!(error, Client::TimedOut) {
+            return Self::Unavailable("the connection timed out".to_owned());
+        }
+        if let Client::InvalidParams(source) = &error {
+            return Self::Request(source.to_string());
+        }
+        Self::Decode(error.to_string())
     }
 }
 

@@ -55,7 +55,7 @@ async fn the_official_client_inserts_and_reads() {
 }
 
 fn visit(id: u64) -> Visit {
-    let score = (id % 2 == 0).then_some(-1);
+    let score = id.is_multiple_of(2).then_some(-1);
     Visit { id, name: format!("it's;\n{id}"), tags: vec![format!("t{id}")], score }
 }
 

@@ -63,6 +63,7 @@ async fn a_running_insert_is_finished_before_the_stop() {
     let (sink, _) = warehouse::connect(&endpoint);
     let rows = warehouse::batch::BatchBuilder::new().column("a", 0..2_000_000_u64).build().unwrap();
     let stream = rows.to_arrow_stream().unwrap();
+    #[allow(clippy::disallowed_methods, reason = "the test itself waits for it")]
     let insert = tokio::spawn(async move { sink.insert("t", stream, &crate::batch::settings("x")).await });
     eventually("the insert to run", async || {
         harness.ask("SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'") != "0"
