@@ -55,12 +55,18 @@ pub async fn bootstrap(follower: &Follower, bootstrap: Bootstrap) -> Result<Opti
     }
 }
 
+/// The admin key's secret that [`bootstrap`] makes from a seed: a caller that keeps the seed until it has written the key
+/// down cannot lose it to a crash.
+pub fn admin_secret(seed: [u8; 32]) -> String {
+    new_secret(KeyKind::Secret, Environment::Live, seed)
+}
+
 fn first_proposal(bootstrap: Bootstrap) -> (Proposal, String) {
     let Bootstrap { events_partitions, workspace_name, currency, timezone, now, seed } = bootstrap;
     let [a, b, c, d, e, f, g, h, ..] = seed;
     // Ids are no secrets; they need to be unique only. The secret alone uses the whole seed.
     let mut ids = IdGenerator::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
-    let secret = new_secret(KeyKind::Secret, Environment::Live, seed);
+    let secret = admin_secret(seed);
     let workspace = Workspace {
         number: FIRST_WORKSPACE,
         id: ids.next(now.unix_ms(), FIRST_WORKSPACE),

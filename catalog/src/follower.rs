@@ -19,6 +19,8 @@ use crate::proposal::{Change, MAX_CHANGES, MAX_IDEMPOTENCY_KEY_BYTES, Proposal};
 use crate::{record, validate};
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 /// The catalog's topic: one partition, one order.
 pub const TOPIC: TopicSpec = TopicSpec { name: topic::CATALOG, partitions: 1 };

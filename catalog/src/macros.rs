@@ -230,11 +230,10 @@ mod tests {
     use super::*;
 
     fn rendered(template: &str) -> String {
+        let values = [(Macro::ClickId, "click_1"), (Macro::Sub(1), "a b&c=ü\r\nX: y")];
         let mut out = String::new();
-        Template::parse(template).unwrap().render(&mut out, |name| match name {
-            Macro::ClickId => "click_1".into(),
-            Macro::Sub(1) => "a b&c=ü\r\nX: y".into(),
-            _ => "".into(),
+        Template::parse(template).unwrap().render(&mut out, |name| {
+            values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value).into()
         });
         out
     }

@@ -280,7 +280,9 @@ fn is_email(text: &str) -> bool {
 
 /// An origin as a browser sends it. A star is a valid letter of a host to the parser, and a wildcard to whoever writes it.
 fn is_origin(text: &str) -> bool {
-    !text.contains('*') && check_url(text).is_ok() && Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+    !text.contains('*')
+        && check_url(text).is_ok()
+        && Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
 }
 
 #[cfg(test)]
