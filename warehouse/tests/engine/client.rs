@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use warehouse::error::code;
 use warehouse::{Endpoint, Error, Limits, Param};
 
-use crate::harness::{Harness, limits};
+use crate::harness::{Harness, eventually, limits};
 
 #[derive(Debug, PartialEq, Row, Serialize, Deserialize)]
 struct Visit {
@@ -20,14 +20,21 @@ struct Visit {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_inserts_and_reads() {
     let harness = Harness::start().await;
+    for compression in [clickhouse::Compression::None, clickhouse::Compression::Lz4] {
+        let client = Client::default().with_compression(compression);
+        inserts_and_reads(&harness, client).await;
+    }
+    harness.stop().await;
+}
+
+async fn inserts_and_reads(harness: &Harness, client: Client) {
     let endpoint = harness.endpoint();
-    let client = Client::default()
+    let client = client
         .with_url(&endpoint.url)
         .with_user(&endpoint.user)
         .with_password(&endpoint.password)
-        .with_database(&endpoint.database)
-        .with_compression(clickhouse::Compression::None);
-    let table = "CREATE TABLE visits (id UInt64, name String, tags Array(String), score Nullable(Int32)) \
+        .with_database(&endpoint.database);
+    let table = "CREATE OR REPLACE TABLE visits (id UInt64, name String, tags Array(String), score Nullable(Int32)) \
                  ENGINE = MergeTree ORDER BY id";
     client.query(table).execute().await.unwrap();
     let mut insert = client.insert::<Visit>("visits").await.unwrap();
@@ -51,7 +58,6 @@ async fn the_official_client_inserts_and_reads() {
         .await
         .unwrap_err();
     assert!(late.to_string().contains("Code: 395."), "{late}");
-    harness.stop().await;
 }
 
 fn visit(id: u64) -> Visit {
@@ -107,4 +113,27 @@ async fn a_warehouse_that_is_not_there_is_unavailable() {
     let (_, reader) = warehouse::connect(&gone);
     let error = reader.ping(Duration::from_secs(5)).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)) && error.is_retriable(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_run_side_by_side_and_more_than_run_at_once_wait() {
+    let harness = Harness::start().await;
+    let (_, reader) = harness.connect();
+    let few = limits();
+    let slow = (0..4).map(|_| reader.rows::<u8>("SELECT sleep(3)", &[], &few));
+    let together = async {
+        eventually("four statements at once", async || {
+            harness.ask("SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleep(3)%'") == "4"
+        })
+        .await;
+    };
+    let (slow, ()) = tokio::join!(futures::future::join_all(slow), together);
+    assert!(slow.iter().all(Result::is_ok), "{slow:?}");
+    let many = (0..100_u64).map(|n| {
+        let (reader, few) = (reader.clone(), limits());
+        async move { reader.rows::<u64>("SELECT {n:UInt64}", &[("n", Param::from(n))], &few).await.unwrap() }
+    });
+    let answers = futures::future::join_all(many).await;
+    assert!(answers.into_iter().flatten().eq(0..100));
+    harness.stop().await;
 }

@@ -91,6 +91,7 @@ async fn credentials_are_taken_from_each_place_and_checked() {
 
     let ping = curl::<&str>(&[], &format!("{}/ping", endpoint.url));
     assert_eq!((ping.status, ping.text().as_str()), (200, "Ok.\n"));
+    assert_eq!(curl::<&str>(&[], &format!("{}/play", endpoint.url)).status, 404);
     harness.stop().await;
 }
 

@@ -80,7 +80,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     }
 }
 
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     script("fetch.sh")
 }
 

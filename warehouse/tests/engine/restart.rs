@@ -1,6 +1,8 @@
 //! The child's death, its return, and its end.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +10,7 @@ use nix::unistd::Pid;
 use warehouse::Error;
 use warehouse::embedded::{EmbeddedEngine, StartError};
 
-use crate::harness::{Harness, eventually, limits, settings};
+use crate::harness::{Harness, eventually, library, limits, settings};
 
 const PING: Duration = Duration::from_secs(5);
 
@@ -104,4 +106,38 @@ async fn what_keeps_the_engine_from_starting_is_one_clear_line() {
     port.port = taken.local_addr().unwrap().port();
     let error = EmbeddedEngine::start(port).await.unwrap_err();
     assert!(error.to_string().starts_with("engine: cannot listen on port "), "{error}");
+}
+
+#[test]
+fn the_child_dies_with_its_parent() {
+    let directory = tempfile::tempdir().unwrap();
+    // A shell as the parent: it forks the child and waits; the test keeps the child's stdin open throughout.
+    let mut parent = Command::new("sh")
+        .args([
+            "-c",
+            "\"$0\" \"$@\" --parent $$; true",
+            env!("CARGO_BIN_EXE_engine-child"),
+            "engine",
+            "--library",
+        ])
+        .arg(library())
+        .arg("--data")
+        .arg(directory.path())
+        .args(["--port", "0", "--memory-bytes", "1000000000"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = parent.stdin.take().unwrap();
+    writeln!(stdin, "password").unwrap();
+    let mut stdout = BufReader::new(parent.stdout.take().unwrap());
+    let mut ready = String::new();
+    stdout.read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("engine ready on port "), "{ready}");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    // The child holds the other end: this returns when it is gone.
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
 }

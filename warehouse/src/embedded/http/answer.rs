@@ -40,9 +40,10 @@ pub(crate) enum Pieces {
     Stream { first: Bytes, rest: mpsc::Receiver<Result<Bytes, BrokenOff>> },
 }
 
-/// `text` with status 200.
-pub(crate) fn plain(text: &'static str) -> Response<AnswerBody> {
+/// An answer of the server itself.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {
     let mut response = Response::new(whole(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
     set(&mut response, "content-type", "text/html; charset=UTF-8");
     response
 }
@@ -58,8 +59,8 @@ pub(crate) fn success(head: &Head, pieces: Pieces) -> Response<AnswerBody> {
     set(&mut response, "x-clickhouse-format", &head.format);
     set(&mut response, "x-clickhouse-query-id", &head.query_id);
     set(&mut response, "x-clickhouse-summary", &summary(head.counters, head.started));
-    if let Some(coding) = head.coding {
-        set(&mut response, "content-encoding", coding.name());
+    if let Some(name) = head.coding.and_then(Coding::name) {
+        set(&mut response, "content-encoding", name);
     }
     if let Some(tag) = &head.exception_tag {
         set(&mut response, "x-clickhouse-exception-tag", tag);

@@ -9,17 +9,20 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
 use super::super::exception::{Exception, code};
+use super::frames;
 
 /// zstd's level for answers: fast, as ClickHouse's own default of 3 is.
 const ZSTD_LEVEL: i32 = 3;
 
-/// An HTTP content coding that ClickHouse's clients use.
+/// A coding that ClickHouse's clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Gzip,
     Deflate,
     Zstd,
     Lz4,
+    /// ClickHouse's own frames. HTTP knows nothing of them, so no header names them.
+    Frames,
 }
 
 impl Coding {
@@ -34,12 +37,14 @@ impl Coding {
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The name in `Content-Encoding`.
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
-            Self::Gzip => "gzip",
-            Self::Deflate => "deflate",
-            Self::Zstd => "zstd",
-            Self::Lz4 => "lz4",
+            Self::Gzip => Some("gzip"),
+            Self::Deflate => Some("deflate"),
+            Self::Zstd => Some("zstd"),
+            Self::Lz4 => Some("lz4"),
+            Self::Frames => None,
         }
     }
 
@@ -63,6 +68,7 @@ impl Coding {
             Self::Deflate => Box::new(ZlibDecoder::new(body)),
             Self::Zstd => Box::new(zstd::Decoder::with_buffer(body).map_err(|error| broken(self, &error))?),
             Self::Lz4 => Box::new(FrameDecoder::new(body)),
+            Self::Frames => return frames::decode(body, limit).map(Bytes::from),
         };
         let mut plain = Vec::new();
         let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -75,7 +81,7 @@ impl Coding {
 }
 
 fn broken(coding: Coding, error: &io::Error) -> Exception {
-    let message = format!("The body is not {}: {error}", coding.name());
+    let message = format!("The body is not {}: {error}", coding.name().unwrap_or("in frames"));
     Exception::new(code::CANNOT_DECOMPRESS, "CANNOT_DECOMPRESS", &message)
 }
 
@@ -91,6 +97,7 @@ pub(crate) enum Encoder {
     Deflate(ZlibEncoder<Vec<u8>>),
     Zstd(zstd::Encoder<'static, Vec<u8>>),
     Lz4(FrameEncoder<Vec<u8>>),
+    Frames,
 }
 
 impl Encoder {
@@ -101,6 +108,7 @@ impl Encoder {
             Some(Coding::Deflate) => Self::Deflate(ZlibEncoder::new(Vec::new(), Compression::fast())),
             Some(Coding::Zstd) => Self::Zstd(zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
             Some(Coding::Lz4) => Self::Lz4(FrameEncoder::new(Vec::new())),
+            Some(Coding::Frames) => Self::Frames,
         })
     }
 
@@ -108,6 +116,7 @@ impl Encoder {
     pub(crate) fn encode(&mut self, plain: Vec<u8>) -> io::Result<Bytes> {
         let ready = match self {
             Self::Plain => plain,
+            Self::Frames => frames::encode(&plain),
             Self::Gzip(encoder) => written(encoder, &plain, GzEncoder::get_mut)?,
             Self::Deflate(encoder) => written(encoder, &plain, ZlibEncoder::get_mut)?,
             Self::Zstd(encoder) => written(encoder, &plain, zstd::Encoder::get_mut)?,
@@ -119,7 +128,7 @@ impl Encoder {
     /// The end of the encoded body.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
         let rest = match self {
-            Self::Plain => Vec::new(),
+            Self::Plain | Self::Frames => Vec::new(),
             Self::Gzip(encoder) => encoder.finish()?,
             Self::Deflate(encoder) => encoder.finish()?,
             Self::Zstd(encoder) => encoder.finish()?,

@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod encoding;
+mod frames;
 mod request;
 mod server;
 

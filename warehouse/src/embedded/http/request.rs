@@ -46,7 +46,9 @@ pub(crate) struct Parameters {
     settings: Vec<(String, String)>,
     bound: Vec<(String, String)>,
     plain_answer: bool,
-    native_compression: bool,
+    framed_answer: bool,
+    /// Whether the body is in ClickHouse's own frames.
+    pub(crate) framed_body: bool,
 }
 
 impl Parameters {
@@ -68,7 +70,8 @@ impl Parameters {
             "password" => self.password = Some(value),
             "query_id" => self.query_id = Some(value).filter(|id| !id.is_empty()),
             "enable_http_compression" => self.plain_answer = !truth(&value),
-            "compress" | "decompress" => self.native_compression |= truth(&value),
+            "compress" => self.framed_answer = truth(&value),
+            "decompress" => self.framed_body = truth(&value),
             name if NOT_SETTINGS.contains(&name) => {}
             name => match name.strip_prefix("param_") {
                 Some(bound) => self.bound.push((bound.to_owned(), value)),
@@ -103,6 +106,9 @@ impl Parameters {
 
     /// The coding of the answer, if client and settings allow one.
     pub(crate) fn answer_coding(&self, headers: &HeaderMap) -> Option<Coding> {
+        if self.framed_answer {
+            return Some(Coding::Frames);
+        }
         let offered = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
         if self.plain_answer { None } else { Coding::accepted(offered) }
     }
@@ -115,11 +121,6 @@ impl Parameters {
         body: Bytes,
     ) -> Result<Execution, Exception> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if self.native_compression {
-            return Err(not_implemented(
-                "compress=1 and decompress=1 are not supported: use Content-Encoding and Accept-Encoding",
-            ));
-        }
         let (sql, insert) = split(self.query.as_deref(), body)?;
         let format = statement::output_format(&sql)
             .map(str::to_owned)
@@ -213,11 +214,5 @@ mod tests {
     fn a_query_in_two_parts_is_joined() {
         assert_eq!(execution("query=SELECT+1", b"FORMAT JSON").sql, "SELECT 1\nFORMAT JSON");
         assert_eq!(execution("query=SELECT+1", b"FORMAT JSON").format, "JSON");
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let refused = Parameters::of("compress=1").execution(&Method::GET, &HeaderMap::new(), Bytes::new());
-        assert_eq!(refused.unwrap_err().code, code::NOT_IMPLEMENTED);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -123,9 +123,9 @@ impl Server {
 
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         match request.uri().path() {
-            "/ping" => return answer::plain("Ok.\n"),
-            "/replicas_status" => return answer::plain("Ok.\n"),
-            _ => {}
+            "/" => {}
+            "/ping" | "/replicas_status" => return answer::plain(StatusCode::OK, "Ok.\n"),
+            _ => return answer::plain(StatusCode::NOT_FOUND, "There is no such handle: use / or /ping\n"),
         }
         let parameters = Parameters::of(request.uri().query().unwrap_or_default());
         let query_id = parameters.query_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -146,15 +146,12 @@ impl Server {
         query_id: &str,
     ) -> Result<Response<AnswerBody>, Exception> {
         let (parts, body) = request.into_parts();
-        if parts.uri.path() != "/" {
-            let message = format!("There is no handle {}. Use / or /ping", parts.uri.path());
-            return Err(Exception::new(404, "NOT_FOUND", &message));
-        }
         if !matches!(parts.method, Method::GET | Method::POST | Method::HEAD) {
             return Err(Exception::new(code::BAD_ARGUMENTS, "BAD_ARGUMENTS", "Use GET or POST"));
         }
         let (body, reserved) = self.read(body).await?;
         let body = parameters.take_form(&parts.headers, decode(&parts.headers, body)?).await?;
+        let body = if parameters.framed_body { Coding::Frames.decode(&body, MAX_BODY_BYTES)? } else { body };
         let coding = parameters.answer_coding(&parts.headers);
         let execution = parameters.execution(&parts.method, &parts.headers, body)?;
         let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned());
