@@ -1,1 +1,44 @@
-//! To be written.
+//! The edge: takes clicks, pixels, postbacks and conversions in, and answers when they are durable.
+//!
+//! Modules stand in the order an event travels: a route reads the request, looks at the catalog, stamps an event, and
+//! waits for the appender. Nothing here decides what an event is worth; that is the processor's.
+//!
+//! Not built yet, and not pretended: the spool, smart-link rules, bots, signatures, places, rate limits. So an event that
+//! the log does not confirm in time is refused (503), and a click is redirected without `X-Receipt`.
+
+mod router;
+mod settings;
+
+// What all routes share.
+mod edge;
+
+// What a request says, and who says it.
+mod body;
+mod client;
+mod reference;
+mod sender;
+mod text;
+
+// A click.
+mod click;
+mod click_parameters;
+mod destination;
+
+// A conversion, by each of its ways.
+mod conversion_fields;
+mod conversions;
+mod fields;
+mod money_fields;
+mod pixel;
+mod postback;
+
+// To the log, and back to the client.
+mod answer;
+mod appender;
+mod error;
+mod metrics;
+
+pub use edge::Edge;
+pub use error::StartError;
+pub use router::{api_router, router};
+pub use settings::IngestSettings;

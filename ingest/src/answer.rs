@@ -1,0 +1,174 @@
+//! Answers in the contract's forms: receipts, redirects, GIFs, errors.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use schemas::error_code::{ErrorBody, ErrorCode};
+use schemas::id::EventId;
+use serde::Serialize;
+
+use crate::error::Refusal;
+
+/// The header that carries a receipt where the body cannot.
+pub(crate) const X_RECEIPT: HeaderName = HeaderName::from_static("x-receipt");
+/// The header that carries an error's code where the body cannot.
+pub(crate) const X_ERROR: HeaderName = HeaderName::from_static("x-error");
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
+/// A transparent pixel: GIF89a, one by one.
+const GIF: &[u8; 43] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\
+\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+/// What a client may wait before it tries again, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The body of an accepted conversion.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    receipt: EventId,
+    status: &'static str,
+}
+
+/// The event is durable: its receipt.
+pub(crate) fn accepted(status: StatusCode, receipt: EventId) -> Response {
+    let body = Accepted { receipt, status: "accepted" };
+    let mut response = (status, axum::Json(body)).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// A redirect that nobody may remember.
+pub(crate) struct Redirect {
+    pub(crate) status: StatusCode,
+    /// Plain ASCII: what is not was percent-encoded.
+    pub(crate) location: HeaderValue,
+    pub(crate) receipt: Option<EventId>,
+    pub(crate) cookie: Option<String>,
+}
+
+impl IntoResponse for Redirect {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, self.location);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
+        headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+        if let Some(receipt) = self.receipt {
+            insert(headers, X_RECEIPT, &receipt.to_string());
+        }
+        if let Some(cookie) = self.cookie {
+            insert(headers, SET_COOKIE, &cookie);
+        }
+        response
+    }
+}
+
+/// The pixel, with what became of it in a header.
+pub(crate) fn gif(outcome: Result<EventId, ErrorCode>) -> Response {
+    let mut response = Response::new(Body::from(GIF.as_slice()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    match outcome {
+        Ok(receipt) => insert(headers, X_RECEIPT, &receipt.to_string()),
+        Err(code) => insert(headers, X_ERROR, code.as_str()),
+    }
+    response
+}
+
+/// How an error is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Html,
+}
+
+impl Form {
+    /// A page for people who follow links, unless the client asks for JSON.
+    pub(crate) fn of_click(headers: &HeaderMap) -> Self {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let types = accept.split(',').filter_map(|entry| entry.split(';').next()).map(str::trim);
+        for media_type in types {
+            match media_type {
+                "application/json" => return Self::Json,
+                "text/html" => return Self::Html,
+                _ => {}
+            }
+        }
+        Self::Html
+    }
+}
+
+/// The error in the contract's shape, or as a plain page.
+pub(crate) fn refusal(refusal: &Refusal, form: Form, request_id: &str) -> Response {
+    let code = refusal.code();
+    let mut response = match form {
+        Form::Json => {
+            let faults = refusal.faults();
+            let body = ErrorBody {
+                error: code,
+                message: refusal.to_string(),
+                field: faults.first().map(|fault| fault.field.clone()),
+                details: if faults.len() > 1 { faults.to_vec() } else { Vec::new() },
+                current_version: None,
+                request_id: request_id.to_owned(),
+            };
+            axum::Json(body).into_response()
+        }
+        Form::Html => axum::response::Html(page(refusal, request_id)).into_response(),
+    };
+    *response.status_mut() = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+    if code == ErrorCode::Unavailable {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
+}
+
+/// Nothing in it comes from the caller but the request's id, which holds no character that HTML knows.
+fn page(refusal: &Refusal, request_id: &str) -> String {
+    let status = refusal.code().status();
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{status}</title>\n<p>{refusal}.</p>\n\
+         <p><small>{request_id}</small></p></html>\n"
+    )
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    // Ids, codes and cookies of ours are ASCII; should one ever not be, the answer goes without.
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pixel_is_a_gif_of_43_bytes() {
+        assert_eq!(GIF.len(), 43);
+        assert!(GIF.starts_with(b"GIF89a") && GIF.ends_with(b";"));
+    }
+
+    #[test]
+    fn the_first_type_that_is_named_decides_the_form() {
+        for (accept, form) in [
+            ("", Form::Html),
+            ("*/*", Form::Html),
+            ("text/html,application/xhtml+xml,application/json;q=0.1", Form::Html),
+            ("application/json", Form::Json),
+            ("image/png, application/json; charset=utf-8", Form::Json),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(Form::of_click(&headers), form, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Why the edge does not start, and why it refuses a request.
+
+use schemas::error_code::{ErrorCode, FieldError};
+
+use crate::appender::AppendError;
+
+/// Why the edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting contradicts itself.
+    #[error("ingest.{setting} {reason}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The log has no topic for events.
+    #[error("the log has no topic {0}; run the migration first")]
+    NoTopic(&'static str),
+    /// The log and the catalog disagree about the number of partitions.
+    #[error("topic events has {found} partitions in the log, the catalog says {wanted}")]
+    PartitionCount {
+        /// What the log has.
+        found: u32,
+        /// What the catalog says.
+        wanted: u32,
+    },
+    /// The catalog has no record yet.
+    #[error("the catalog is empty: nothing was installed on this log")]
+    NotInstalled,
+    /// The log's own error.
+    #[error("the log: {0}")]
+    Log(#[from] eventlog::Error),
+    /// The counters exist already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The request is wrong in itself: at least one fault.
+    #[error("{}", .0.first().map_or("the request is invalid", |fault| &fault.message))]
+    Invalid(Vec<FieldError>),
+    /// No key or token, or not a good one.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// The key may not do this, or not from there.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// The route exists, the method does not.
+    #[error("this route does not take this method")]
+    MethodNotAllowed,
+    /// The body did not come.
+    #[error("the body did not arrive within {seconds} seconds")]
+    RequestTimeout {
+        /// The time that it had.
+        seconds: u64,
+    },
+    /// The body is too large.
+    #[error("the body is larger than {limit} bytes")]
+    PayloadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The address is too long.
+    #[error("path and query are longer than {limit} bytes")]
+    UriTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body's type is none that the route takes.
+    #[error("the content type must be {wanted}")]
+    UnsupportedMediaType {
+        /// What the route takes.
+        wanted: &'static str,
+    },
+    /// The event is not known to be durable.
+    #[error("the event could not be recorded; try again")]
+    Unavailable,
+    /// Our fault.
+    #[error("something went wrong here")]
+    ServerError,
+}
+
+impl Refusal {
+    /// One fault of one field.
+    pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    pub(crate) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::ValidationFailed,
+            Self::Unauthorized(_) => ErrorCode::Unauthorized,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+            Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
+            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::UriTooLong { .. } => ErrorCode::UriTooLong,
+            Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
+            Self::Unavailable => ErrorCode::Unavailable,
+            Self::ServerError => ErrorCode::ServerError,
+        }
+    }
+
+    /// The faults by field; empty where the request as a whole was refused.
+    pub(crate) fn faults(&self) -> &[FieldError] {
+        match self {
+            Self::Invalid(faults) => faults,
+            Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed
+            | Self::RequestTimeout { .. }
+            | Self::PayloadTooLarge { .. }
+            | Self::UriTooLong { .. }
+            | Self::UnsupportedMediaType { .. }
+            | Self::Unavailable
+            | Self::ServerError => &[],
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Log(eventlog::Error::TooLarge { limit, .. }) => Self::PayloadTooLarge { limit },
+            // Whatever ails the log, the client's remedy is the same: send it again.
+            AppendError::Full | AppendError::Stopping | AppendError::Log(_) => Self::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `GET /p.gif`: a conversion from a page that can only load an image.
+//!
+//! The answer is always the image. Its headers tell what became of the conversion: `X-Receipt`, or `X-Error`.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+use schemas::event::Body;
+use schemas::id::EventId;
+
+use crate::answer::gif;
+use crate::client;
+use crate::conversion_fields::{self, Reading};
+use crate::edge::{Edge, Stamped, Understood, may_be_news};
+use crate::error::Refusal;
+use crate::fields::Fields;
+use crate::metrics::Route;
+use crate::sender::Sender;
+
+/// Answers a pixel.
+pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let received = edge.metrics().receive(Route::Pixel);
+    match recorded(&edge, &parts).await {
+        Ok(receipt) => {
+            received.acknowledged();
+            gif(Ok(receipt))
+        }
+        Err(refused) => {
+            received.refused(refused.code());
+            gif(Err(refused.code()))
+        }
+    }
+}
+
+async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
+    edge.check_uri(&parts.uri)?;
+    let mut fields = Fields::default();
+    fields.add_pairs(parts.uri.query().unwrap_or_default().as_bytes());
+    let key = fields.take_text("key").filter(|key| !key.is_empty());
+    let received_at = edge.now();
+    let follows = !client::refuses_tracking(&parts.headers);
+    let visitor = if follows { client::visitor(&parts.headers) } else { None };
+    let understood = edge.understand(|catalog| {
+        let read = || -> Result<(Stamped, bool), Refusal> {
+            let mut sender = Sender::by_pixel_key(catalog, key.as_deref(), &parts.headers, received_at)?;
+            sender.visitor = visitor;
+            let Reading { conversion, faults, has_unknown_reference } =
+                conversion_fields::read(fields.clone(), true, &sender);
+            if !faults.is_empty() {
+                return Err(Refusal::Invalid(faults));
+            }
+            let body = Body::Conversion(Box::new(conversion));
+            Ok((edge.stamp(catalog, sender.workspace, received_at, body), has_unknown_reference))
+        };
+        let value = read();
+        let is_incomplete = match &value {
+            Ok((_, has_unknown_reference)) => *has_unknown_reference,
+            Err(refused) => key.is_some() && may_be_news(refused),
+        };
+        Understood { value: value.map(|(stamped, _)| stamped), is_incomplete }
+    });
+    Ok(edge.record(understood.await?).await?)
+}

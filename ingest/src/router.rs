@@ -1,0 +1,96 @@
+//! The routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, metrics_text, request_id};
+
+use crate::answer::{Form, refusal};
+use crate::edge::Edge;
+use crate::error::Refusal;
+use crate::{click, conversions, pixel, postback};
+
+const CLICKS: &str = "/c/";
+const API: &str = "/api/v1/";
+
+/// Everything that the edge answers.
+pub fn router(edge: Edge) -> Router {
+    let make: MakeRequestId = {
+        let edge = edge.clone();
+        Arc::new(move || edge.new_request_id())
+    };
+    Router::new()
+        .route("/c/{link_key}", get(click::follow))
+        // A HEAD must not record a conversion, as axum's GET would.
+        .route("/p.gif", get(pixel::fire).head(method_not_allowed))
+        .route("/postback", get(postback::report).post(postback::report).head(method_not_allowed))
+        .merge(api_routes())
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(edge)
+        .layer(from_fn_with_state(make, request_id))
+}
+
+/// The edge's routes under `/api/v1`, for a server that answers the query API as well.
+///
+/// Unknown routes and the ids of requests are the business of the router that this is merged into.
+pub fn api_router(edge: Edge) -> Router {
+    api_routes().method_not_allowed_fallback(method_not_allowed).with_state(edge)
+}
+
+fn api_routes() -> Router<Edge> {
+    Router::new().route("/api/v1/conversions", post(conversions::report))
+}
+
+async fn not_found(State(edge): State<Edge>, request: Request) -> Response {
+    let is_api = request.uri().path().starts_with(API);
+    let refused = Refusal::NotFound(if is_api {
+        "the edge has no such route; the query API, which may have it, listens on its own address"
+    } else {
+        "there is no such route"
+    });
+    refuse(&edge, &request, &refused)
+}
+
+async fn method_not_allowed(State(edge): State<Edge>, request: Request) -> Response {
+    refuse(&edge, &request, &Refusal::MethodNotAllowed)
+}
+
+fn refuse(edge: &Edge, request: &Request, refused: &Refusal) -> Response {
+    let is_click = request.uri().path().starts_with(CLICKS);
+    let form = if is_click { Form::of_click(request.headers()) } else { Form::Json };
+    refusal(refused, form, &edge.request_id(request.extensions()))
+}
+
+/// The process lives.
+async fn healthy() -> Response {
+    axum::Json(json!({"status": "ok"})).into_response()
+}
+
+/// New requests may come.
+async fn ready(State(edge): State<Edge>, request: Request) -> Response {
+    if edge.is_ready() {
+        axum::Json(json!({"status": "ready"})).into_response()
+    } else {
+        refuse(&edge, &request, &Refusal::Unavailable)
+    }
+}
+
+async fn metrics(State(edge): State<Edge>, request: Request) -> Response {
+    match metrics_text(edge.registry()) {
+        Ok(text) => ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics were not rendered");
+            refuse(&edge, &request, &Refusal::ServerError)
+        }
+    }
+}

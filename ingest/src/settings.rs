@@ -1,0 +1,100 @@
+//! Settings of the edge.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestSettings {
+    /// Where the edge listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The edge's address as browsers see it. If it starts with `https:`, cookies are `Secure`.
+    pub public_url: String,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a request may wait for its event to become durable.
+    pub append_deadline_ms: u64,
+    /// Events of one partition that may wait for durability; beyond them requests are refused.
+    pub queue_events: usize,
+    /// Bytes of encoded events, of all partitions, that the log may hold unanswered.
+    pub queue_bytes: usize,
+    /// The largest body of a request, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest path and query of a request, in bytes.
+    pub max_uri_bytes: usize,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        Self {
+            listen,
+            public_url: format!("http://{listen}"),
+            trusted_proxies: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
+            append_deadline_ms: 5_000,
+            queue_events: 16_384,
+            queue_bytes: 64 * 1024 * 1024,
+            max_body_bytes: 64 * 1024,
+            max_uri_bytes: 8 * 1024,
+        }
+    }
+}
+
+impl IngestSettings {
+    pub(crate) const fn append_deadline(&self) -> Duration {
+        Duration::from_millis(self.append_deadline_ms)
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
+    /// The first setting that contradicts itself, and why.
+    pub(crate) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let positive = [
+            ("append_deadline_ms", self.append_deadline_ms == 0),
+            ("queue_events", self.queue_events == 0),
+            ("queue_bytes", self.queue_bytes == 0),
+            ("max_body_bytes", self.max_body_bytes == 0),
+            ("max_uri_bytes", self.max_uri_bytes == 0),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Some((setting, "must be greater than 0"));
+        }
+        let is_web =
+            url::Url::parse(&self.public_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if is_web { None } else { Some(("public_url", "must be an http or https address")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_named() {
+        assert_eq!(IngestSettings::default().contradiction(), None);
+        let settings = IngestSettings { queue_events: 0, ..IngestSettings::default() };
+        assert_eq!(settings.contradiction().unwrap().0, "queue_events");
+        let settings = IngestSettings { public_url: "ftp://x".to_owned(), ..IngestSettings::default() };
+        assert_eq!(settings.contradiction().unwrap().0, "public_url");
+    }
+
+    #[test]
+    fn settings_are_read_strictly() {
+        let read = serde_json::from_str::<IngestSettings>;
+        let settings =
+            read(r#"{"trusted_proxies": ["10.0.0.0/8"], "public_url": "HTTPS://t.example"}"#).unwrap();
+        assert!(settings.is_https() && settings.trusted_proxies.len() == 1);
+        assert_eq!(settings.append_deadline(), Duration::from_secs(5));
+        assert!(read(r#"{"trusted_proxies": ["10.0.0.0/33"]}"#).is_err());
+        assert!(read(r#"{"listn": "127.0.0.1:1"}"#).is_err());
+    }
+}
