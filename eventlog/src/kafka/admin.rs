@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
-use super::client::{self, BATCH_OVERHEAD_BYTES, Logging};
+use super::client::{self, Logging};
 use super::{KafkaSettings, SAFE_REPLICATION_FACTOR};
 use crate::{Bounds, Error, Partition, Position, TopicSpec};
 
@@ -29,7 +29,7 @@ const REQUIRED: [(&str, &str); 4] = [
 pub(super) struct Admin {
     client: Arc<AdminClient<Logging>>,
     replication_factor: u16,
-    max_record_bytes: usize,
+    max_batch_bytes: usize,
     timeout: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Admin {
         Ok(Self {
             client: Arc::new(client),
             replication_factor: settings.replication_factor,
-            max_record_bytes: settings.max_record_bytes,
+            max_batch_bytes: client::max_batch_bytes(settings),
             timeout: settings.request_timeout,
         })
     }
@@ -98,7 +98,7 @@ impl Admin {
 
     async fn create(&self, spec: TopicSpec) -> Result<(), Error> {
         let replicated = self.replication_factor >= SAFE_REPLICATION_FACTOR;
-        let max_message = (self.max_record_bytes + BATCH_OVERHEAD_BYTES).to_string();
+        let max_message = self.max_batch_bytes.to_string();
         let replication = TopicReplication::Fixed(i32::from(self.replication_factor));
         let mut topic = NewTopic::new(spec.name, spec.partitions as i32, replication)
             .set("min.insync.replicas", if replicated { "2" } else { "1" })

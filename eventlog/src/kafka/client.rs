@@ -9,7 +9,9 @@ use super::KafkaSettings;
 use crate::{Error, Partition};
 
 /// Room for Kafka's own headers around the largest record.
-pub(super) const BATCH_OVERHEAD_BYTES: usize = 1024;
+const BATCH_OVERHEAD_BYTES: usize = 1024;
+/// librdkafka fills batches up to this, however small a record may be.
+const BATCH_BYTES: usize = 1_000_000;
 
 /// A broker that is back is found within this time; librdkafka's own 10 s are longer than a producer's deadline.
 const RECONNECT_BACKOFF_MAX_MS: &str = "1000";
@@ -43,6 +45,11 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::debug!(facility, message, "librdkafka");
         }
     }
+}
+
+/// The largest batch. Kafka's limits for a "message" are limits of batches: producers and topics must agree on this.
+pub(super) fn max_batch_bytes(settings: &KafkaSettings) -> usize {
+    (settings.max_record_bytes + BATCH_OVERHEAD_BYTES).max(BATCH_BYTES)
 }
 
 /// Ours first, then what the operator set.

@@ -14,7 +14,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use tokio::sync::Notify;
 
-use super::client::{self, BATCH_OVERHEAD_BYTES};
+use super::client;
 use super::{KafkaSettings, Shared};
 use crate::admission::{self, Pending, Room};
 use crate::metrics::TopicMetrics;
@@ -26,8 +26,6 @@ const LINGER_MS: u32 = 1;
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// librdkafka counts its own structures into the queue's size; ours is the limit that callers see.
 const QUEUE_SLACK_KIB: usize = 64 << 10;
-/// A batch is at least this large, librdkafka's own default.
-const MIN_MESSAGE_MAX_BYTES: usize = 1_000_000;
 
 type Inner = ThreadedProducer<Deliveries>;
 
@@ -227,13 +225,12 @@ fn release(inner: Option<Arc<Inner>>) {
 }
 
 fn create(settings: &KafkaSettings, usage: ProducerUse) -> Result<Inner, Error> {
-    let message_max = (settings.max_record_bytes + BATCH_OVERHEAD_BYTES).max(MIN_MESSAGE_MAX_BYTES);
     let ours = [
         ("acks", "all".to_owned()),
         ("enable.idempotence", "true".to_owned()),
         ("linger.ms", LINGER_MS.to_string()),
         ("message.timeout.ms", usage.deadline.as_millis().max(u128::from(LINGER_MS) + 1).to_string()),
-        ("message.max.bytes", message_max.to_string()),
+        ("message.max.bytes", client::max_batch_bytes(settings).to_string()),
         ("queue.buffering.max.kbytes", (usage.max_pending_bytes / 1024 + QUEUE_SLACK_KIB).to_string()),
         // The limit is one of bytes; 0 is none.
         ("queue.buffering.max.messages", "0".to_owned()),

@@ -117,7 +117,7 @@ pub async fn a_producer_is_dropped_with_appends_in_flight<E: Engine>() {
 
 pub async fn a_closed_log_takes_and_gives_nothing<E: Engine>() {
     let fixture = Fixture::<E>::new(1).await;
-    fixture.append(numbered(0..1)).await;
+    fixture.fill(numbered(0..1)).await;
     let producer = fixture.producer();
     let mut subscription = fixture.subscribe(1).await;
     fixture.log.close(LIMIT).await;

@@ -81,6 +81,7 @@ impl Broker {
             .arg(self.log_file())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         self.supervisor = Some(supervisor);

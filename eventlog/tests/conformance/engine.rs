@@ -162,6 +162,13 @@ impl<E: Engine> Fixture<E> {
         self.producer().append(self.partition(0), payloads.into_iter().map(record).collect()).await
     }
 
+    /// Appends payloads to partition 0, which must succeed.
+    pub async fn fill(&self, payloads: impl IntoIterator<Item = String>) {
+        for answer in self.append(payloads).await {
+            answer.unwrap();
+        }
+    }
+
     pub async fn subscribe(&self, position: Position) -> Box<dyn Subscription> {
         self.log.subscribe(&[(self.partition(0), position)]).await.unwrap()
     }

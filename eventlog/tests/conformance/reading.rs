@@ -11,7 +11,7 @@ use crate::engine::{
 
 pub async fn subscribe_starts_at_a_position<E: Engine>() {
     let fixture = Fixture::<E>::new(1).await;
-    fixture.append(numbered(0..100)).await;
+    fixture.fill(numbered(0..100)).await;
     for from in [0, 1, 57, 99] {
         let mut subscription = fixture.subscribe(from).await;
         let records = read(&mut *subscription, (100 - from) as usize).await;
@@ -92,7 +92,7 @@ async fn read_only(
 
 pub async fn next_is_cancel_safe<E: Engine>() {
     let fixture = Fixture::<E>::new(1).await;
-    fixture.append(numbered(0..2_000)).await;
+    fixture.fill(numbered(0..2_000)).await;
     let mut subscription = fixture.subscribe(0).await;
     let mut records = Vec::new();
     let mut cancelled = 0;
@@ -116,7 +116,7 @@ pub async fn next_is_cancel_safe<E: Engine>() {
 pub async fn positions_outside_the_log_halt<E: Engine>() {
     let fixture = Fixture::<E>::new(1).await;
     let partition = fixture.partition(0);
-    fixture.append(numbered(0..5)).await;
+    fixture.fill(numbered(0..5)).await;
     fixture.subscribe(5).await;
     let error = fixture.log.subscribe(&[(partition, 6)]).await.err();
     let beyond = Error::OutOfRange { topic: partition.topic, partition: 0, position: 6, start: 0, end: 5 };
@@ -128,9 +128,7 @@ pub async fn a_reader_that_deletion_overtakes_halts<E: Engine>() {
     let fixture = Fixture::<E>::new(1).await;
     let partition = fixture.partition(0);
     let large = "z".repeat(MAX_RECORD_BYTES - "key".len());
-    for answer in fixture.append((0..RECORDS).map(|_| large.clone())).await {
-        answer.unwrap();
-    }
+    fixture.fill((0..RECORDS).map(|_| large.clone())).await;
     let mut subscription = fixture.subscribe(0).await;
     fixture.log.delete_below(partition, RECORDS).await.unwrap();
     let Bounds { start, end } = fixture.log.bounds(partition).await.unwrap();

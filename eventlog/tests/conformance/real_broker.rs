@@ -14,7 +14,7 @@ use crate::engine::{Engine as _, Fixture, Kafka, LIMIT, USE, numbered, payloads,
 async fn a_broker_that_is_away_is_answered_and_found_again() {
     let fixture = Fixture::on(Kafka::own().await, 1).await;
     let partition = fixture.partition(0);
-    let hasty = ProducerUse { deadline: Duration::from_millis(500), ..USE };
+    let hasty = ProducerUse { deadline: Duration::from_secs(5), ..USE };
     let producer = fixture.log.producer(hasty).unwrap();
     assert_eq!(producer.append(partition, vec![record("record 0".into())]).await, [Ok(0)]);
     let mut subscription = fixture.subscribe(0).await;
