@@ -24,6 +24,9 @@ pub(crate) const DATABASE: &str = "tributary";
 /// Pieces of an `INSERT`'s data as they are handed to the engine.
 const INSERT_PIECE_BYTES: usize = 1 << 20;
 
+/// Each of the engine's four caches may take this part of its memory.
+const CACHE_SHARE: u64 = 16;
+
 /// Formats whose answer in pieces is byte for byte the answer as a whole. The others repeat a header or
 /// count only the last piece in their footer, so they are answered as a whole.
 const STREAMED_FORMATS: [&str; 14] = [
@@ -111,7 +114,15 @@ impl Engine {
             // A bare expression is a statement in the library, but a syntax error on a server.
             "--implicit_select=0".to_owned(),
         ];
-        let server = [format!("--max_server_memory_usage={}", limits.memory_bytes)];
+        let cache = limits.memory_bytes / CACHE_SHARE;
+        // The caches' defaults are made for servers: several GiB each.
+        let server = [
+            format!("--max_server_memory_usage={}", limits.memory_bytes),
+            format!("--mark_cache_size={cache}"),
+            format!("--index_mark_cache_size={cache}"),
+            format!("--primary_index_cache_size={cache}"),
+            format!("--query_condition_cache_size={cache}"),
+        ];
         let arguments = c_strings(&session)?;
         let first: Vec<CString> = arguments.iter().cloned().chain(c_strings(&server)?).collect();
         let mut anchor =

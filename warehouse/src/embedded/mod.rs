@@ -12,7 +12,7 @@ mod statement;
 mod supervisor;
 
 pub use child::run_child;
-pub use supervisor::{EmbeddedEngine, EmbeddedSettings, StartError};
+pub use supervisor::{EmbeddedEngine, EmbeddedSettings, Password, StartError};
 
 /// The subcommand that the supervisor gives its program: `tributary engine …`.
 pub const SUBCOMMAND: &str = "engine";

@@ -1,6 +1,7 @@
 //! The parent's half: starts the child, keeps it running, and stops it.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -31,6 +32,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const WELL_AFTER: Duration = Duration::from_secs(30);
 const PASSWORD_CHARS: usize = 32;
 
+/// What running statements get when nobody waits for the stop.
+const DROPPED_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How the embedded engine is started.
 #[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
@@ -46,13 +50,25 @@ pub struct EmbeddedSettings {
     pub arguments: Vec<OsString>,
     /// The port on the loopback interface; 0 is a free one, kept from then on.
     pub port: u16,
+    /// The password of the one user, for who points a notebook at the engine; `None` is a random one.
+    pub password: Option<Password>,
+}
+
+/// A password whose `Debug` form does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Password(…)")
+    }
 }
 
 impl EmbeddedSettings {
-    /// The settings of the product: this program, its hidden subcommand, a free port.
+    /// The settings of the product: this program, its hidden subcommand, a free port, a random password.
     pub fn new(library: PathBuf, data_dir: PathBuf, memory_limit_bytes: u64) -> Self {
         let arguments = vec![SUBCOMMAND.into()];
-        Self { library, data_dir, memory_limit_bytes, program: None, arguments, port: 0 }
+        Self { library, data_dir, memory_limit_bytes, program: None, arguments, port: 0, password: None }
     }
 }
 
@@ -62,6 +78,9 @@ pub enum StartError {
     /// The library has not been fetched.
     #[error("no engine library at {0}: fetch it with deploy/engine/fetch.sh")]
     LibraryMissing(PathBuf),
+    /// A password that cannot be one.
+    #[error("the engine's password must not be empty or hold a line end")]
+    Password,
     /// The child's own last words.
     #[error("{0}")]
     Child(String),
@@ -88,8 +107,13 @@ impl EmbeddedEngine {
         if !settings.library.is_file() {
             return Err(StartError::LibraryMissing(settings.library));
         }
-        let password: String =
-            rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARS).map(char::from).collect();
+        let password = match &settings.password {
+            Some(Password(password)) if password.is_empty() || password.contains(['\n', '\r']) => {
+                return Err(StartError::Password);
+            }
+            Some(Password(password)) => password.clone(),
+            None => rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARS).map(char::from).collect(),
+        };
         let pid = Arc::new(AtomicU32::new(0));
         let (started, is_started) = oneshot::channel();
         let (stop, stopping) = oneshot::channel();
@@ -182,7 +206,7 @@ impl Keeper {
                         }
                         deadline = &mut stop => {
                             self.pid.store(0, Ordering::Release);
-                            end(running, deadline.unwrap_or(Duration::ZERO)).await;
+                            end(running, deadline.unwrap_or(DROPPED_DEADLINE)).await;
                             return;
                         }
                     }

@@ -2,9 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemas::table::{MIGRATIONS, Table};
 use warehouse::batch::{Batch, BatchBuilder, Seconds};
 use warehouse::error::code;
-use warehouse::{Limits, Marks, Sink};
+use warehouse::{Limits, Marks, Migration, Sink, migrate};
 
 use crate::batch::settings;
 use crate::harness::{Harness, limits};
@@ -81,6 +82,33 @@ async fn a_late_insert_is_refused_whole() {
     // The refused token is free again.
     insert(&sink, &rows(7, 0, 100), 60, "late").await.unwrap();
     assert_eq!(marks(&sink, 7).await, Marks::of_range(0, 100));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_append_only_table_of_the_project_proves_its_rows() {
+    let harness = Harness::start().await;
+    let migrations: Vec<Migration<'_>> = MIGRATIONS.iter().map(Migration::from).collect();
+    migrate(&harness.endpoint(), &migrations).await.unwrap();
+    let (sink, _) = harness.connect();
+    for table in Table::ALL.map(Table::name) {
+        let insert = |seconds: i64| {
+            let sql = format!(
+                "INSERT INTO {table} (log_partition, cut, chunk, row_seq, insert_before) \
+                 SELECT 0, 7, 1, number + 5, now() + {seconds} FROM numbers(100)"
+            );
+            harness.curl(&["--data-binary", &sql], "")
+        };
+        assert_eq!(insert(-5).header("x-clickhouse-exception-code"), Some("469"), "{table}");
+        assert_eq!(insert(60).status, 200, "{table}");
+        let found = sink.marks(table, 0, 7, 1, &limits()).await.unwrap();
+        assert_eq!(found, Marks::of_range(5, 100), "{table}");
+        let plan = harness.ask(&format!(
+            "EXPLAIN projections = 1 SELECT count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq) \
+             FROM {table} WHERE log_partition = 0 AND cut = 7 AND chunk = 1"
+        ));
+        assert!(plan.contains("ReadFromMergeTree (marks)"), "{table}: {plan}");
+    }
     harness.stop().await;
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use warehouse::Error;
-use warehouse::embedded::{EmbeddedEngine, StartError};
+use warehouse::embedded::{EmbeddedEngine, Password, StartError};
 
 use crate::harness::{Harness, eventually, library, limits, settings};
 
@@ -95,6 +95,11 @@ async fn what_keeps_the_engine_from_starting_is_one_clear_line() {
     std::fs::write(&broken.library, "no library").unwrap();
     let error = EmbeddedEngine::start(broken).await.unwrap_err();
     assert!(error.to_string().starts_with("engine: cannot load the engine library: "), "{error}");
+
+    let mut password = settings(directory.path());
+    password.password = Some(Password("two\nlines".to_owned()));
+    let error = EmbeddedEngine::start(password).await.unwrap_err();
+    assert!(matches!(error, StartError::Password), "{error}");
 
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
