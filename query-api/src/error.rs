@@ -75,6 +75,9 @@ pub enum Error {
         /// Why, for the log.
         reason: String,
     },
+    /// The desk cannot do its work yet; the text says which part lacks what.
+    #[error("not ready: {0}")]
+    NotReady(String),
     /// The answer took too long.
     #[error("the answer took longer than {0} ms")]
     Timeout(u64),
@@ -108,7 +111,7 @@ impl Error {
             Self::PayloadTooLarge(_) => ErrorCode::PayloadTooLarge,
             Self::UriTooLong(_) => ErrorCode::UriTooLong,
             Self::UnsupportedMediaType => ErrorCode::UnsupportedMediaType,
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Unavailable { .. } | Self::NotReady(_) => ErrorCode::Unavailable,
             Self::Timeout(_) => ErrorCode::Timeout,
             Self::Internal(_) => ErrorCode::ServerError,
         }
@@ -153,6 +156,7 @@ impl Error {
             | Self::PayloadTooLarge(_)
             | Self::UriTooLong(_)
             | Self::UnsupportedMediaType
+            | Self::NotReady(_)
             | Self::Timeout(_) => {}
         }
         body

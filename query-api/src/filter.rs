@@ -10,9 +10,9 @@ use crate::reference::Referent;
 use crate::sql::Values;
 
 /// Most values of one filter.
-pub const MAX_VALUES: usize = 100;
+pub(crate) const MAX_VALUES: usize = 100;
 /// Sub-ids of a click.
-pub const SUBS: u8 = 10;
+pub(crate) const SUBS: u8 = 10;
 
 /// What a filter or a dimension is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,9 @@ impl Field {
     /// The field with this name in requests.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         let sub = name.strip_prefix("sub").and_then(|digits| digits.parse().ok());
-        if let Some(number) = sub.filter(|number| (1..=SUBS).contains(number) && name == format!("sub{number}")) {
+        if let Some(number) =
+            sub.filter(|number| (1..=SUBS).contains(number) && name == format!("sub{number}"))
+        {
             return Some(Self::Sub(number));
         }
         Some(match name {
@@ -129,7 +131,8 @@ impl Filter {
         let (name, operator) = match pair.name.split_once('[') {
             None => (pair.name.as_str(), "eq"),
             Some((name, rest)) => {
-                let operator = rest.strip_suffix(']').ok_or_else(|| invalid("has no closing bracket".to_owned()))?;
+                let operator =
+                    rest.strip_suffix(']').ok_or_else(|| invalid("has no closing bracket".to_owned()))?;
                 (name, operator)
             }
         };

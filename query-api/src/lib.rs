@@ -5,13 +5,26 @@
 
 pub mod auth;
 pub mod body;
+mod clicks;
+mod conversions;
 pub mod error;
+mod filter;
+mod health;
+mod list;
 mod metrics;
 pub mod page;
 pub mod params;
+mod range;
+mod receipts;
+mod reference;
+mod reports;
 mod routes;
 pub mod settings;
+mod show;
+mod sql;
 pub mod state;
+mod store;
+mod test_rows;
 
 pub use routes::{Edge, router};
 pub use settings::QueryApiSettings;

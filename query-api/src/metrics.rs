@@ -7,7 +7,7 @@ const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5
 
 /// The desk's metrics. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     query_seconds: HistogramVec,
@@ -15,7 +15,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Makes the metrics and registers them.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let requests = IntCounterVec::new(
             Opts::new("query_api_requests_total", "Requests answered, by route and status."),
             &["route", "status"],

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
-use schemas::time::Timestamp;
+use schemas::time::{InvalidTimestamp, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -93,9 +93,7 @@ impl Params {
     /// An RFC 3339 time.
     pub fn take_time(&mut self, name: &str) -> Result<Option<Timestamp>, Error> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        text.parse()
-            .map(Some)
-            .map_err(|error: schemas::time::InvalidTimestamp| Error::invalid(name, format!("is {error}")))
+        parse_time(&text).map(Some).map_err(|error| Error::invalid(name, format!("is {error}")))
     }
 
     /// A whole number between two bounds.
@@ -144,6 +142,11 @@ impl<S: Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         Self::parse(parts.uri.query().unwrap_or(""))
     }
+}
+
+/// An RFC 3339 time; a plus that was not encoded has become a space.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, InvalidTimestamp> {
+    text.parse().or_else(|_| text.replace(' ', "+").parse())
 }
 
 /// Percent-decoded, a plus as a space; `None` if the bytes are not UTF-8.

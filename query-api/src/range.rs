@@ -9,10 +9,10 @@ use jiff::{Span, ToSpan};
 use schemas::time::Timestamp;
 
 use crate::error::Error;
-use crate::params::Params;
+use crate::params::{Params, parse_time};
 
 /// The longest range, in days.
-pub const MAX_RANGE_DAYS: i64 = 3_660;
+pub(crate) const MAX_RANGE_DAYS: i64 = 3_660;
 /// Days of a report that names no range.
 const DEFAULT_DAYS: i32 = 30;
 /// The instants that the engine's `Date` can hold in every time zone: 1970-01-02 to 2149-01-01.
@@ -115,7 +115,8 @@ impl Range {
         Ok(Self { from: from.instant("from", zone)?, to: to.instant("to", zone)? })
     }
 
-    fn check(self) -> Result<Self, Error> {
+    /// Refuses what cannot be a range.
+    pub(crate) fn check(self) -> Result<Self, Error> {
         if self.from.micros() < FIRST_MICROS {
             return Err(out_of_range("from"));
         }
@@ -144,9 +145,7 @@ impl Bound {
         if let Some(day) = is_date.then(|| text.parse().ok()).flatten() {
             return Ok(Self::Day(day));
         }
-        // A plus that was not encoded has become a space.
-        let instant = text.parse().or_else(|_| text.replace(' ', "+").parse());
-        instant.map(Self::Instant).map_err(|_| {
+        parse_time(text).map(Self::Instant).map_err(|_| {
             Error::invalid(field, "must be a date (2026-11-01) or an RFC 3339 time (2026-11-01T12:00:00Z)")
         })
     }

@@ -59,7 +59,12 @@ impl Referent {
     }
 
     /// What an answer shows for the bytes in a row; `None` for no id.
-    pub(crate) fn show(self, catalog: &Catalog, workspace: WorkspaceNumber, bytes: [u8; 16]) -> Option<Named> {
+    pub(crate) fn show(
+        self,
+        catalog: &Catalog,
+        workspace: WorkspaceNumber,
+        bytes: [u8; 16],
+    ) -> Option<Named> {
         if bytes == [0; 16] {
             return None;
         }

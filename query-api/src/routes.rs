@@ -7,12 +7,14 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use futures::FutureExt;
 use schemas::id::{RequestKind, WorkspaceNumber};
 use service::telemetry::MakeRequestId;
 
 use crate::error::{Error, answer_errors};
 use crate::state::Desk;
+use crate::{clicks, conversions, health, receipts, reports};
 
 /// The workspace in the ids of requests, which belong to none before their key is read.
 const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
@@ -47,6 +49,15 @@ pub fn router(desk: Desk, edge: Edge) -> Router {
 
 fn routes() -> Router<Desk> {
     Router::new()
+        .route("/api/v1/reports", get(reports::report))
+        .route("/api/v1/conversions", get(conversions::list))
+        .route("/api/v1/conversions/{id}", get(conversions::one))
+        .route("/api/v1/conversions/{id}/explain", get(conversions::explain))
+        .route("/api/v1/clicks", get(clicks::list))
+        .route("/api/v1/receipts/{id}", get(receipts::one))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
 }
 
 /// What a path of the edge starts with.

@@ -23,6 +23,8 @@ pub struct QueryApiSettings {
     pub max_body_bytes: usize,
     /// The longest path and query, in bytes.
     pub max_uri_bytes: usize,
+    /// Requests that may wait for an outcome (`?wait=`) at a time; more are answered at once.
+    pub max_waiting: usize,
     /// Limits of the HTTP server itself.
     pub http: ServeSettings,
 }
@@ -37,6 +39,7 @@ impl Default for QueryApiSettings {
             body_timeout_ms: 10_000,
             max_body_bytes: 1024 * 1024,
             max_uri_bytes: 16 * 1024,
+            max_waiting: 256,
             http: ServeSettings::default(),
         }
     }

@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn a_keyset_compares_part_by_part() {
         let part = |expression: &str, descends| KeyPart { expression: expression.to_owned(), descends };
-        let text = beyond(&[part("a", true), part("b", false)], &["{v0:Int64}".to_owned(), "{v1:Int64}".to_owned()]);
+        let text =
+            beyond(&[part("a", true), part("b", false)], &["{v0:Int64}".to_owned(), "{v1:Int64}".to_owned()]);
         assert_eq!(text, "(a < {v0:Int64}) OR (a = {v0:Int64} AND b > {v1:Int64})");
     }
 

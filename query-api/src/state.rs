@@ -8,6 +8,7 @@ use prometheus::Registry;
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warehouse::Reader;
 
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ struct Inner {
     registry: Registry,
     metrics: Metrics,
     ids: Mutex<IdGenerator>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -51,7 +53,8 @@ impl Desk {
         let Parts { settings, catalog, warehouse, clock, registry, seed } = parts;
         let metrics = Metrics::register(&registry)?;
         let ids = Mutex::new(IdGenerator::new(seed));
-        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, ids };
+        let waiting = Arc::new(Semaphore::new(settings.max_waiting));
+        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, ids, waiting };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -75,6 +78,11 @@ impl Desk {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// A place among the requests that wait for an outcome; `None` when all are taken.
+    pub(crate) fn place_to_wait(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.waiting).try_acquire_owned().ok()
     }
 
     /// The time now.

@@ -69,8 +69,11 @@ impl Desk {
     /// The rows of a statement.
     pub(crate) async fn fetch<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, Error> {
         let _timer = self.metrics().time_query(statement.name);
-        let params: Vec<(&str, Param)> =
-            statement.values.iter().map(|(name, value)| (name.as_str(), Param::Text(value.clone()))).collect();
+        let params: Vec<(&str, Param)> = statement
+            .values
+            .iter()
+            .map(|(name, value)| (name.as_str(), Param::Text(value.clone())))
+            .collect();
         let limits = Limits {
             timeout: self.settings().query_timeout(),
             memory_bytes: MAX_QUERY_MEMORY_BYTES,
@@ -89,7 +92,7 @@ impl Desk {
         use warehouse::Error as Away;
         match error {
             Away::Timeout(_) => Error::Timeout(self.settings().query_timeout_ms),
-            Away::Query { code, .. } if *code == warehouse::code::TIMEOUT_EXCEEDED => {
+            Away::Query { code, .. } if *code == warehouse::error::code::TIMEOUT_EXCEEDED => {
                 Error::Timeout(self.settings().query_timeout_ms)
             }
             Away::Unavailable(_) | Away::Query { .. } if error.is_retriable() => {

@@ -1,0 +1,129 @@
+//! `GET /api/v1/conversions/{id}/explain`: which touches were considered, why each lost, what each was credited.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use schemas::id::ClickKind;
+use schemas::money::Money;
+use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::find;
+use crate::auth::{Allowed, Read};
+use crate::error::Error;
+use crate::params::Params;
+use crate::reference::{Named, Referent, id_text};
+use crate::show::{instant, money, named, text};
+use crate::sql::{Select, Statement, Table, Tenant, Values, unhex};
+use crate::state::Desk;
+
+/// The payable model, and so far the only one.
+const MODEL: &str = "last_touch";
+/// The most touches that the core keeps of a conversion, first and last ones together.
+const MAX_TOUCHES: usize = 400;
+
+/// How a conversion came to its partner and its payout.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explanation {
+    conversion: Option<String>,
+    version: u32,
+    identified_by: Option<String>,
+    model: &'static str,
+    touches: Vec<Touch>,
+    payout: Payout,
+    rate: Option<()>,
+}
+
+#[derive(Debug, Serialize)]
+struct Touch {
+    id: Option<String>,
+    r#type: &'static str,
+    at: Option<Timestamp>,
+    partner: Option<Named>,
+    lost: Option<String>,
+    credits: Credits,
+}
+
+#[derive(Debug, Serialize)]
+struct Credits {
+    last_touch: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct Payout {
+    rule: String,
+    base: Option<Money>,
+    result: Option<Money>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    version: u32,
+    click_hex: String,
+    click_us: i64,
+    partner_hex: String,
+    lost: String,
+    last_touch: u16,
+}
+
+pub(crate) async fn explain(
+    caller: Allowed<Read>,
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Explanation>, Error> {
+    params.finish()?;
+    let conversion = find(&desk, caller.workspace, &id).await?;
+    let workspace = desk.workspace(caller.workspace)?;
+    let cut = desk.last_cut(&workspace).await?;
+    let mut touches: Vec<Row> = match unhex(&conversion.id_hex) {
+        Some(id) => desk.fetch(touches(&id, workspace.up_to(cut))).await?,
+        None => Vec::new(),
+    };
+    // Only a revision that was attributed anew has touches of its own: the last of them holds.
+    let last = touches.iter().map(|row| row.version).max();
+    touches.retain(|row| Some(row.version) == last);
+    let catalog = desk.catalog().read();
+    let show = |row: Row| Touch {
+        id: id_text::<ClickKind>(&row.click_hex),
+        r#type: "click",
+        at: instant(row.click_us),
+        partner: named(Referent::Partner, &row.partner_hex, &catalog, workspace.number),
+        lost: text(row.lost),
+        credits: Credits { last_touch: row.last_touch },
+    };
+    Ok(Json(Explanation {
+        conversion: id_text::<schemas::id::ConversionKind>(&conversion.id_hex),
+        version: conversion.version,
+        identified_by: text(conversion.identified_by),
+        model: MODEL,
+        touches: touches.into_iter().map(show).collect(),
+        payout: Payout {
+            rule: conversion.payout_rule,
+            base: money(conversion.amount, &conversion.currency).filter(|_| conversion.amount_known),
+            result: money(conversion.payout, &conversion.currency),
+        },
+        rate: None,
+    }))
+}
+
+/// The touches of the conversion's latest revisions, in the order in which they happened.
+fn touches(conversion: &[u8; 16], tenant: Tenant) -> Statement {
+    let mut values = Values::default();
+    let id = values.bind_id(conversion);
+    let columns = [
+        "version",
+        "lower(hex(click)) AS click_hex",
+        "toUnixTimestamp64Micro(click_at) AS click_us",
+        "lower(hex(partner)) AS partner_hex",
+        "lost",
+        "last_touch",
+    ];
+    let text = Select {
+        columns: columns.map(str::to_owned).to_vec(),
+        table: Table::Credits,
+        conditions: vec![format!("conversion = {id}")],
+        tail: format!("ORDER BY version DESC, click_at, click LIMIT {MAX_TOUCHES}"),
+    }
+    .text(tenant, &mut values);
+    values.statement("credits", text)
+}
