@@ -50,8 +50,10 @@ pub fn parse(line: &str) -> Result<Entry, &'static str> {
     }
     // Status and size say what another server answered; they are of no use here.
     let (_, rest) = rest.split_once('"').ok_or("no referrer in quotes")?;
-    let (referrer, rest) = until_quote(rest).ok_or("no referrer in quotes")?;
-    let (user_agent, _) = quoted(rest.trim_start()).ok_or("no user agent in quotes")?;
+    let (referrer, rest) = closed(rest).ok_or("no referrer in quotes")?;
+    let agent = rest.trim_start().strip_prefix('"').ok_or("no user agent in quotes")?;
+    // Servers cut a line that is too long for them, and the agent is what they cut.
+    let (user_agent, _) = until_quote(agent);
     Ok(Entry {
         address: header_safe(address),
         at,
@@ -62,24 +64,30 @@ pub fn parse(line: &str) -> Result<Entry, &'static str> {
 }
 
 fn quoted(text: &str) -> Option<(String, &str)> {
-    until_quote(text.strip_prefix('"')?)
+    closed(text.strip_prefix('"')?)
 }
 
-/// The text up to the closing quote, with `\"` and `\\` taken back, and what follows it.
-fn until_quote(text: &str) -> Option<(String, &str)> {
+fn closed(text: &str) -> Option<(String, &str)> {
+    let (inner, rest) = until_quote(text);
+    Some((inner, rest?))
+}
+
+/// The text up to the closing quote, with `\"` and `\\` taken back, and what follows it if there is such a quote.
+fn until_quote(text: &str) -> (String, Option<&str>) {
     let mut inner = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return Some((inner, &text[at + 1..])),
-            '\\' => match characters.next()? {
-                (_, escaped @ ('"' | '\\')) => inner.push(escaped),
-                (_, other) => inner.extend(['\\', other]),
+            '"' => return (inner, text.get(at + 1..)),
+            '\\' => match characters.next() {
+                Some((_, escaped @ ('"' | '\\'))) => inner.push(escaped),
+                Some((_, other)) => inner.extend(['\\', other]),
+                None => inner.push('\\'),
             },
             _ => inner.push(character),
         }
     }
-    None
+    (inner, None)
 }
 
 /// `-` stands for nothing.
@@ -184,12 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_user_agent_is_taken_as_it_is() {
+        let cut = LINE.split_once("(\\").unwrap().0;
+        assert_eq!(parse(cut).unwrap().user_agent.as_deref(), Some("Mozilla/5.0 "));
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let no_time = parse("83.149.9.216 - - \"GET / HTTP/1.1\" 200 1 \"-\" \"-\"");
         assert_eq!(no_time, Err("no time in brackets"));
         assert_eq!(parse(&LINE.replace("May", "Mai")), Err("the time cannot be read"));
         assert_eq!(parse(&LINE.replace("GET", "\\x16\\x03")), Err("no method in the request"));
-        assert_eq!(parse(LINE.trim_end_matches('"')), Err("no user agent in quotes"));
+        assert_eq!(parse(LINE.split_once(" \"Moz").unwrap().0), Err("no user agent in quotes"));
         assert_eq!(parse(""), Err("no time in brackets"));
     }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use crate::LoadError;
 
 /// Entries that wait to be written; when the disk cannot keep up, the load waits for it.
 const QUEUE_LENGTH: usize = 64 * 1024;
+
+/// Between two writes. A write for each entry would cost more than the request that it is about.
+const WRITE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// One request. Times are microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +75,8 @@ impl Entry {
     }
 }
 
-/// Writes a ledger on a thread of its own. What was handed over is in the file as soon as the queue is empty, so a killed
-/// load generator leaves a ledger that lacks only what was under way.
+/// Writes a ledger on a thread of its own, a few milliseconds behind: a killed load generator leaves a ledger that lacks
+/// no more than the last of them.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -114,6 +118,7 @@ fn write_all(entries: &Receiver<Entry>, file: File) -> std::io::Result<()> {
             file.write_all(b"\n")?;
         }
         file.flush()?;
+        std::thread::sleep(WRITE_INTERVAL);
     }
     file.flush()
 }
