@@ -43,7 +43,7 @@ advisories:
 engine:
     deploy/engine/fetch.sh
 
-# A real Kafka on this machine: just kafka start, just kafka stop
+# A real Kafka on this machine, until Ctrl-C: just kafka start --port 9092 --data /tmp/kafka
 kafka *args:
     deploy/kafka/kafka.sh {{args}}
 
