@@ -5,6 +5,7 @@
 #   kafka.sh start --port P --data DIR    runs the broker in the foreground; the data stays in DIR
 set -euo pipefail
 
+# Where the jars come from and where they go.
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 version="$(sed -n '/<artifactId>kafka_2.13</,/<version>/s:.*<version>\(.*\)</version>.*:\1:p' "$here/pom.xml")"
@@ -80,9 +81,10 @@ start() {
   local log4j="$here/log4j2.yaml"
   local jvm=(java "-Xmx$heap" -XX:+UseSerialGC "-Dlog4j2.configurationFile=$log4j" -cp "$cache/lib/*")
   if [[ ! -f "$data/log/meta.properties" ]]; then
+    # Kafka's own form of a UUID: 16 random bytes in the URL's base64. The leading letter keeps it from being an option.
     local id
-    id="$(java -cp "$cache/lib/*" "-Dlog4j2.configurationFile=$log4j" kafka.tools.StorageTool random-uuid)"
-    "${jvm[@]}" kafka.tools.StorageTool format -t "$id" -c "$data/server.properties" >/dev/null
+    id="T$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)"
+    "${jvm[@]}" -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format -t "$id" -c "$data/server.properties" >/dev/null
   fi
   exec "${jvm[@]}" kafka.Kafka "$data/server.properties"
 }

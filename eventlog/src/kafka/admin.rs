@@ -25,7 +25,6 @@ const REQUIRED: [(&str, &str); 4] = [
 ];
 
 /// The client for everything but records.
-
 pub(super) struct Admin {
     client: Arc<AdminClient<Logging>>,
     replication_factor: u16,

@@ -93,7 +93,9 @@ fn from_code(code: RDKafkaErrorCode, partition: Option<Partition>, text: String)
     match (code, partition) {
         (Code::QueueFull, _) => Error::Full,
         (Code::MessageTimedOut | Code::TimedOutQueue, _) => Error::Deadline,
-        (Code::PurgeQueue | Code::PurgeInflight, _) => Error::Closed,
+        (Code::PurgeQueue | Code::PurgeInflight, _) => {
+            Error::Unavailable("the producer was thrown away after an error".into())
+        }
         (Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition, Some(partition)) => {
             Error::UnknownPartition(partition.to_string())
         }

@@ -1,6 +1,11 @@
 //! What the log promises, asked of both engines: `embedded::…` and `kafka::…` are the same tests.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its fixtures, too"
+)]
 
 mod appending;
 mod broker;
