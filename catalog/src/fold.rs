@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::CatalogError;
 use crate::idempotency::{Answers, Known};
 use crate::key::hash_secret;
-use crate::proposal::{Change, MAX_CHANGES, Proposal};
+use crate::proposal::{Change, Idempotency, MAX_CHANGES, Proposal};
 use crate::record;
 use crate::resource::{
     Entity, ExternalId, Installation, Key, Link, Offer, Partner, Resource, ResourceKind, Source, Workspace,
@@ -134,10 +134,9 @@ impl Catalog {
     }
 
     fn decide(&mut self, proposal: &Proposal) -> Result<Accepted, Rejected> {
-        match self.answers.look_up(proposal) {
-            Known::Replay(accepted) => return Ok(accepted),
-            Known::Conflict => return Err(Rejected::IdempotencyConflict),
-            Known::No => {}
+        let idempotency = proposal.idempotency.as_ref();
+        if let Some(verdict) = idempotency.and_then(|it| self.answered(proposal.workspace, it, proposal.at)) {
+            return verdict;
         }
         if proposal.changes.len() > MAX_CHANGES {
             return Err(Rejected::Limit { what: "changes", limit: MAX_CHANGES as u64 });
@@ -177,6 +176,20 @@ impl Catalog {
                 }
                 None => self.tables.remove(&resource),
             }
+        }
+    }
+
+    /// The verdict that a proposal made at `at` would get because of its idempotency key; `None` if the key is new.
+    pub fn answered(
+        &self,
+        workspace: WorkspaceNumber,
+        idempotency: &Idempotency,
+        at: Timestamp,
+    ) -> Option<Result<Accepted, Rejected>> {
+        match self.answers.look_up(workspace, idempotency, at) {
+            Known::No => None,
+            Known::Replay(accepted) => Some(Ok(accepted)),
+            Known::Conflict => Some(Err(Rejected::IdempotencyConflict)),
         }
     }
 

@@ -8,7 +8,7 @@ use schemas::id::WorkspaceNumber;
 use schemas::time::Timestamp;
 
 use crate::fold::Accepted;
-use crate::proposal::Proposal;
+use crate::proposal::{Idempotency, Proposal};
 use crate::resource::Resource;
 
 /// How long an answer is remembered, in the proposals' own time.
@@ -37,9 +37,9 @@ struct Answer {
     resources: Arc<[Resource]>,
 }
 
-/// What is known about a proposal's idempotency key.
+/// What is known about an idempotency key.
 pub(crate) enum Known {
-    /// Nothing, or there is no key.
+    /// Nothing.
     No,
     /// The same payload was accepted before.
     Replay(Accepted),
@@ -48,10 +48,14 @@ pub(crate) enum Known {
 }
 
 impl Answers {
-    pub(crate) fn look_up(&self, proposal: &Proposal) -> Known {
-        let Some(idempotency) = &proposal.idempotency else { return Known::No };
-        let key = (proposal.workspace, idempotency.key.clone());
-        let Some(answer) = self.by_key.get(&key).filter(|answer| is_fresh(answer.at, proposal.at)) else {
+    pub(crate) fn look_up(
+        &self,
+        workspace: WorkspaceNumber,
+        idempotency: &Idempotency,
+        at: Timestamp,
+    ) -> Known {
+        let key = (workspace, idempotency.key.clone());
+        let Some(answer) = self.by_key.get(&key).filter(|answer| is_fresh(answer.at, at)) else {
             return Known::No;
         };
         if answer.payload_sha256 != idempotency.payload_sha256 {

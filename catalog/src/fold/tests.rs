@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use schemas::money::Currency;
 
 use super::*;
-use crate::proposal::{Actor, ActorKind, Expected, Idempotency};
+use crate::proposal::{Actor, ActorKind, Expected};
 use crate::resource::*;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000_000;
