@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 
@@ -97,7 +98,7 @@ impl Sink {
     pub async fn insert(
         &self,
         table: &str,
-        arrow_stream: Vec<u8>,
+        arrow_stream: impl Into<Bytes>,
         settings: &InsertSettings,
     ) -> Result<(), Error> {
         let table = plain_name(table)?;
@@ -114,8 +115,9 @@ impl Sink {
                 .with_setting("insert_quorum", cluster.insert_quorum.to_string())
                 .with_setting("insert_quorum_timeout", cluster.insert_quorum_timeout.as_millis().to_string());
         }
+        let data = arrow_stream.into();
         let sent = async move {
-            insert.send(arrow_stream.into()).await?;
+            insert.send(data).await?;
             insert.end().await
         };
         within(settings.timeout, sent).await

@@ -63,6 +63,8 @@ pub(crate) struct Execution {
     pub(crate) parameters: Vec<Parameter>,
     /// Only statements that change nothing: what a GET may do.
     pub(crate) read_only: bool,
+    /// What [`Engine::cancel`] finds the statement by; of letters, digits and `-`.
+    pub(crate) mark: String,
 }
 
 /// The data of an `INSERT`.
@@ -145,7 +147,7 @@ impl Engine {
         execution: &Execution,
         output: &mut dyn FnMut(Block) -> ControlFlow<()>,
     ) -> Result<(), Exception> {
-        let mut connection = Connection::open(&self.library, &self.arguments)?;
+        let mut connection = self.open(&execution.mark)?;
         prepare(&mut connection, execution)?;
         let analysis = connection.classify(&execution.sql);
         check(execution, analysis)?;
@@ -162,6 +164,22 @@ impl Engine {
         let block = connection.query(&execution.sql, &execution.format, &execution.parameters)?;
         let _ = output(block);
         Ok(())
+    }
+
+    /// Cancels the statement with this mark, if it runs. The library cannot break off a statement that has not
+    /// begun to answer, but the engine can, asked by another connection.
+    pub(crate) fn cancel(&self, mark: &str) -> Result<(), Exception> {
+        let mut connection = self.open("")?;
+        let mark = statement::quoted(mark, '\'');
+        let sql = format!("KILL QUERY WHERE Settings['log_comment'] = {mark} ASYNC");
+        connection.query(&sql, "Null", &[]).map(|_| ())
+    }
+
+    fn open(&self, mark: &str) -> Result<Connection, Exception> {
+        let mark =
+            CString::new(format!("--log_comment={mark}")).map_err(|_| Exception::connection_refused())?;
+        let arguments: Vec<CString> = self.arguments.iter().cloned().chain([mark]).collect();
+        Connection::open(&self.library, &arguments)
     }
 }
 

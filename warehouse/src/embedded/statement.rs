@@ -98,19 +98,27 @@ fn quoted_length(rest: &[u8], quote: u8) -> usize {
     rest.len()
 }
 
+/// Counts instead of calling itself: a text may open more parentheses than a stack has frames.
 fn parenthesised_length(rest: &[u8]) -> usize {
-    let mut tokens = Tokens { text: rest, at: 1 };
+    let mut tokens = Tokens::of(rest);
+    let mut open = 0_usize;
     loop {
         tokens.skip_blank();
-        match tokens.text.get(tokens.at) {
+        let length = match rest.get(tokens.at) {
             None => return rest.len(),
-            Some(b')') => return tokens.at + 1,
-            Some(_) => {
-                if tokens.next().is_none() {
-                    return rest.len();
-                }
+            Some(quote @ (b'\'' | b'"' | b'`')) => quoted_length(&rest[tokens.at..], *quote),
+            Some(b'(') => {
+                open += 1;
+                1
             }
-        }
+            Some(b')') if open == 1 => return tokens.at + 1,
+            Some(b')') => {
+                open -= 1;
+                1
+            }
+            Some(_) => 1,
+        };
+        tokens.at += length;
     }
 }
 
@@ -266,6 +274,20 @@ mod tests {
         ] {
             assert_eq!(output_format(text), format, "{text}");
         }
+    }
+
+    #[test]
+    fn any_text_is_read_to_its_end() {
+        let deep = "(".repeat(1 << 20);
+        for text in
+            [deep.as_str(), "(')", "('\\", "((a)", "/*", "--", "'", "INSERT INTO t (", "\u{e4}(\u{e4}"]
+        {
+            assert_eq!(insert_head(text.as_bytes()), None);
+            assert_eq!(output_format(text), None);
+        }
+        let text = format!("SELECT {deep}1{} FORMAT CSV", ")".repeat(1 << 20));
+        assert_eq!(output_format(&text), Some("CSV"));
+        assert_eq!(insert_head(b"INSERT INTO t (a, ')') FORMAT CSV\n1").map(|head| head.data_at), Some(34));
     }
 
     #[test]

@@ -137,3 +137,22 @@ async fn statements_run_side_by_side_and_more_than_run_at_once_wait() {
     assert!(answers.into_iter().flatten().eq(0..100));
     harness.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_client_goes_away_is_cancelled() {
+    let harness = Harness::start().await;
+    let running = "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64%' AND query NOT LIKE '%processes%'";
+    let (_, reader) = harness.connect();
+    let patient = Limits { timeout: Duration::from_secs(600), ..limits() };
+    {
+        let endless =
+            reader.json("SELECT max(sipHash64(number)) FROM numbers(10000000000000)", &[], &patient);
+        let begun = eventually("the statement to run", async || harness.ask(running) == "1");
+        tokio::select! {
+            answer = endless => panic!("{answer:?}"),
+            () = begun => {}
+        }
+    }
+    eventually("the statement to be gone", async || harness.ask(running) == "0").await;
+    harness.stop().await;
+}

@@ -1,14 +1,16 @@
 //! Rows that prove themselves: the projection, the deduplication token and the constraint.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use schemas::table::{MIGRATIONS, Table};
 use warehouse::batch::{Batch, BatchBuilder, Seconds};
 use warehouse::error::code;
 use warehouse::{Limits, Marks, Migration, Sink, migrate};
 
 use crate::batch::settings;
-use crate::harness::{Harness, limits};
+use crate::harness::{Harness, eventually, limits};
 
 /// The parts of an append-only table that the range check rests on.
 const TABLE: &str = "CREATE TABLE facts (log_partition UInt16, cut UInt64, chunk UInt16, row_seq UInt64, \
@@ -18,6 +20,8 @@ const TABLE: &str = "CREATE TABLE facts (log_partition UInt16, cut UInt64, chunk
     CONSTRAINT sent_in_time CHECK now() <= insert_before) \
     ENGINE = MergeTree ORDER BY (log_partition, row_seq) \
     SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1";
+
+const PING: Duration = Duration::from_secs(5);
 
 /// As many rows as the largest INSERT has.
 const MOST_ROWS: u64 = 500_000;
@@ -110,6 +114,52 @@ async fn every_append_only_table_of_the_project_proves_its_rows() {
         assert!(plan.contains("ReadFromMergeTree (marks)"), "{table}: {plan}");
     }
     harness.stop().await;
+}
+
+/// The sink's protocol in small: ask, insert what is missing, ask again; the engine is killed in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_while_the_engine_is_killed() {
+    const CUTS: u64 = 24;
+    const ROWS: u64 = 20_000;
+    let (harness, sink) = table().await;
+    for cut in 0..CUTS {
+        let expected = Marks::of_range(cut * ROWS, ROWS);
+        let batch = rows(cut, cut * ROWS, ROWS);
+        for attempt in 0_u32.. {
+            eventually("the engine to answer", async || sink.reader().ping(PING).await.is_ok()).await;
+            match sink.marks("facts", 0, cut, 1, &limits()).await {
+                Ok(found) if found == expected => break,
+                Ok(found) => assert_eq!(found, Marks::default(), "a part of cut {cut}"),
+                Err(error) => {
+                    assert!(error.is_retriable(), "{error}");
+                    continue;
+                }
+            }
+            let token = format!("{cut}/{attempt}");
+            let inserted = async {
+                let result = insert(&sink, &batch, 60, &token).await;
+                assert!(result.as_ref().map_or_else(warehouse::Error::is_retriable, |()| true), "{result:?}");
+            };
+            // The first attempt of every third cut meets a kill, each a little later than the one before.
+            let kill = attempt == 0 && cut % 3 == 0;
+            tokio::join!(inserted, async {
+                if kill {
+                    tokio::time::sleep(Duration::from_millis(cut * 2)).await;
+                    kill_child(&harness);
+                }
+            });
+        }
+    }
+    let all = harness.ask("SELECT count(), uniqExact(row_seq), max(row_seq) FROM facts");
+    assert_eq!(all, format!("{0}\t{0}\t{1}", CUTS * ROWS, CUTS * ROWS - 1));
+    harness.stop().await;
+}
+
+fn kill_child(harness: &Harness) {
+    if let Some(pid) = harness.engine.pid() {
+        // It may be between two lives already.
+        let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
+    }
 }
 
 async fn table() -> (Harness, Sink) {

@@ -7,14 +7,18 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, Method, header};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::super::engine::{Execution, InsertData};
 use super::super::exception::{Exception, code};
 use super::super::statement;
-use super::encoding::Coding;
+use super::encoding::{Coding, too_large};
 
 /// The format of an answer that nobody chose a format for, as on a server.
 const DEFAULT_FORMAT: &str = "TabSeparated";
+
+/// The longest statement, an `INSERT`'s data aside; the engine's own `max_query_size` is lower until it is raised.
+const MAX_STATEMENT_BYTES: usize = 16 << 20;
 
 /// Parameters of the interface that say nothing about the session: every other one is a setting.
 /// `client_protocol_version` asks for extras in `Native` that clients probe for and do without.
@@ -135,6 +139,7 @@ impl Parameters {
             settings: self.settings,
             parameters: self.bound,
             read_only: method == Method::GET || method == Method::HEAD,
+            mark: Uuid::new_v4().to_string(),
         })
     }
 }
@@ -164,6 +169,9 @@ fn split(query: Option<&str>, body: Bytes) -> Result<(String, Option<InsertData>
     if let Some(head) = statement::insert_head(&text) {
         let data = text.slice(head.data_at..);
         return Ok((head.statement.to_owned(), Some(InsertData { format: head.format.to_owned(), data })));
+    }
+    if text.len() > MAX_STATEMENT_BYTES {
+        return Err(too_large(MAX_STATEMENT_BYTES));
     }
     match String::from_utf8_lossy(&text) {
         Cow::Borrowed(sql) => Ok((sql.to_owned(), None)),

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -167,11 +168,15 @@ impl Server {
         };
         let (sender, answered) = oneshot::channel();
         let engine = Arc::clone(&self.engine);
+        // hyper drops this future when the client goes away.
+        let mut abandoned = Abandoned { engine: Arc::clone(&engine), mark: Some(execution.mark.clone()) };
         tokio::task::spawn_blocking(move || {
             let _held = (turn, reserved);
             run(&engine, execution, head, sender);
         });
-        answered.await.map_err(|_| Exception::no_answer())?
+        let answered = answered.await;
+        abandoned.mark = None;
+        answered.map_err(|_| Exception::no_answer())?
     }
 
     /// Reads the body, within the bounds of one and of all.
@@ -226,6 +231,22 @@ fn network_error(message: &str) -> Exception {
     Exception::new(code::NETWORK_ERROR, "NETWORK_ERROR", message)
 }
 
+/// Cancels a statement that nobody waits for any more.
+struct Abandoned {
+    engine: Arc<Engine>,
+    mark: Option<String>,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let (Some(mark), Ok(runtime)) = (self.mark.take(), Handle::try_current()) {
+            let engine = Arc::clone(&self.engine);
+            // Not cancelled, it ends by its time limit.
+            runtime.spawn_blocking(move || drop(engine.cancel(&mark)));
+        }
+    }
+}
+
 type Answered = oneshot::Sender<Result<Response<AnswerBody>, Exception>>;
 
 /// What has been sent so far.
@@ -240,6 +261,9 @@ enum Sending {
 
 /// Runs a statement on the engine's thread and sends its answer.
 fn run(engine: &Engine, execution: Execution, mut head: Head, answered: Answered) {
+    if answered.is_closed() {
+        return;
+    }
     let mut sending = Sending::Held { held: Vec::new(), answered };
     let tag = Uuid::new_v4().simple().to_string()[..16].to_owned();
     let result = engine.execute(&execution, &mut |block: Block| {
