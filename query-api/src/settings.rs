@@ -1,5 +1,6 @@
 //! Settings of the desk.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use service::lifecycle::ServeSettings;
 #[serde(default, deny_unknown_fields)]
 pub struct QueryApiSettings {
     /// Where it listens; port 0 is a free one.
-    pub listen: String,
+    pub listen: SocketAddr,
     /// The edge's address as clients know it, for answers that point there.
     pub edge_url: String,
     /// The time that a whole answer may take.
@@ -32,7 +33,7 @@ pub struct QueryApiSettings {
 impl Default for QueryApiSettings {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:8081".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             edge_url: "http://127.0.0.1:8080".to_owned(),
             request_timeout_ms: 30_000,
             query_timeout_ms: 20_000,

@@ -1,0 +1,141 @@
+//! What a customer does with an installation, and what must be true afterwards.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// A person's browser; a client without a name would be taken for a program.
+pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+/// How long a number may take to be right after everything was sent.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Asks again until the answer is there; panics with `what` and the last answer after the limit.
+pub async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(problem) => assert!(Instant::now() < deadline, "{what}: {problem}"),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// An offer, a partner and a link between them.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    pub offer: String,
+    pub partner: String,
+    pub link: String,
+    pub key: String,
+}
+
+/// A click that was acknowledged.
+#[derive(Debug, Clone)]
+pub struct Click {
+    pub id: String,
+    pub receipt: String,
+}
+
+/// Somebody outside: knows addresses and a key, nothing else.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    pub edge: String,
+    pub api: String,
+    pub key: String,
+    pub http: reqwest::Client,
+}
+
+impl Customer {
+    /// A call of the API with the admin key; panics unless it succeeds.
+    pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.try_api(method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    /// A call of the API with the admin key.
+    pub async fn try_api(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.api)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// An offer that pays 10 percent of a sale, a partner, a link with this key.
+    pub async fn campaign(&self, key: &str) -> Campaign {
+        let offer = json!({
+            "name": "Shoes",
+            "destination_url": "https://shop.example/?cid={click_id}",
+            "goals": [{"key": "sale", "payout": {"type": "percent", "percent": "10"}}],
+        });
+        let id = |answer: &Value| answer["id"].as_str().unwrap().to_owned();
+        let offer = id(&self.api(Method::POST, "/offers", Some(offer)).await);
+        let partner = id(&self.api(Method::POST, "/partners", Some(json!({"name": "Anna"}))).await);
+        let link = json!({"offer": offer, "partner": partner, "key": key});
+        let link = id(&self.api(Method::POST, "/links", Some(link)).await);
+        Campaign { offer, partner, link, key: key.to_owned() }
+    }
+
+    /// Follows a link; `None` unless the click was acknowledged.
+    pub async fn try_click(&self, path: &str) -> Option<Click> {
+        let request = self.http.get(format!("{}/c/{path}", self.edge)).header("user-agent", BROWSER);
+        let response = request.send().await.ok()?;
+        if response.status() != StatusCode::FOUND {
+            return None;
+        }
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let id = header("location")?.split_once("cid=")?.1.split('&').next()?.to_owned();
+        Some(Click { id, receipt: header("x-receipt")? })
+    }
+
+    /// Follows a link; an edge that does not know it yet gets a moment.
+    pub async fn click(&self, path: &str) -> Click {
+        wait_for("click", async || self.try_click(path).await.ok_or_else(|| format!("{path} not acknowledged"))).await
+    }
+
+    /// Sends a conversion; the receipt, if it was acknowledged.
+    pub async fn try_convert(&self, body: &Value) -> Option<String> {
+        let request = self.http.post(format!("{}/api/v1/conversions", self.edge)).bearer_auth(&self.key).json(body);
+        let response = request.send().await.ok()?;
+        if response.status() != StatusCode::ACCEPTED {
+            return None;
+        }
+        Some(response.json::<Value>().await.ok()?["receipt"].as_str()?.to_owned())
+    }
+
+    /// Sends a conversion that must be acknowledged.
+    pub async fn convert(&self, body: Value) -> String {
+        self.try_convert(&body).await.unwrap_or_else(|| panic!("not acknowledged: {body}"))
+    }
+
+    /// What became of a request, once it is decided.
+    pub async fn receipt(&self, receipt: &str) -> Value {
+        wait_for("receipt", async || {
+            let (status, answer) = self.try_api(Method::GET, &format!("/receipts/{receipt}?wait=1"), None).await;
+            if status == StatusCode::OK && answer["status"] != "accepted" { Ok(answer) } else { Err(answer.to_string()) }
+        })
+        .await
+    }
+
+    /// The totals of a report over everything, once they are as wanted.
+    pub async fn await_totals(&self, wanted: &Value) -> Value {
+        let metrics = "clicks,conversions,revenue,payout";
+        let path = format!("/reports?from=2020-01-01&to=2099-01-01&group_by=partner&metrics={metrics}");
+        wait_for("totals", async || {
+            let (_, answer) = self.try_api(Method::GET, &path, None).await;
+            let totals = &answer["totals"];
+            let same = wanted.as_object().unwrap().iter().all(|(metric, value)| {
+                let found = &totals[metric];
+                if found.is_object() { &found["amount"] == value } else { found == value }
+            });
+            if same { Ok(answer.clone()) } else { Err(format!("wanted {wanted}, found {answer}")) }
+        })
+        .await
+    }
+}

@@ -1,0 +1,87 @@
+//! `kill -9` under traffic: nothing that was acknowledged is lost, nothing is counted twice.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
+
+on_both_engine_sets!(
+    everything_is_killed_under_traffic,
+    the_engine_alone_is_killed_under_traffic,
+    processor_and_sink_are_killed_under_traffic,
+);
+
+/// Clicks between two blows.
+const BETWEEN: usize = 150;
+
+async fn everything_is_killed_under_traffic(engines: Engines) {
+    let mut stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    stack.click("anna").await;
+    let traffic = Traffic::start(&stack, "anna");
+    for _ in 0..3 {
+        traffic.more_clicks(BETWEEN).await;
+        stack.kill_all();
+        stack.start_all();
+    }
+    traffic.more_clicks(BETWEEN).await;
+    let ledger = traffic.finish().await;
+    // The click before the traffic is nobody's in the ledger.
+    ledger.clicks_sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    stack.audit(&ledger).await;
+}
+
+async fn the_engine_alone_is_killed_under_traffic(engines: Engines) {
+    let stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    stack.click("anna").await;
+    let traffic = Traffic::start(&stack, "anna");
+    for _ in 0..3 {
+        traffic.more_clicks(BETWEEN).await;
+        stack.kill_engine().await;
+    }
+    traffic.more_clicks(BETWEEN).await;
+    let ledger = traffic.finish().await;
+    ledger.clicks_sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    stack.audit(&ledger).await;
+}
+
+async fn processor_and_sink_are_killed_under_traffic(engines: Engines) {
+    let mut stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    stack.click("anna").await;
+    let traffic = Traffic::start(&stack, "anna");
+    for role in [Role::Processor, Role::Sink, Role::Processor, Role::Sink] {
+        traffic.more_clicks(BETWEEN).await;
+        stack.kill(role);
+        stack.start_role(role);
+    }
+    let ledger = traffic.finish().await;
+    ledger.clicks_sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    stack.audit(&ledger).await;
+}
+
+/// Two processors own every partition of a cluster; one is stopped past every deadline of its own and then goes on with
+/// what it had in hand. (The embedded log has one owner by its lock; the same case runs inside one process in the
+/// processor's own tests.)
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processors_own_the_partition_and_one_of_them_stops_and_goes_on() {
+    let mut stack = Stack::start(Engines::Cluster).await;
+    stack.campaign("anna").await;
+    stack.click("anna").await;
+    stack.start_role(Role::SecondProcessor);
+    let traffic = Traffic::start(&stack, "anna");
+    for stopped in [Role::Processor, Role::SecondProcessor, Role::Processor] {
+        traffic.more_clicks(BETWEEN).await;
+        stack.signal(stopped, Signal::SIGSTOP);
+        traffic.more_clicks(BETWEEN).await;
+        tokio::time::sleep(STOPPED).await;
+        stack.signal(stopped, Signal::SIGCONT);
+    }
+    traffic.more_clicks(BETWEEN).await;
+    let ledger = traffic.finish().await;
+    ledger.clicks_sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    stack.audit(&ledger).await;
+}
+
+/// Longer than the deadline of an owner's appends (10 s by default).
+const STOPPED: std::time::Duration = std::time::Duration::from_secs(12);

@@ -1,0 +1,31 @@
+//! What `up` says when it is up: where everything is, and three lines that work as they stand.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The text for people at a terminal.
+pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path>) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "edge  http://{edge}\napi   http://{api}");
+    let Some(key_file) = key_file else { return text };
+    let key_file = key_file.display();
+    let _ = writeln!(text, "key   {key_file}");
+    let post = |path: &str, body: &str| {
+        format!(
+            "curl -sS http://{api}/api/v1/{path} -H \"Authorization: Bearer $(cat '{key_file}')\" \
+             -H 'Content-Type: application/json' -d '{body}'"
+        )
+    };
+    let offer = post(
+        "offers/external/walk/shoes",
+        r#"{"name": "Shoes", "destination_url": "https://shop.example/?cid={click_id}"}"#,
+    )
+    .replacen("curl -sS", "curl -sS -X PUT", 1);
+    let link = post("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#)
+        .replacen("curl -sS", "curl -sS -X PUT", 1);
+    let _ = writeln!(text, "\nTry it:\n  {offer}\n  {link}");
+    let _ = writeln!(text, "  curl -sSi -A 'Mozilla/5.0' 'http://{edge}/c/hello?sub1=first'");
+    text
+}

@@ -1,0 +1,202 @@
+//! The parts that both ways of running are put together from.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use catalog::Follower;
+use catalog::follower::FollowerSettings;
+use eventlog::kafka::{KafkaLog, KafkaSettings as LogSettings};
+use eventlog::{EventLog, TopicSpec};
+use ingest::Edge;
+use processor::{Health, Metrics, Surroundings};
+use prometheus::Registry;
+use query_api::{Desk, Parts};
+use schemas::topic;
+use service::clock::{SharedClock, SystemClock, random_seed};
+use service::lifecycle::{ServeSettings, Shutdown, Signals, Tasks, serve};
+use tokio::net::TcpListener;
+use warehouse::{Endpoint, Migration, Reader};
+
+use crate::error::Error;
+use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
+
+/// What every process has, whatever it runs. Servers stop before workers, so that what a server has taken in is finished.
+pub(crate) struct Process {
+    pub(crate) clock: SharedClock,
+    pub(crate) registry: Registry,
+    pub(crate) health: Health,
+    pub(crate) servers: Tasks,
+    pub(crate) workers: Tasks,
+    signals: Signals,
+    deadline: Duration,
+}
+
+impl Process {
+    /// From here on signals are heard.
+    pub(crate) fn begin(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            clock: SystemClock::shared(),
+            registry: Registry::new(),
+            health: Health::default(),
+            servers: Tasks::new(Shutdown::new()),
+            workers: Tasks::new(Shutdown::new()),
+            signals: Signals::install().map_err(Error::Runtime)?,
+            deadline: settings.shutdown_deadline(),
+        })
+    }
+
+    /// Serves a router until the servers are asked to stop.
+    pub(crate) fn serve(
+        &self,
+        name: &'static str,
+        listener: TcpListener,
+        router: Router,
+        settings: &ServeSettings,
+    ) {
+        self.servers.spawn(name, serve(listener, router, settings.clone(), self.servers.shutdown().clone()));
+    }
+
+    /// What processor and sink need of the process.
+    pub(crate) fn surroundings(&self, log: &Arc<dyn EventLog>, partitions: u32) -> Result<Surroundings, Error> {
+        Ok(Surroundings {
+            log: log.clone(),
+            clock: self.clock.clone(),
+            health: self.health.clone(),
+            metrics: Metrics::register(&self.registry)?,
+            tasks: self.workers.clone(),
+            shutdown: self.workers.shutdown().clone(),
+            partitions,
+        })
+    }
+
+    /// Waits until somebody asks the process to stop, or a task fails; then stops it in order.
+    pub(crate) async fn run_to_end(
+        mut self,
+        log: Arc<dyn EventLog>,
+        follower: Option<Follower>,
+        edge: Option<Edge>,
+    ) -> Result<(), Error> {
+        tokio::select! {
+            signal = self.signals.received() => tracing::info!(signal, "stopping"),
+            () = self.servers.shutdown().started() => {}
+            () = self.workers.shutdown().started() => {}
+        }
+        self.servers.shutdown().trigger();
+        let served = self.servers.join_all(self.deadline).await;
+        if let Some(edge) = edge
+            && !edge.drain(self.deadline).await
+        {
+            tracing::warn!("events were still unanswered at the deadline; their clients got no receipt");
+        }
+        self.workers.shutdown().trigger();
+        let worked = self.workers.join_all(self.deadline).await;
+        if let Some(follower) = follower {
+            follower.shutdown().await;
+        }
+        log.close(self.deadline).await;
+        served?;
+        Ok(worked?)
+    }
+}
+
+/// Binds an address before anything else is done, so that a port in use changes nothing.
+pub(crate) async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| Error::Listen { setting, address, error })
+}
+
+/// The address that a listener really has.
+pub(crate) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(Error::Runtime)
+}
+
+/// Connects to Kafka.
+pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Result<Arc<dyn EventLog>, Error> {
+    let mut log = LogSettings::new(&settings.brokers);
+    log.replication_factor = settings.replication_factor;
+    log.extra =
+        settings.options.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    log.metrics = Some(eventlog::metrics::Metrics::register(registry, "kafka")?);
+    Ok(Arc::new(KafkaLog::connect(log).await?))
+}
+
+/// The topics of an installation.
+pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 2] {
+    [TopicSpec { name: topic::EVENTS, partitions }, TopicSpec { name: topic::FACTS, partitions }]
+}
+
+/// Follows the catalog.
+pub(crate) async fn follow(log: &Arc<dyn EventLog>) -> Result<Follower, Error> {
+    Follower::start(log.clone(), FollowerSettings::default())
+        .await
+        .map_err(|error| Error::Catalog(error.to_string()))
+}
+
+/// How many partitions the installation has; its topics must have as many.
+pub(crate) async fn partitions(log: &Arc<dyn EventLog>, follower: &Follower) -> Result<u32, Error> {
+    let wanted = follower.read().installation().map(|installation| installation.events_partitions);
+    let wanted = wanted.ok_or(Error::NotMigrated)?;
+    for topic in topics(wanted) {
+        match log.partitions(topic.name).await? {
+            Some(found) if found == wanted => {}
+            Some(found) => {
+                return Err(eventlog::Error::PartitionCount { topic: topic.name, found, wanted }.into());
+            }
+            None => return Err(Error::NotMigrated),
+        }
+    }
+    Ok(wanted)
+}
+
+/// Where the roles' warehouse is.
+pub(crate) fn endpoint(settings: &WarehouseSettings) -> Endpoint {
+    Endpoint::new(&settings.url, &settings.user, settings.password.expose(), &settings.database)
+}
+
+/// Brings the warehouse to this version's tables.
+pub(crate) async fn migrate_warehouse(endpoint: &Endpoint) -> Result<(), Error> {
+    let migrations: Vec<Migration<'_>> = schemas::table::MIGRATIONS.iter().map(Migration::from).collect();
+    let applied = warehouse::migrate(endpoint, &migrations).await?;
+    if !applied.is_empty() {
+        tracing::info!(?applied, "warehouse tables");
+    }
+    Ok(())
+}
+
+/// The desk.
+pub(crate) fn desk(
+    process: &Process,
+    settings: &Settings,
+    follower: &Follower,
+    reader: Reader,
+) -> Result<Desk, Error> {
+    Ok(Desk::new(Parts {
+        settings: settings.api.clone(),
+        catalog: follower.clone(),
+        warehouse: reader,
+        clock: process.clock.clone(),
+        registry: process.registry.clone(),
+        seed: random_seed(),
+    })?)
+}
+
+/// The edge.
+pub(crate) async fn edge(
+    process: &Process,
+    settings: &Settings,
+    log: &Arc<dyn EventLog>,
+    follower: &Follower,
+) -> Result<Edge, Error> {
+    Edge::start(
+        settings.edge.clone(),
+        log.clone(),
+        follower.clone(),
+        process.clock.clone(),
+        &process.registry,
+        &process.workers,
+        process.servers.shutdown().clone(),
+    )
+    .await
+    .map_err(|error| Error::Edge(error.to_string()))
+}

@@ -1,0 +1,132 @@
+//! One role of a cluster, on Kafka and ClickHouse.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use processor::{start_processor, start_sink};
+
+use crate::cli::RoleArguments;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::first_start::first_start;
+use crate::ops;
+use crate::parts::{self, Process};
+use crate::settings::Settings;
+
+/// What a process of a cluster does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The edge.
+    Ingest,
+    /// Events in, facts out.
+    Processor,
+    /// Facts in, rows out.
+    Sink,
+    /// The desk.
+    QueryApi,
+}
+
+/// Runs a role until it is told to stop.
+pub(crate) fn run(role: Role, arguments: &RoleArguments) -> Result<(), Error> {
+    start(arguments, async |settings| match role {
+        Role::Ingest => ingest(settings).await,
+        Role::Processor => processor(settings).await,
+        Role::Sink => sink(settings).await,
+        Role::QueryApi => query_api(settings).await,
+    })
+}
+
+/// Creates topics and tables, and on the first start a workspace and its admin key.
+pub(crate) fn migrate(arguments: &RoleArguments) -> Result<(), Error> {
+    start(arguments, async |settings| {
+        let process = Process::begin(&settings)?;
+        let dir = DataDir::open(&settings.data_dir)?;
+        let log = parts::kafka(&settings.kafka, &process.registry).await?;
+        parts::migrate_warehouse(&parts::endpoint(&settings.warehouse)).await?;
+        let follower = parts::follow(&log).await?;
+        let key_file = first_start(&dir, &follower, &settings.first_start, &process.clock).await?;
+        let installed = follower.read().installation().map(|installation| installation.events_partitions);
+        let partitions = installed.ok_or(Error::NotMigrated)?;
+        log.ensure_topics(&parts::topics(partitions)).await?;
+        follower.shutdown().await;
+        log.close(settings.shutdown_deadline()).await;
+        let mut text = format!("topics and tables are there; {partitions} partitions\n");
+        if let Some(key_file) = key_file {
+            text += &format!("key   {}\n", key_file.display());
+        }
+        crate::print(&text)
+    })
+}
+
+fn start(arguments: &RoleArguments, work: impl AsyncFnOnce(Settings) -> Result<(), Error>) -> Result<(), Error> {
+    let settings: Settings = service::config::load(arguments.config.as_deref())?;
+    service::telemetry::init_logging(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(work(settings))
+}
+
+async fn ingest(mut settings: Settings) -> Result<(), Error> {
+    let process = Process::begin(&settings)?;
+    let listener = parts::listen("edge.listen", settings.edge.listen).await?;
+    let address = parts::local_address(&listener)?;
+    settings.take_real_address(address);
+    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let follower = parts::follow(&log).await?;
+    parts::partitions(&log, &follower).await?;
+    let edge = parts::edge(&process, &settings, &log, &follower).await?;
+    process.serve("edge server", listener, ingest::router(edge.clone()), &settings.edge_http);
+    announce("edge", address)?;
+    process.run_to_end(log, Some(follower), Some(edge)).await
+}
+
+async fn processor(settings: Settings) -> Result<(), Error> {
+    let process = Process::begin(&settings)?;
+    let listener = parts::listen("ops.listen", settings.ops.listen).await?;
+    let address = parts::local_address(&listener)?;
+    let dir = DataDir::open(&settings.data_dir)?;
+    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let follower = parts::follow(&log).await?;
+    let partitions = parts::partitions(&log, &follower).await?;
+    follower.shutdown().await;
+    start_processor(&process.surroundings(&log, partitions)?, &settings.processor, dir.join("state"))?;
+    let router = ops::router(process.health.clone(), process.registry.clone());
+    process.serve("ops server", listener, router, &settings.api.http);
+    announce("ops", address)?;
+    process.run_to_end(log, None, None).await
+}
+
+async fn sink(settings: Settings) -> Result<(), Error> {
+    let process = Process::begin(&settings)?;
+    let listener = parts::listen("ops.listen", settings.ops.listen).await?;
+    let address = parts::local_address(&listener)?;
+    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let follower = parts::follow(&log).await?;
+    let partitions = parts::partitions(&log, &follower).await?;
+    follower.shutdown().await;
+    let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
+    start_sink(&process.surroundings(&log, partitions)?, &settings.sink, &warehouse)?;
+    let router = ops::router(process.health.clone(), process.registry.clone());
+    process.serve("ops server", listener, router, &settings.api.http);
+    announce("ops", address)?;
+    process.run_to_end(log, None, None).await
+}
+
+async fn query_api(settings: Settings) -> Result<(), Error> {
+    let process = Process::begin(&settings)?;
+    let listener = parts::listen("api.listen", settings.api.listen).await?;
+    let address = parts::local_address(&listener)?;
+    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let follower = parts::follow(&log).await?;
+    parts::partitions(&log, &follower).await?;
+    let (_, reader) = warehouse::connect(&parts::endpoint(&settings.warehouse));
+    let desk = parts::desk(&process, &settings, &follower, reader)?;
+    let router = query_api::router(desk, query_api::Edge::Elsewhere);
+    process.serve("api server", listener, router, &settings.api.http);
+    announce("api", address)?;
+    process.run_to_end(log, Some(follower), None).await
+}
+
+/// Says where a server really listens, one line for a program that started this one.
+fn announce(server: &str, address: SocketAddr) -> Result<(), Error> {
+    writeln!(std::io::stdout(), "{server}  http://{address}").map_err(Error::Output)
+}

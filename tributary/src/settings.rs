@@ -1,0 +1,183 @@
+//! All settings of the binary: each part's own, put together.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ingest::IngestSettings;
+use processor::{ProcessorSettings, SinkSettings};
+use query_api::QueryApiSettings;
+use serde::{Deserialize, Serialize};
+use service::config::Secret;
+use service::lifecycle::ServeSettings;
+use service::telemetry::LogSettings;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where this process keeps its data.
+    pub data_dir: PathBuf,
+    /// How long a process that was asked to stop may finish what it has begun.
+    pub shutdown_deadline_ms: u64,
+    /// The log that people read.
+    pub log: LogSettings,
+    /// What the first start creates.
+    pub first_start: FirstStart,
+    /// The embedded warehouse engine of `up`.
+    pub engine: EngineSettings,
+    /// The event log of the roles.
+    pub kafka: KafkaSettings,
+    /// The warehouse of the roles.
+    pub warehouse: WarehouseSettings,
+    /// The edge.
+    pub edge: IngestSettings,
+    /// Limits of the edge's HTTP server.
+    pub edge_http: ServeSettings,
+    /// The query API.
+    pub api: QueryApiSettings,
+    /// The processor.
+    pub processor: ProcessorSettings,
+    /// The sink.
+    pub sink: SinkSettings,
+    /// Health and metrics of processor and sink, which serve nothing else.
+    pub ops: OpsSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            shutdown_deadline_ms: 15_000,
+            log: LogSettings::default(),
+            first_start: FirstStart::default(),
+            engine: EngineSettings::default(),
+            kafka: KafkaSettings::default(),
+            warehouse: WarehouseSettings::default(),
+            edge: IngestSettings::default(),
+            edge_http: ServeSettings::default(),
+            api: QueryApiSettings::default(),
+            processor: ProcessorSettings::default(),
+            sink: SinkSettings::default(),
+            ops: OpsSettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Where nobody said how browsers reach the edge, it is the address that it really listens on.
+    pub(crate) fn take_real_address(&mut self, edge: SocketAddr) {
+        let default = IngestSettings::default().public_url;
+        if self.edge.public_url == default {
+            self.edge.public_url = format!("http://{edge}");
+        }
+        if self.api.edge_url == default {
+            self.api.edge_url.clone_from(&self.edge.public_url);
+        }
+    }
+
+    pub(crate) const fn shutdown_deadline(&self) -> Duration {
+        Duration::from_millis(self.shutdown_deadline_ms)
+    }
+}
+
+/// What the first start creates; later starts leave it alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FirstStart {
+    /// Partitions of `events` and `facts`, for ever.
+    pub events_partitions: u32,
+    /// The first workspace's name.
+    pub workspace_name: String,
+    /// Its currency, ISO 4217.
+    pub currency: String,
+    /// Its IANA time zone.
+    pub timezone: String,
+}
+
+impl Default for FirstStart {
+    fn default() -> Self {
+        Self {
+            events_partitions: 4,
+            workspace_name: "default".to_owned(),
+            currency: "USD".to_owned(),
+            timezone: "UTC".to_owned(),
+        }
+    }
+}
+
+/// The embedded warehouse engine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineSettings {
+    /// `libchdb.so`.
+    pub library: PathBuf,
+    /// Memory that all its statements together may use.
+    pub memory_mib: u64,
+    /// Its port on the loopback interface; 0 is a free one.
+    pub port: u16,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { library: PathBuf::from("libchdb.so"), memory_mib: 512, port: 0 }
+    }
+}
+
+/// Apache Kafka.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// `host:port`, with commas.
+    pub brokers: String,
+    /// Replicas of the topics that `migrate` creates.
+    pub replication_factor: u16,
+    /// Settings of librdkafka, such as `security.protocol`.
+    pub options: BTreeMap<String, Secret>,
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self { brokers: "127.0.0.1:9092".to_owned(), replication_factor: 3, options: BTreeMap::new() }
+    }
+}
+
+/// ClickHouse, by its HTTP interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WarehouseSettings {
+    /// Its address.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// The database of our tables; it must exist.
+    pub database: String,
+}
+
+impl Default for WarehouseSettings {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8123".to_owned(),
+            user: "default".to_owned(),
+            password: Secret::new(""),
+            database: "default".to_owned(),
+        }
+    }
+}
+
+/// Health and metrics of the roles that serve nothing else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpsSettings {
+    /// Where they listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+impl Default for OpsSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)) }
+    }
+}

@@ -1,0 +1,97 @@
+//! `tributary up`: everything in one process, on embedded engines.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use eventlog::EventLog;
+use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
+use processor::{start_processor, start_sink};
+use schemas::time::Timestamp;
+use service::clock::SharedClock;
+use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings};
+
+use crate::cli::Up;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::first_start::first_start;
+use crate::greeting::greeting;
+use crate::parts::{self, Process};
+use crate::settings::Settings;
+
+/// Runs until it is told to stop.
+pub(crate) fn run(arguments: Up) -> Result<(), Error> {
+    let settings = settings(arguments)?;
+    service::telemetry::init_logging(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(up(settings))
+}
+
+/// The file and the environment, and over them the command line.
+fn settings(arguments: Up) -> Result<Settings, Error> {
+    let mut settings: Settings = service::config::load(arguments.config.as_deref())?;
+    if let Some(edge) = arguments.edge {
+        settings.edge.listen = edge;
+    }
+    if let Some(api) = arguments.api {
+        settings.api.listen = api;
+    }
+    if let Some(data) = arguments.data {
+        settings.data_dir = data;
+    }
+    if let Some(library) = arguments.engine_library {
+        settings.engine.library = library;
+    }
+    Ok(settings)
+}
+
+async fn up(mut settings: Settings) -> Result<(), Error> {
+    let process = Process::begin(&settings)?;
+    let edge_listener = parts::listen("edge.listen", settings.edge.listen).await?;
+    let api_listener = parts::listen("api.listen", settings.api.listen).await?;
+    let (edge_address, api_address) =
+        (parts::local_address(&edge_listener)?, parts::local_address(&api_listener)?);
+    settings.take_real_address(edge_address);
+
+    let dir = DataDir::open(&settings.data_dir)?;
+    let log = open_log(&dir, &process)?;
+    let engine = open_engine(&dir, &settings).await?;
+    parts::migrate_warehouse(&engine.endpoint()).await?;
+    let (sink, reader) = warehouse::connect(&engine.endpoint());
+
+    let follower = parts::follow(&log).await?;
+    let key_file = first_start(&dir, &follower, &settings.first_start, &process.clock).await?;
+    let installed = follower.read().installation().map(|installation| installation.events_partitions);
+    log.ensure_topics(&parts::topics(installed.ok_or(Error::NotMigrated)?)).await?;
+    let partitions = parts::partitions(&log, &follower).await?;
+
+    let edge = parts::edge(&process, &settings, &log, &follower).await?;
+    let surroundings = process.surroundings(&log, partitions)?;
+    start_processor(&surroundings, &settings.processor, dir.join("state"))?;
+    start_sink(&surroundings, &settings.sink, &sink)?;
+    let desk = parts::desk(&process, &settings, &follower, reader)?;
+
+    let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
+    process.serve("edge server", edge_listener, ingest::router(edge.clone()), &settings.edge_http);
+    process.serve("api server", api_listener, api, &settings.api.http);
+    let text = greeting(edge_address, api_address, key_file.as_deref());
+    std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
+
+    let deadline = settings.shutdown_deadline();
+    let ended = process.run_to_end(log, Some(follower), Some(edge)).await;
+    engine.stop(deadline).await;
+    ended
+}
+
+fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error> {
+    let clock: SharedClock = process.clock.clone();
+    let mut settings = LogSettings::new(Arc::new(move || Timestamp::from_micros(clock.now_micros())));
+    settings.metrics = Some(eventlog::metrics::Metrics::register(&process.registry, "embedded")?);
+    Ok(Arc::new(EmbeddedLog::open(&dir.join("log"), settings)?))
+}
+
+async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngine, Error> {
+    let memory_bytes = settings.engine.memory_mib.saturating_mul(1024 * 1024);
+    let mut engine = EmbeddedSettings::new(settings.engine.library.clone(), dir.join("warehouse"), memory_bytes);
+    engine.port = settings.engine.port;
+    Ok(EmbeddedEngine::start(engine).await?)
+}
