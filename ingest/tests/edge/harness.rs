@@ -1,0 +1,230 @@
+//! One edge on one embedded log in a folder of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use catalog::bootstrap::{Bootstrap, FIRST_WORKSPACE, bootstrap};
+use catalog::follower::FollowerSettings;
+use catalog::{Actor, ActorKind, Change, Expected, Follower, Proposal, Resource};
+use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
+use eventlog::{EventLog, Partition, TopicSpec};
+use http::{HeaderMap, Request, StatusCode};
+use ingest::{Edge, IngestSettings};
+use prometheus::Registry;
+use schemas::event::{Body as EventBody, Click, Conversion, Event};
+use schemas::id::IdGenerator;
+use schemas::money::Currency;
+use schemas::topic;
+use schemas::wire::decode_event;
+use service::clock::ManualClock;
+use service::lifecycle::{Shutdown, Tasks};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::fixture::{Fixture, NOW, fixture};
+
+/// Longer than anything here may take.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const PARTITIONS: u32 = 2;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+pub(crate) struct TestEdge {
+    pub(crate) router: Router,
+    pub(crate) edge: Edge,
+    pub(crate) follower: Follower,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) fixture: Fixture,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) tasks: Tasks,
+    ids: IdGenerator,
+    _dir: TempDir,
+}
+
+/// What the edge answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Checks that it is an error in the contract's shape, and gives the field.
+    pub(crate) fn error(&self, status: u16, code: &str) -> Option<String> {
+        let body = self.json();
+        assert_eq!((self.status.as_u16(), body["error"].as_str()), (status, Some(code)), "{body}");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"), "{body}");
+        assert_eq!(self.header("x-receipt"), None);
+        body["field"].as_str().map(str::to_owned)
+    }
+}
+
+pub(crate) async fn answer(response: Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.unwrap().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// A request from a browser at 203.0.113.77 behind a proxy on this machine.
+pub(crate) fn request(method: &str, uri: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4_000))))
+        .header("x-forwarded-for", "203.0.113.77")
+}
+
+impl TestEdge {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(IngestSettings::default(), |log| log).await
+    }
+
+    /// An edge with these settings, whose log is what `wrap` makes of the real one.
+    pub(crate) async fn start_with(
+        settings: IngestSettings,
+        wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
+    ) -> Self {
+        let dir = TempDir::new().unwrap();
+        let real: Arc<dyn EventLog> =
+            Arc::new(EmbeddedLog::open(dir.path(), EmbeddedSettings::new(Arc::new(|| NOW))).unwrap());
+        real.ensure_topics(&[TopicSpec { name: topic::EVENTS, partitions: PARTITIONS }]).await.unwrap();
+        let log = wrap(Arc::clone(&real));
+        let follower = Follower::start(Arc::clone(&real), FollowerSettings::default()).await.unwrap();
+        let first = Bootstrap {
+            events_partitions: PARTITIONS,
+            workspace_name: "Main".into(),
+            currency: Currency::USD,
+            timezone: "UTC".into(),
+            now: NOW,
+            seed: [7; 32],
+        };
+        bootstrap(&follower, first).await.unwrap().unwrap();
+        let clock = ManualClock::at(NOW.micros());
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::new(shutdown.clone());
+        let registry = Registry::new();
+        let started =
+            Edge::start(settings, log, follower.clone(), clock.clone(), &registry, &tasks, shutdown.clone());
+        let edge = started.await.unwrap();
+        let mut this = Self {
+            router: ingest::router(edge.clone()),
+            edge,
+            follower,
+            log: real,
+            clock,
+            fixture: fixture(FIRST_WORKSPACE),
+            shutdown,
+            tasks,
+            ids: IdGenerator::new(2),
+            _dir: dir,
+        };
+        let resources = this.fixture.resources.clone();
+        this.put(resources).await;
+        this
+    }
+
+    /// Creates or replaces these in the catalog, by way of the edge's own follower.
+    pub(crate) async fn put(&mut self, resources: Vec<Resource>) {
+        let proposal = self.proposal(resources);
+        self.follower.propose(proposal).await.unwrap();
+    }
+
+    pub(crate) fn proposal(&mut self, resources: Vec<Resource>) -> Proposal {
+        let changes = resources.into_iter().map(|resource| Change::Put { resource, expected: Expected::Any });
+        Proposal {
+            id: self.ids.next(NOW.unix_ms(), FIRST_WORKSPACE),
+            workspace: FIRST_WORKSPACE,
+            actor: Actor { kind: ActorKind::System, id: String::new() },
+            request_id: String::new(),
+            at: NOW,
+            idempotency: None,
+            changes: changes.collect(),
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = tokio::time::timeout(SOON, self.router.clone().oneshot(request)).await;
+        answer(response.expect("the edge did not answer").unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
+        self.send(request("GET", uri).body(Body::empty()).unwrap()).await
+    }
+
+    /// A GET with these headers.
+    pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut builder = request("GET", uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        self.send(builder.body(Body::empty()).unwrap()).await
+    }
+
+    /// A conversion as JSON, with this key.
+    pub(crate) async fn report(&self, key: &str, body: impl Into<Body>) -> Answer {
+        let builder = request("POST", "/api/v1/conversions")
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json");
+        self.send(builder.body(body.into()).unwrap()).await
+    }
+
+    /// Every event on the log, by partition, in order.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for number in 0..PARTITIONS {
+            let partition = Partition { topic: topic::EVENTS, number };
+            let end = self.log.bounds(partition).await.unwrap().end;
+            let mut subscription = self.log.subscribe(&[(partition, 0)]).await.unwrap();
+            let mut read = 0;
+            while read < end {
+                let batch =
+                    subscription.next(1_000, SOON).await.unwrap().expect("fewer records than the log says");
+                read += batch.records.len() as u64;
+                events.extend(batch.records.into_iter().map(|record| decode_event(record.payload).unwrap()));
+            }
+        }
+        events
+    }
+
+    /// The only event on the log.
+    pub(crate) async fn only_event(&self) -> Event {
+        let mut events = self.events().await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        events.remove(0)
+    }
+
+    pub(crate) async fn only_click(&self) -> (Event, Click) {
+        let event = self.only_event().await;
+        let EventBody::Click(click) = event.body.clone() else { panic!("no click: {event:?}") };
+        (event, *click)
+    }
+
+    pub(crate) async fn only_conversion(&self) -> Conversion {
+        let event = self.only_event().await;
+        let EventBody::Conversion(conversion) = event.body else { panic!("no conversion: {event:?}") };
+        *conversion
+    }
+
+    /// The value of a metric's line.
+    pub(crate) async fn metric(&self, line: &str) -> Option<f64> {
+        let text = String::from_utf8(self.get("/metrics").await.body).unwrap();
+        let found =
+            text.lines().find_map(|other| other.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned));
+        found.map(|value| value.parse().unwrap())
+    }
+}

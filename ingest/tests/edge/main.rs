@@ -1,0 +1,11 @@
+//! The edge through its HTTP routes, on the embedded log, judged by what it answers and by the events it wrote.
+
+mod bad_input;
+mod click;
+mod conversions;
+mod fault;
+mod fixture;
+mod harness;
+mod pixel;
+mod postback;
+mod surroundings;
