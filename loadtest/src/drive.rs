@@ -17,6 +17,10 @@ use crate::wire::{Answer, Connection, Target};
 /// No answer after this time is no answer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
+/// The runtime's timer and the kernel's wait each round up to a millisecond. So much earlier the wait ends: a request goes
+/// out up to so much before it is due rather than after, which would look like the server's latency.
+const TIMER_SLACK: Duration = Duration::from_millis(2);
+
 /// How long a server may be unreachable: normally, and while it is being killed and started again on purpose.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
@@ -109,7 +113,7 @@ impl Run<'_, '_> {
         let mut connection = None;
         while let Some((number, job)) = self.take() {
             if let Some(due) = job.due {
-                tokio::time::sleep_until(self.start + due).await;
+                tokio::time::sleep_until(self.start + due.saturating_sub(TIMER_SLACK)).await;
             }
             let usable = connection.take().filter(Connection::is_usable);
             let mut open = match usable {
@@ -156,7 +160,7 @@ impl Run<'_, '_> {
 
     fn note(&self, number: u64, job: &Job, sent: Instant, answer: Option<Answer>) {
         let ended = Instant::now();
-        let scheduled = job.due.map_or(sent, |due| self.start + due);
+        let scheduled = job.due.map_or(sent, |due| sent.min(self.start + due));
         let status = answer.as_ref().map(|answer| answer.status);
         let (receipt, click_id) = answer.map_or((None, None), |answer| (answer.receipt, answer.click_id));
         let fate = Fate::of(status, receipt.is_some());

@@ -23,7 +23,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(2);
 pub struct Entry {
     /// Its number in the run, from 0.
     pub n: u64,
-    /// When it was due.
+    /// When it was due, or sent if that was a little earlier.
     pub scheduled: i64,
     /// When it was sent.
     pub sent: i64,
