@@ -23,7 +23,6 @@ need() {
 
 fetch() {
   [[ -d "$cache/lib" ]] && return
-  need java "install a Java runtime, version 17 or later"
   need mvn "install Maven (https://maven.apache.org)"
   mkdir -p "$cache"
   # Two that fetch at once each fill a directory of their own; the first to finish wins.
@@ -57,7 +56,7 @@ free_port() {
 write_properties() {
   local port="$1" data="$2" controller
   controller="$(free_port "$port")"
-  sed -e "s:@PORT@:$port:g" -e "s:@CONTROLLER_PORT@:$controller:g" -e "s:@DATA@:$data:g" \
+  sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER_PORT@|$controller|g" -e "s|@DATA@|$data|g" \
     "$here/server.properties.template" >"$data/server.properties"
 }
 
@@ -74,6 +73,8 @@ start() {
   done
   [[ "$port" =~ ^[0-9]+$ ]] || fail "--port must be a number"
   [[ -n "$data" ]] || fail "--data is missing"
+  [[ "$data" != *['|&\\']* ]] || fail "--data must not contain |, & or a backslash"
+  need java "install a Java runtime, version 17 or later"
   fetch
   mkdir -p "$data"
   data="$(cd "$data" && pwd)"

@@ -121,7 +121,9 @@ impl Writer {
             self.file.cut(self.durable_bytes).map_err(Failure::Write)?;
             self.has_rest = false;
         }
+        // Kept at once: even of a group that fails the records before a roll may be durable.
         let log_time = self.last_time.max((self.clock)());
+        self.last_time = log_time;
         for record in requests.iter().flat_map(|request| &request.records) {
             let frame_bytes = (OVERHEAD_BYTES + record.key.len() + record.payload.len()) as u64;
             let offset = self.written_bytes + self.encoded.len() as u64;
@@ -136,7 +138,6 @@ impl Writer {
                 self.flush()?;
             }
         }
-        self.last_time = log_time;
         Ok(())
     }
 

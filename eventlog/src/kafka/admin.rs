@@ -24,6 +24,9 @@ const REQUIRED: [(&str, &str); 4] = [
     ("retention.bytes", "-1"),
 ];
 
+/// The topic's limit for a batch; the producers' must fit into it.
+const MAX_MESSAGE: &str = "max.message.bytes";
+
 /// The client for everything but records.
 pub(super) struct Admin {
     client: Arc<AdminClient<Logging>>,
@@ -102,7 +105,7 @@ impl Admin {
         let mut topic = NewTopic::new(spec.name, spec.partitions as i32, replication)
             .set("min.insync.replicas", if replicated { "2" } else { "1" })
             .set("unclean.leader.election.enable", "false")
-            .set("max.message.bytes", &max_message);
+            .set(MAX_MESSAGE, &max_message);
         for (name, value) in REQUIRED {
             topic = topic.set(name, value);
         }
@@ -131,6 +134,13 @@ impl Admin {
                         "topic {topic} has {name}={found} in Kafka, must have {wanted}"
                     )));
                 }
+            }
+            let (name, wanted) = (MAX_MESSAGE, self.max_batch_bytes);
+            let found = described.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or("unset");
+            if !found.parse::<usize>().is_ok_and(|bytes| bytes >= wanted) {
+                return Err(Error::Settings(format!(
+                    "topic {topic} has {name}={found} in Kafka, must have {wanted} or more"
+                )));
             }
         }
         Ok(())

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use eventlog::kafka::KafkaLog;
-use eventlog::{Error, EventLog as _, ProducerUse, TopicSpec};
+use eventlog::metrics::Metrics;
+use eventlog::{Error, EventLog as _, Partition, ProducerUse, TopicSpec};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use crate::engine::{Engine as _, Fixture, Kafka, LIMIT, USE, numbered, payloads, read, record, topic};
+use crate::engine::{
+    Engine as _, Fixture, Kafka, LIMIT, MAX_RECORD_BYTES, USE, numbered, payloads, read, record, topic,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_away_is_answered_and_found_again() {
@@ -64,4 +67,26 @@ async fn an_address_without_a_broker_is_unavailable() {
     settings.extra.insert("no.such.setting".into(), "1".into());
     let error = KafkaLog::connect(settings).await.unwrap_err();
     assert!(matches!(error, Error::Settings(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_what_was_acknowledged() {
+    let registry = prometheus::Registry::new();
+    let mut settings = Kafka::shared().await.settings();
+    settings.metrics = Some(Metrics::register(&registry, "main").unwrap());
+    let log = KafkaLog::connect(settings).await.unwrap();
+    let spec = topic(1);
+    log.ensure_topics(&[spec]).await.unwrap();
+    let large = "l".repeat(MAX_RECORD_BYTES);
+    let sent = vec![record("12345".into()), record(large), record("123".into())];
+    let answers = log.producer(USE).unwrap().append(Partition { topic: spec.name, number: 0 }, sent).await;
+    assert!(matches!(answers[..], [Ok(0), Err(Error::TooLarge { .. }), Ok(1)]), "{answers:?}");
+    let value = |name: &str| {
+        let family = registry.gather().into_iter().find(|family| family.name() == name).unwrap();
+        family.get_metric()[0].clone()
+    };
+    assert_eq!(value("eventlog_appended_records_total").get_counter().get_value(), 2.0);
+    assert_eq!(value("eventlog_appended_bytes_total").get_counter().get_value(), 14.0);
+    assert_eq!(value("eventlog_refused_records_total").get_counter().get_value(), 1.0);
+    assert_eq!(value("eventlog_pending_bytes").get_gauge().get_value(), 0.0);
 }

@@ -111,6 +111,25 @@ async fn a_full_disk_is_answered_and_survived() {
 }
 
 #[tokio::test]
+async fn log_time_does_not_go_back_after_half_a_group_failed() {
+    let bench = Bench::new();
+    let disk = FaultyDisk::default();
+    let log = bench.open_on(Arc::new(disk.clone())).await;
+    let big = "z".repeat(9_000);
+    bench.now.store(9_000, Ordering::SeqCst);
+    // Two fit into the first segment; there is no room to begin the next one.
+    disk.faults.room.store(2 * (OVERHEAD_BYTES as u64 + 9_001), Ordering::SeqCst);
+    let answers = append(&log, &[&big, &big, &big]).await;
+    assert!(matches!(answers[..], [Ok(0), Ok(1), Err(Error::Unavailable(_))]), "{answers:?}");
+    disk.faults.room.store(u64::MAX, Ordering::SeqCst);
+    bench.now.store(1_000, Ordering::SeqCst);
+    assert_eq!(append(&log, &["later"]).await, [Ok(2)]);
+    let times: Vec<i64> =
+        read_all(&log).await.unwrap().iter().map(|record| record.log_time.micros()).collect();
+    assert_eq!(times, [9_000, 9_000, 9_000]);
+}
+
+#[tokio::test]
 async fn a_failed_sync_calls_the_hook_and_nothing_more_is_promised() {
     let mut bench = Bench::new();
     let called = Arc::new(AtomicUsize::new(0));
