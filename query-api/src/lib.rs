@@ -18,6 +18,7 @@ mod range;
 mod receipts;
 mod reference;
 mod reports;
+mod resources;
 mod routes;
 pub mod settings;
 mod show;

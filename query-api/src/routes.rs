@@ -7,14 +7,14 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures::FutureExt;
 use schemas::id::{RequestKind, WorkspaceNumber};
 use service::telemetry::MakeRequestId;
 
 use crate::error::{Error, answer_errors};
 use crate::state::Desk;
-use crate::{clicks, conversions, health, receipts, reports};
+use crate::{clicks, conversions, health, receipts, reports, resources};
 
 /// The workspace in the ids of requests, which belong to none before their key is read.
 const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
@@ -34,7 +34,7 @@ pub enum Edge {
 pub fn router(desk: Desk, edge: Edge) -> Router {
     let (routes, edge) = match edge {
         Edge::Here(router) => (routes().fallback(unknown_route), router),
-        Edge::Elsewhere => (routes().fallback(elsewhere), Router::new()),
+        Edge::Elsewhere => (routes().merge(edge_routes()).fallback(elsewhere), Router::new()),
     };
     let ids = desk.clone();
     let make: MakeRequestId = Arc::new(move || ids.new_id::<RequestKind>(NO_WORKSPACE).to_string());
@@ -58,36 +58,39 @@ fn routes() -> Router<Desk> {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .merge(resources::routes())
 }
 
-/// What a path of the edge starts with.
-const EDGE_PATHS: [&str; 12] = [
-    "/c/",
-    "/click",
-    "/i/",
-    "/i.gif",
-    "/p.gif",
-    "/postback",
-    "/t.js",
-    "/api/v1/track/",
-    "/api/v1/conversions",
-    "/api/v1/refunds",
-    "/api/v1/events/batch",
-    "/api/v1/postback",
-];
+/// The edge's routes whose paths have other methods here.
+fn edge_routes() -> Router<Desk> {
+    Router::new()
+        .route("/api/v1/conversions", post(conversions_elsewhere))
+        .route("/api/v1/conversions/{id}/refund", post(conversions_elsewhere))
+}
+
+/// Paths of the edge.
+const EDGE_PATHS: [&str; 7] =
+    ["/click", "/i.gif", "/p.gif", "/postback", "/t.js", "/api/v1/refunds", "/api/v1/events/batch"];
+/// What other paths of the edge start with.
+const EDGE_TREES: [&str; 3] = ["/c/", "/i/", "/api/v1/track/"];
 
 async fn unknown_route() -> Error {
     Error::not_found("route")
 }
 
+/// The answer to what is no route here: if it is one of the edge's, it says where that is.
 async fn elsewhere(State(desk): State<Desk>, request: Request) -> Error {
-    on_edge(&desk, request.uri().path()).unwrap_or_else(|| Error::not_found("route"))
+    let path = request.uri().path();
+    let is_edge = EDGE_PATHS.contains(&path) || EDGE_TREES.iter().any(|start| path.starts_with(start));
+    if is_edge { on_edge(&desk, path) } else { Error::not_found("route") }
 }
 
-/// The answer to a route of the edge that was asked here.
-fn on_edge(desk: &Desk, path: &str) -> Option<Error> {
-    let is_edge = EDGE_PATHS.iter().any(|start| path.starts_with(start));
-    is_edge.then(|| Error::NotFound(format!("this route is the edge's: {}{path}", desk.settings().edge_url)))
+async fn conversions_elsewhere(State(desk): State<Desk>, request: Request) -> Error {
+    on_edge(&desk, request.uri().path())
+}
+
+fn on_edge(desk: &Desk, path: &str) -> Error {
+    Error::NotFound(format!("this route is the edge's: {}{path}", desk.settings().edge_url))
 }
 
 /// Middleware: bounds the address and the time of an answer, and turns a handler's panic into an error.

@@ -1,0 +1,124 @@
+//! Links.
+
+use catalog::resource::DEFAULT_REDIRECT_STATUS;
+use catalog::validate::REDIRECT_STATUSES;
+use catalog::{Link, Meta, Offer, Partner};
+use schemas::id::{Id, LinkId, OfferId};
+use schemas::time::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::crud::{Context, Crud};
+use super::fields::{Fields, Purpose};
+use super::view::{Head, Tail};
+use super::{reference, value};
+use crate::auth::{Read, Write};
+use crate::state::Desk;
+
+/// Characters of a key that is made here: 48 random bits and more.
+const MADE_KEY_CHARACTERS: usize = 9;
+/// The letters of such a key, without those that people confuse.
+const LETTERS: &[u8; 57] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+/// Stands for an offer that was not named; the missing field is a fault, so it is never proposed.
+const NO_OFFER: OfferId = Id::from_bytes([0; 16]);
+
+impl Crud for Link {
+    type Reads = Read;
+    type Writes = Write;
+    type View = LinkView;
+    const PATH: &'static str = "links";
+
+    fn blank(context: &Context<'_>, before: Option<&Self>) -> Self {
+        let workspace = context.workspace.number;
+        let id = before.map_or_else(|| context.desk.new_id(workspace), |before| before.id);
+        Self {
+            id,
+            workspace,
+            // A replacement that names no key keeps the one that is out in the world.
+            key: before.map_or_else(|| made_key(id), |before| before.key.clone()),
+            offer: NO_OFFER,
+            partner: None,
+            creative: None,
+            destination_url: None,
+            redirect_status: DEFAULT_REDIRECT_STATUS,
+            fallback_url: None,
+            expires_at: None,
+            meta: Meta::new(context.at),
+        }
+    }
+
+    fn read(&mut self, fields: &mut Fields, context: &Context<'_>, before: Option<&Self>) {
+        let Context { catalog, workspace, .. } = context;
+        fields.required("offer", &mut self.offer, |value| {
+            let offer = reference::find::<Offer>(catalog, workspace, &value::text(value)?);
+            offer.map(|offer| offer.id).ok_or_else(|| "there is no such offer".to_owned())
+        });
+        fields.optional("partner", &mut self.partner, |value| {
+            let partner = reference::find::<Partner>(catalog, workspace, &value::text(value)?);
+            partner.map(|partner| partner.id).ok_or_else(|| "there is no such partner".to_owned())
+        });
+        let key = self.key.clone();
+        match (before, fields.purpose()) {
+            (Some(_), Purpose::Patch) => fields.required("key", &mut self.key, value::text),
+            (Some(_), Purpose::Whole) | (None, _) => {
+                fields.defaulted("key", &mut self.key, key, value::text);
+            }
+        }
+        fields.optional("creative", &mut self.creative, value::text);
+        fields.optional("destination_url", &mut self.destination_url, value::text);
+        fields.defaulted("redirect_status", &mut self.redirect_status, DEFAULT_REDIRECT_STATUS, status);
+        fields.optional("fallback_url", &mut self.fallback_url, value::text);
+        fields.optional("expires_at", &mut self.expires_at, value::time);
+    }
+
+    fn view(&self, desk: &Desk, _secret: Option<String>) -> LinkView {
+        let edge = desk.settings().edge_url.trim_end_matches('/');
+        LinkView {
+            head: Head::of(self),
+            key: self.key.clone(),
+            url: format!("{edge}/c/{}", self.key),
+            offer: self.offer.to_string(),
+            partner: self.partner.map(|partner| partner.to_string()),
+            creative: self.creative.clone(),
+            destination_url: self.destination_url.clone(),
+            redirect_status: self.redirect_status,
+            fallback_url: self.fallback_url.clone(),
+            expires_at: self.expires_at,
+            tail: Tail::of(self),
+        }
+    }
+}
+
+fn status(value: Value) -> Result<u16, String> {
+    let status = value.as_u64().and_then(|status| u16::try_from(status).ok());
+    status.filter(|status| REDIRECT_STATUSES.contains(status)).ok_or_else(|| "must be 302 or 307".to_owned())
+}
+
+/// A key for a link that names none: it follows from the link's id, whose random bits make it unique.
+fn made_key(id: LinkId) -> String {
+    let hash = Sha256::digest(id.bytes());
+    hash.iter()
+        .take(MADE_KEY_CHARACTERS)
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect()
+}
+
+/// A link in answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct LinkView {
+    #[serde(flatten)]
+    head: Head,
+    key: String,
+    url: String,
+    offer: String,
+    partner: Option<String>,
+    creative: Option<String>,
+    destination_url: Option<String>,
+    redirect_status: u16,
+    fallback_url: Option<String>,
+    expires_at: Option<Timestamp>,
+    #[serde(flatten)]
+    tail: Tail,
+}

@@ -1,0 +1,207 @@
+//! Offers.
+
+use catalog::resource::DEFAULT_CLICK_ID_PARAM;
+use catalog::{Approval, Goal, Meta, Offer, Payout, Revenue};
+use schemas::money::{Currency, Money};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::crud::{Context, Crud};
+use super::fields::Fields;
+use super::value;
+use super::view::{Head, Tail};
+use crate::auth::{Read, Write};
+use crate::state::Desk;
+
+impl Crud for Offer {
+    type Reads = Read;
+    type Writes = Write;
+    type View = OfferView;
+    const PATH: &'static str = "offers";
+
+    fn blank(context: &Context<'_>, before: Option<&Self>) -> Self {
+        let workspace = context.workspace;
+        Self {
+            id: before.map_or_else(|| context.desk.new_id(workspace.number), |before| before.id),
+            workspace: workspace.number,
+            name: String::new(),
+            destination_url: String::new(),
+            currency: workspace.currency,
+            click_id_param: DEFAULT_CLICK_ID_PARAM.to_owned(),
+            fallback_url: None,
+            click_lookback_micros: None,
+            goals: Vec::new(),
+            meta: Meta::new(context.at),
+        }
+    }
+
+    fn read(&mut self, fields: &mut Fields, context: &Context<'_>, _before: Option<&Self>) {
+        fields.required("name", &mut self.name, value::text);
+        fields.required("destination_url", &mut self.destination_url, value::text);
+        fields.defaulted("currency", &mut self.currency, context.workspace.currency, value::currency);
+        let param = DEFAULT_CLICK_ID_PARAM.to_owned();
+        fields.defaulted("click_id_param", &mut self.click_id_param, param, value::text);
+        fields.optional("fallback_url", &mut self.fallback_url, value::text);
+        fields.optional("click_lookback", &mut self.click_lookback_micros, value::duration);
+        match fields.take("goals") {
+            None => {}
+            Some(Value::Null) => self.goals.clear(),
+            Some(Value::Array(values)) => self.goals = goals(fields, values, self.currency),
+            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                fields.fault("goals", "must be an array");
+            }
+        }
+    }
+
+    fn view(&self, _desk: &Desk, _secret: Option<String>) -> OfferView {
+        OfferView {
+            head: Head::of(self),
+            name: self.name.clone(),
+            destination_url: self.destination_url.clone(),
+            currency: self.currency,
+            click_id_param: self.click_id_param.clone(),
+            fallback_url: self.fallback_url.clone(),
+            click_lookback: self.click_lookback_micros.map(value::duration_text),
+            goals: self.goals.iter().map(GoalView::of).collect(),
+            tail: Tail::of(self),
+        }
+    }
+}
+
+fn goals(fields: &mut Fields, values: Vec<Value>, currency: Currency) -> Vec<Goal> {
+    let mut goals = Vec::with_capacity(values.len().min(catalog::validate::MAX_GOALS));
+    for (index, value) in values.into_iter().enumerate() {
+        let Some(mut inner) = fields.open(&format!("goals[{index}]"), value) else { continue };
+        goals.push(goal(&mut inner, currency));
+        fields.close(inner);
+    }
+    goals
+}
+
+fn goal(fields: &mut Fields, currency: Currency) -> Goal {
+    let mut goal = Goal {
+        key: String::new(),
+        payout: Payout::None,
+        revenue: Revenue::Postback,
+        approval: Approval::Auto,
+    };
+    fields.required("key", &mut goal.key, value::text);
+    if let Some(terms) = terms(fields, "payout", "none", currency) {
+        goal.payout = match terms {
+            Terms::Default => Payout::None,
+            Terms::Fixed(money) => Payout::Fixed(money),
+            Terms::Percent(percent) => Payout::Percent(percent),
+        };
+    }
+    if let Some(terms) = terms(fields, "revenue", "postback", currency) {
+        goal.revenue = match terms {
+            Terms::Default => Revenue::Postback,
+            Terms::Fixed(money) => Revenue::Fixed(money),
+            Terms::Percent(percent) => Revenue::Percent(percent),
+        };
+    }
+    fields.defaulted("approval", &mut goal.approval, Approval::Auto, |value| {
+        match value::text(value)?.as_str() {
+            "auto" => Ok(Approval::Auto),
+            "manual" => Ok(Approval::Manual),
+            _ => Err("must be auto or manual".to_owned()),
+        }
+    });
+    goal
+}
+
+/// What a payout and a revenue can be; the default is nothing for one and the reported amount for the other.
+enum Terms {
+    Default,
+    Fixed(Money),
+    Percent(schemas::money::Percent),
+}
+
+fn terms(fields: &mut Fields, name: &str, default: &str, currency: Currency) -> Option<Terms> {
+    let value = fields.take(name).filter(|value| !value.is_null())?;
+    let mut inner = fields.open(name, value)?;
+    let mut kind = String::new();
+    inner.required("type", &mut kind, value::text);
+    let terms = match kind.as_str() {
+        "fixed" => value::money(&mut inner, currency).map(Terms::Fixed),
+        "percent" => {
+            let mut percent = None;
+            if !inner.has("percent") {
+                inner.fault("percent", "is required");
+            }
+            inner.optional("percent", &mut percent, value::percent);
+            percent.map(Terms::Percent)
+        }
+        kind if kind == default => Some(Terms::Default),
+        "" => None,
+        _ => {
+            inner.fault("type", format!("must be fixed, percent or {default}"));
+            None
+        }
+    };
+    fields.close(inner);
+    terms
+}
+
+/// An offer in answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfferView {
+    #[serde(flatten)]
+    head: Head,
+    name: String,
+    destination_url: String,
+    currency: Currency,
+    click_id_param: String,
+    fallback_url: Option<String>,
+    click_lookback: Option<String>,
+    goals: Vec<GoalView>,
+    #[serde(flatten)]
+    tail: Tail,
+}
+
+#[derive(Debug, Serialize)]
+struct GoalView {
+    key: String,
+    payout: TermsView,
+    revenue: TermsView,
+    approval: Approval,
+}
+
+impl GoalView {
+    fn of(goal: &Goal) -> Self {
+        let payout = match goal.payout {
+            Payout::None => TermsView::plain("none"),
+            Payout::Fixed(money) => TermsView::fixed(money),
+            Payout::Percent(percent) => TermsView::percent(percent),
+        };
+        let revenue = match goal.revenue {
+            Revenue::Postback => TermsView::plain("postback"),
+            Revenue::Fixed(money) => TermsView::fixed(money),
+            Revenue::Percent(percent) => TermsView::percent(percent),
+        };
+        Self { key: goal.key.clone(), payout, revenue, approval: goal.approval }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TermsView {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<schemas::money::Percent>,
+}
+
+impl TermsView {
+    const fn plain(r#type: &'static str) -> Self {
+        Self { r#type, amount: None, percent: None }
+    }
+
+    const fn fixed(money: Money) -> Self {
+        Self { amount: Some(money), ..Self::plain("fixed") }
+    }
+
+    const fn percent(percent: schemas::money::Percent) -> Self {
+        Self { percent: Some(percent), ..Self::plain("percent") }
+    }
+}

@@ -1,0 +1,130 @@
+//! Sources of postbacks.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use catalog::key::{hash_secret, new_token};
+use catalog::{Meta, Source, SourceAuth};
+use http::StatusCode;
+use serde::Serialize;
+
+use super::crud::{Context, Crud};
+use super::fields::Fields;
+use super::handlers::{self, Edit};
+use super::value;
+use super::view::{Head, Tail};
+use crate::auth::{Admin, Allowed, Read};
+use crate::error::Error;
+use crate::params::Params;
+use crate::state::Desk;
+
+/// The hash of no token: what a source has between reading its body and being given its token.
+const NO_TOKEN: SourceAuth = SourceAuth::Token { sha256: [0; 32] };
+
+impl Crud for Source {
+    type Reads = Read;
+    type Writes = Admin;
+    type View = SourceView;
+    const PATH: &'static str = "sources";
+
+    fn blank(context: &Context<'_>, before: Option<&Self>) -> Self {
+        let workspace = context.workspace.number;
+        Self {
+            id: before.map_or_else(|| context.desk.new_id(workspace), |before| before.id),
+            workspace,
+            name: String::new(),
+            auth: SourceAuth::Open,
+            meta: Meta::new(context.at),
+        }
+    }
+
+    fn read(&mut self, fields: &mut Fields, _context: &Context<'_>, before: Option<&Self>) {
+        fields.required("name", &mut self.name, value::text);
+        fields.required("auth", &mut self.auth, |value| match value::text(value)?.as_str() {
+            "open" => Ok(SourceAuth::Open),
+            "token" => Ok(match before.map(|before| &before.auth) {
+                Some(SourceAuth::Token { sha256 }) => SourceAuth::Token { sha256: *sha256 },
+                Some(SourceAuth::Open) | None => NO_TOKEN,
+            }),
+            "signed" => Err("signed sources are not available yet".to_owned()),
+            _ => Err("must be open or token".to_owned()),
+        });
+    }
+
+    fn issue(&mut self, _before: Option<&Self>) -> Option<String> {
+        (self.auth == NO_TOKEN).then(|| self.give_token())
+    }
+
+    fn view(&self, desk: &Desk, secret: Option<String>) -> SourceView {
+        let auth = match &self.auth {
+            SourceAuth::Open => "open",
+            SourceAuth::Token { .. } => "token",
+        };
+        let postback_url = postback_url(self, &desk.settings().edge_url, secret.as_deref());
+        SourceView {
+            head: Head::of(self),
+            name: self.name.clone(),
+            auth,
+            token: secret,
+            postback_url,
+            tail: Tail::of(self),
+        }
+    }
+}
+
+trait GiveToken {
+    fn give_token(&mut self) -> String;
+}
+
+impl GiveToken for Source {
+    /// Gives the source a new token, from the operating system's randomness and not from the desk's seed: whoever
+    /// knows one must not be able to compute the next.
+    fn give_token(&mut self) -> String {
+        let token = new_token(rand::random());
+        self.auth = SourceAuth::Token { sha256: hash_secret(&token) };
+        token
+    }
+}
+
+/// The address to paste into the other system, whose own macros go between the braces. The token stands in it as long as
+/// it is known, which is once.
+fn postback_url(source: &Source, edge: &str, token: Option<&str>) -> String {
+    let token = match source.auth {
+        SourceAuth::Open => String::new(),
+        SourceAuth::Token { .. } => format!("&token={}", token.unwrap_or("TOKEN")),
+    };
+    let edge = edge.trim_end_matches('/');
+    let values = "click_id={click_id}&transaction_id={transaction_id}&amount={amount}&currency={currency}";
+    format!("{edge}/postback?src={}{token}&{values}", source.id)
+}
+
+/// `POST /sources/{reference}/rotate`. The old token ends at once: a source has one.
+pub(crate) async fn rotate(
+    State(desk): State<Desk>,
+    caller: Allowed<Admin>,
+    Path(text): Path<String>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, Error> {
+    params.finish()?;
+    handlers::no_fields(&body)?;
+    let stored = handlers::edit::<Source>(&desk, &caller, &text, |source| match source.auth {
+        SourceAuth::Open => Err(Error::invalid("auth", "an open source has no token")),
+        SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(source.give_token()) }),
+    });
+    Ok(stored.await?.answer(&desk, StatusCode::OK))
+}
+
+/// A source in answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct SourceView {
+    #[serde(flatten)]
+    head: Head,
+    name: String,
+    auth: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    postback_url: String,
+    #[serde(flatten)]
+    tail: Tail,
+}
