@@ -46,7 +46,7 @@ struct Call {
     unanswered: AtomicUsize,
     done: Notify,
     /// Given back when the last record is answered, though the caller may have stopped waiting long before.
-    _room: Room,
+    room: Mutex<Option<Room>>,
 }
 
 /// One record's place in its call.
@@ -61,6 +61,8 @@ impl Ticket {
             *place = answer;
         }
         if self.call.unanswered.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // First the room, then the answer: who goes on at once finds it.
+            drop(self.call.room.lock().take());
             self.call.done.notify_one();
         }
     }
@@ -126,7 +128,7 @@ impl KafkaProducer {
             answers: Mutex::new(vec![Err(Error::Deadline); taken]),
             unanswered: AtomicUsize::new(taken),
             done: Notify::new(),
-            _room: room,
+            room: Mutex::new(Some(room)),
         });
         for (index, record) in records.iter().take(taken).enumerate() {
             self.send(&inner, Ticket { call: Arc::clone(&call), index }, record);

@@ -1,5 +1,7 @@
 //! The two engines as the tests use them.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
@@ -44,14 +46,14 @@ pub trait Engine: Send + Sync {
 
 /// The embedded engine in a temporary directory.
 pub struct Embedded {
-    dir: TempDir,
+    dir: Mutex<TempDir>,
     clock: Arc<AtomicI64>,
 }
 
 #[async_trait]
 impl Engine for Embedded {
     async fn shared() -> Self {
-        Self { dir: TempDir::new().unwrap(), clock: Arc::new(AtomicI64::new(1_000_000)) }
+        Self { dir: Mutex::new(TempDir::new().unwrap()), clock: Arc::new(AtomicI64::new(1_000_000)) }
     }
 
     async fn own() -> Self {
@@ -64,13 +66,31 @@ impl Engine for Embedded {
         let mut settings = EmbeddedSettings::new(Arc::new(now));
         settings.segment_bytes = 256 << 10;
         settings.max_record_bytes = MAX_RECORD_BYTES;
-        Arc::new(EmbeddedLog::open(self.dir.path(), settings).unwrap())
+        Arc::new(EmbeddedLog::open(self.dir.lock().await.path(), settings).unwrap())
     }
 
     async fn crash(&self, log: Arc<dyn EventLog>) -> Arc<dyn EventLog> {
-        // What a killed process leaves, torn tails, is made byte by byte in the engine's own tests.
-        log.close(LIMIT).await;
+        // The files as they are while the log is still open are what a killed process leaves.
+        let left = TempDir::new().unwrap();
+        let mut dir = self.dir.lock().await;
+        copy(dir.path(), left.path());
+        *dir = left;
+        drop(dir);
+        drop(log);
         self.open().await
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
     }
 }
 
