@@ -105,11 +105,20 @@ struct Running {
     abort: Option<AbortHandle>,
 }
 
-/// Whether a task may end before the shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When a task may end.
+#[derive(Debug)]
 enum Life {
-    UntilShutdown,
+    Until(Shutdown),
     Errand,
+}
+
+impl Life {
+    fn may_end(&self) -> bool {
+        match self {
+            Self::Until(shutdown) => shutdown.is_started(),
+            Self::Errand => true,
+        }
+    }
 }
 
 impl Tasks {
@@ -136,7 +145,17 @@ impl Tasks {
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.spawn_async(name.into(), Life::UntilShutdown, task);
+        self.spawn_async(name.into(), Life::Until(self.inner.shutdown.clone()), task);
+    }
+
+    /// Runs a task that lives until `end`, for what is stopped in a stage of its own before the shutdown.
+    pub fn spawn_until<E: fmt::Display>(
+        &self,
+        end: &Shutdown,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.spawn_async(name.into(), Life::Until(end.clone()), task);
     }
 
     /// Runs a task that may end at any time; only a panic or an error start the shutdown.
@@ -156,9 +175,10 @@ impl Tasks {
     ) {
         let tasks = self.clone();
         let number = self.enter(name.into());
+        let life = Life::Until(self.inner.shutdown.clone());
         self.inner.tracker.spawn_blocking(move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
-            tasks.leave(number, Life::UntilShutdown, &describe(outcome));
+            tasks.leave(number, &life, &describe(outcome));
         });
     }
 
@@ -174,7 +194,7 @@ impl Tasks {
             let outcome = AssertUnwindSafe(task).catch_unwind().await;
             // The error itself may not be Send; its text is.
             let outcome = describe(outcome);
-            tasks.leave(number, life, &outcome);
+            tasks.leave(number, &life, &outcome);
         });
         let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = running.get_mut(&number) {
@@ -189,11 +209,11 @@ impl Tasks {
         number
     }
 
-    fn leave(&self, number: u64, life: Life, outcome: &Result<(), String>) {
+    fn leave(&self, number: u64, life: &Life, outcome: &Result<(), String>) {
         let entry = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         let name = entry.map_or(Cow::Borrowed("task"), |entry| entry.name);
         let reason = match outcome {
-            Ok(()) if life == Life::Errand || self.inner.shutdown.is_started() => {
+            Ok(()) if life.may_end() || self.inner.shutdown.is_started() => {
                 tracing::debug!(task = %name, "ended");
                 return;
             }
@@ -534,6 +554,23 @@ mod tests {
         let ended = tasks();
         ended.spawn("sink", async { Ok::<(), String>(()) });
         assert_eq!(ended.join_all(SOON).await.unwrap_err().to_string(), "sink ended before the shutdown");
+    }
+
+    #[tokio::test]
+    async fn a_stage_may_end_before_the_shutdown_but_not_before_its_own_end() {
+        let (tasks, stage) = (tasks(), Shutdown::new());
+        let (ended, was_ended) = oneshot::channel::<()>();
+        let heard = stage.clone();
+        tasks.spawn_until(&stage, "appender", async move {
+            let _ended = ended;
+            heard.started().await;
+            Ok::<(), String>(())
+        });
+        stage.trigger();
+        assert!(was_ended.await.is_err());
+        assert!(!tasks.shutdown().is_started());
+        tasks.spawn_until(&Shutdown::new(), "early", async { Ok::<(), String>(()) });
+        assert_eq!(tasks.join_all(SOON).await.unwrap_err().to_string(), "early ended before the shutdown");
     }
 
     #[tokio::test]
