@@ -15,7 +15,7 @@ use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
-use service::telemetry::RequestId;
+use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::appender::{AppendError, Appender, Limits};
 use crate::error::{Refusal, StartError};
@@ -131,8 +131,10 @@ impl Edge {
         &self.inner.metrics
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.inner.registry
+    /// Everything that the process counts, as it is now.
+    pub(crate) fn metrics_text(&self) -> Result<String, TelemetryError> {
+        self.inner.metrics.catalog(&self.inner.follower.status());
+        metrics_text(&self.inner.registry)
     }
 
     /// Whether requests should be sent here. A catalog that lags is no reason not to: what is known goes on working.

@@ -3,8 +3,9 @@
 //! Of every request to a recording route: received = acknowledged + refused + unrecorded + redirected to a fallback +
 //! cancelled. [`Received`] makes that so: it counts one of them, whatever becomes of the request.
 
+use catalog::follower::FollowerStatus;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 use schemas::error_code::ErrorCode;
@@ -55,6 +56,28 @@ pub(crate) struct Metrics {
     append_seconds: Histogram,
     group_events: Histogram,
     queue_events: IntGaugeVec,
+    catalog: CatalogGauges,
+}
+
+/// How far the edge's copy of the catalog is.
+#[derive(Debug)]
+struct CatalogGauges {
+    revision: IntGauge,
+    staleness_seconds: Gauge,
+}
+
+impl CatalogGauges {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let revision =
+            IntGauge::new("ingest_catalog_revision", "Records of the catalog that are folded here.")?;
+        let staleness_seconds = Gauge::new(
+            "ingest_catalog_staleness_seconds",
+            "Seconds since the catalog was last known to be at the log's end.",
+        )?;
+        registry.register(Box::new(revision.clone()))?;
+        registry.register(Box::new(staleness_seconds.clone()))?;
+        Ok(Self { revision, staleness_seconds })
+    }
 }
 
 impl Metrics {
@@ -109,7 +132,14 @@ impl Metrics {
             fallback: fallback.with_label_values(&[route.as_str()]),
             cancelled: cancelled.with_label_values(&[route.as_str()]),
         });
-        Ok(Self { routes, refused, append_seconds, group_events, queue_events })
+        Ok(Self {
+            routes,
+            refused,
+            append_seconds,
+            group_events,
+            queue_events,
+            catalog: CatalogGauges::register(registry)?,
+        })
     }
 
     /// Counts a request; what the guard is told counts its end.
@@ -122,6 +152,12 @@ impl Metrics {
     /// The gauge of one partition's queue, looked up once.
     pub(crate) fn queue(&self, partition: u32) -> IntGauge {
         self.queue_events.with_label_values(&[&partition.to_string()])
+    }
+
+    /// Notes how far the catalog is.
+    pub(crate) fn catalog(&self, status: &FollowerStatus) {
+        self.catalog.revision.set(i64::try_from(status.revision.number).unwrap_or(i64::MAX));
+        self.catalog.staleness_seconds.set(status.staleness.as_secs_f64());
     }
 
     /// Measures until it is dropped.

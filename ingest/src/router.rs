@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
 use serde_json::json;
-use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, metrics_text, request_id};
+use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
 
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
@@ -86,7 +86,7 @@ async fn ready(State(edge): State<Edge>, request: Request) -> Response {
 }
 
 async fn metrics(State(edge): State<Edge>, request: Request) -> Response {
-    match metrics_text(edge.registry()) {
+    match edge.metrics_text() {
         Ok(text) => ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics were not rendered");

@@ -1,9 +1,10 @@
+use std::sync::Arc;
+
 use catalog::bootstrap::FIRST_WORKSPACE;
 use catalog::follower::FollowerSettings;
 use catalog::{Follower, Link, Meta, Partner, Resource, Workspace};
 use schemas::event::label;
 use schemas::id::ClickId;
-use std::sync::Arc;
 
 use crate::fixture::NOW;
 use crate::harness::{TestEdge, request};
@@ -57,7 +58,7 @@ async fn a_click_is_redirected_and_stands_in_the_log() {
     assert!(cookie.contains("HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marks_are_dense_in_the_order_of_the_log() {
     let edge = TestEdge::start().await;
     let clicks = (0..300).map(|_| edge.get("/c/anna"));

@@ -5,7 +5,7 @@ use catalog::{
     Approval, Environment, ExternalId, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Resource,
     Revenue, Scope, Source, SourceAuth,
 };
-use schemas::id::{IdGenerator, OfferId, PartnerId, SourceId, WorkspaceNumber};
+use schemas::id::{Id, IdGenerator, Kind, OfferId, PartnerId, SourceId, WorkspaceNumber};
 use schemas::money::{Currency, Percent};
 use schemas::time::Timestamp;
 
@@ -29,101 +29,111 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) fn fixture(workspace: WorkspaceNumber) -> Fixture {
-    let mut ids = IdGenerator::new(1);
-    let at = NOW.unix_ms();
-    let offer = offer(ids.next(at, workspace), workspace);
-    let old_offer = Offer {
-        id: ids.next(at, workspace),
-        name: "Old".into(),
-        fallback_url: Some("https://shop.example/offer-gone".into()),
-        meta: Meta { archived: true, ..Meta::new(NOW) },
-        ..offer.clone()
-    };
-    let partner = Partner {
-        id: ids.next(at, workspace),
-        workspace,
-        name: "Anna".into(),
-        slug: Some("anna".into()),
-        email: None,
-        meta: Meta { external: Some(ExternalId { source: "crm".into(), id: "77".into() }), ..Meta::new(NOW) },
-    };
-    let left = Partner {
-        id: ids.next(at, workspace),
-        slug: Some("left".into()),
-        meta: Meta { archived: true, ..Meta::new(NOW) },
-        ..partner.clone()
-    };
-    let mut link = |key: &str, offer: OfferId| Link {
-        id: ids.next(at, workspace),
-        workspace,
-        key: key.into(),
-        offer,
-        partner: Some(partner.id),
-        creative: Some("banner-1".into()),
-        destination_url: None,
-        redirect_status: 302,
-        fallback_url: None,
-        expires_at: None,
-        meta: Meta::new(NOW),
-    };
-    let links = [
-        link("anna", offer.id),
-        Link { partner: None, redirect_status: 307, ..link("nobody", offer.id) },
-        Link {
-            destination_url: Some("https://shop.example/plain?utm_source=stored&a=1#top".into()),
-            ..link("plain", offer.id)
-        },
-        Link {
-            expires_at: Some(NOW),
-            fallback_url: Some("https://shop.example/late".into()),
-            ..link("late", offer.id)
-        },
-        Link { expires_at: Some(NOW), ..link("late-without-fallback", offer.id) },
+    let mut maker = Maker { ids: IdGenerator::new(1), workspace };
+    let offer = offer(maker.id(), workspace);
+    let partners = maker.partners();
+    let sources = [
+        maker.source("open", SourceAuth::Open),
+        maker.source("token", SourceAuth::Token { sha256: hash_secret(TOKEN) }),
     ];
-    let mut source = |name: &str, auth: SourceAuth| Source {
-        id: ids.next(at, workspace),
-        workspace,
-        name: name.into(),
-        auth,
-        meta: Meta::new(NOW),
-    };
-    let open_source = source("open", SourceAuth::Open);
-    let token_source = source("token", SourceAuth::Token { sha256: hash_secret(TOKEN) });
-    let mut key =
-        |secret: &str, scope: Scope, kind: KeyKind, environment: Environment, origins: &[&str]| Key {
-            id: ids.next(at, workspace),
-            workspace,
+    let mut resources = vec![offer.clone().into()];
+    resources.extend(partners.iter().cloned().map(Resource::from));
+    resources.extend(sources.iter().cloned().map(Resource::from));
+    resources.extend(maker.links(offer.id, partners[0].id).map(Resource::from));
+    resources.extend(maker.keys().map(Resource::from));
+    Fixture {
+        resources,
+        offer: offer.id,
+        partner: partners[0].id,
+        open_source: sources[0].id,
+        token_source: sources[1].id,
+    }
+}
+
+/// Makes resources of one workspace.
+struct Maker {
+    ids: IdGenerator,
+    workspace: WorkspaceNumber,
+}
+
+impl Maker {
+    fn id<K: Kind>(&mut self) -> Id<K> {
+        self.ids.next(NOW.unix_ms(), self.workspace)
+    }
+
+    /// Anna, and one who has left.
+    fn partners(&mut self) -> [Partner; 2] {
+        let external = ExternalId { source: "crm".into(), id: "77".into() };
+        let anna = Partner {
+            id: self.id(),
+            workspace: self.workspace,
+            name: "Anna".into(),
+            slug: Some("anna".into()),
+            email: None,
+            meta: Meta { external: Some(external), ..Meta::new(NOW) },
+        };
+        let left = Partner {
+            id: self.id(),
+            slug: Some("left".into()),
+            meta: Meta { archived: true, ..Meta::new(NOW) },
+            ..anna.clone()
+        };
+        [anna, left]
+    }
+
+    fn links(&mut self, offer: OfferId, partner: PartnerId) -> [Link; 5] {
+        let mut link = |key: &str| Link {
+            id: self.id(),
+            workspace: self.workspace,
+            key: key.into(),
+            offer,
+            partner: Some(partner),
+            creative: Some("banner-1".into()),
+            destination_url: None,
+            redirect_status: 302,
+            fallback_url: None,
+            expires_at: None,
+            meta: Meta::new(NOW),
+        };
+        let plain = "https://shop.example/plain?utm_source=stored&a=1#top".to_owned();
+        let late = "https://shop.example/late".to_owned();
+        [
+            link("anna"),
+            Link { partner: None, redirect_status: 307, ..link("nobody") },
+            Link { destination_url: Some(plain), ..link("plain") },
+            Link { expires_at: Some(NOW), fallback_url: Some(late), ..link("late") },
+            Link { expires_at: Some(NOW), ..link("late-without-fallback") },
+        ]
+    }
+
+    fn source(&mut self, name: &str, auth: SourceAuth) -> Source {
+        Source { id: self.id(), workspace: self.workspace, name: name.into(), auth, meta: Meta::new(NOW) }
+    }
+
+    fn keys(&mut self) -> [Key; 5] {
+        let mut key = |secret: &str, scope: Scope| Key {
+            id: self.id(),
+            workspace: self.workspace,
             name: secret.into(),
             sha256: hash_secret(secret),
             previous: None,
             scopes: vec![scope],
-            environment,
-            kind,
-            allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+            environment: Environment::Live,
+            kind: KeyKind::Secret,
+            allowed_origins: Vec::new(),
             expires_at: None,
             revoked_at: None,
             meta: Meta::new(NOW),
         };
-    let keys = [
-        key(SECRET, Scope::Ingest, KeyKind::Secret, Environment::Live, &[]),
-        key(TEST_SECRET, Scope::Admin, KeyKind::Secret, Environment::Test, &[]),
-        key(READ_SECRET, Scope::Read, KeyKind::Secret, Environment::Live, &[]),
-        key(PUBLISHABLE, Scope::Ingest, KeyKind::Publishable, Environment::Live, &[ORIGIN]),
-        key(PUBLISHABLE_NOWHERE, Scope::Ingest, KeyKind::Publishable, Environment::Live, &[]),
-    ];
-    let (offer_id, partner_id) = (offer.id, partner.id);
-    let (open_id, token_id) = (open_source.id, token_source.id);
-    let mut resources: Vec<Resource> = vec![
-        offer.into(),
-        old_offer.into(),
-        partner.into(),
-        left.into(),
-        open_source.into(),
-        token_source.into(),
-    ];
-    resources.extend(links.map(Resource::from));
-    resources.extend(keys.map(Resource::from));
-    Fixture { resources, offer: offer_id, partner: partner_id, open_source: open_id, token_source: token_id }
+        let allowed_origins = vec![ORIGIN.to_owned()];
+        [
+            key(SECRET, Scope::Ingest),
+            Key { environment: Environment::Test, ..key(TEST_SECRET, Scope::Admin) },
+            key(READ_SECRET, Scope::Read),
+            Key { kind: KeyKind::Publishable, allowed_origins, ..key(PUBLISHABLE, Scope::Ingest) },
+            Key { kind: KeyKind::Publishable, ..key(PUBLISHABLE_NOWHERE, Scope::Ingest) },
+        ]
+    }
 }
 
 fn offer(id: OfferId, workspace: WorkspaceNumber) -> Offer {

@@ -1,5 +1,11 @@
 //! The edge through its HTTP routes, on the embedded log, judged by what it answers and by the events it wrote.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its fixtures, too"
+)]
+
 mod bad_input;
 mod click;
 mod conversions;

@@ -23,6 +23,8 @@ async fn it_is_ready_until_it_stops() {
     assert_eq!(edge.get("/healthz").await.json()["status"], "ok");
     assert_eq!(edge.get("/readyz").await.json()["status"], "ready");
     assert!(edge.get("/metrics").await.header("content-type").unwrap().starts_with("text/plain"));
+    let revision = edge.follower.revision().number as f64;
+    assert_eq!(edge.metric("ingest_catalog_revision").await, Some(revision));
     edge.shutdown.trigger();
     edge.get("/readyz").await.error(503, "unavailable");
     // What is open is recorded still: the edge stops taking traffic before it stops taking events.
