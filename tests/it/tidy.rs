@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
@@ -88,14 +89,15 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn sources() -> Vec<Source> {
-    let sources: Vec<Source> = files()
-        .iter()
-        .filter(|path| path.ends_with(".rs"))
-        .map(|path| Source::parse(path, &read(path)))
-        .collect();
-    assert!(sources.len() > 20, "only {} source files were found", sources.len());
-    sources
+/// All Rust files, parsed once for all checks.
+fn sources() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let files = files();
+        let rust = files.iter().filter(|path| path.ends_with(".rs"));
+        rust.map(|path| Source::parse(path, &read(path))).collect()
+    });
+    assert!(SOURCES.len() > 20, "only {} source files were found", SOURCES.len());
+    &SOURCES
 }
 
 fn expect_none(problems: &[String]) {
@@ -279,23 +281,23 @@ fn manifests() -> Vec<(String, toml::Table)> {
 #[test]
 fn files_and_functions_are_short() {
     let sources = sources();
-    expect_none(&[long_files(&sources, LONG_FILES), long_functions(&sources)].concat());
+    expect_none(&[long_files(sources, LONG_FILES), long_functions(sources)].concat());
 }
 
 #[test]
 fn names_say_what_is_inside() {
-    expect_none(&banned_names(&sources()));
+    expect_none(&banned_names(sources()));
 }
 
 #[test]
 fn no_test_is_ignored_and_no_unwrap_allowed() {
     let sources = sources();
-    expect_none(&[ignored_tests(&sources), allowed_unwraps(&sources)].concat());
+    expect_none(&[ignored_tests(sources), allowed_unwraps(sources)].concat());
 }
 
 #[test]
 fn every_metric_has_its_own_name() {
-    expect_none(&repeated_metrics(&sources()));
+    expect_none(&repeated_metrics(sources()));
 }
 
 #[test]
