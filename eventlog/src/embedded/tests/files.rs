@@ -1,5 +1,7 @@
 //! Segment files, torn and damaged ones too, and the directory around them.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[tokio::test]
@@ -224,4 +226,42 @@ fn settings_that_cannot_work_are_refused() {
     assert!(matches!(bench.try_open(), Err(Error::Settings(_))));
     bench.settings.max_record_bytes = 0;
     assert!(matches!(bench.try_open(), Err(Error::Settings(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// One damaged byte anywhere: refused, or at most what was written last is gone. Never something else.
+    #[test]
+    fn a_damaged_byte_never_costs_more_than_the_last_group(
+        groups in prop::collection::vec(prop::collection::vec("[a-z]{0,40}", 1..5), 1..6),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let bench = Bench::new();
+        let written: Vec<String> = groups.concat();
+        runtime.block_on(async {
+            let log = bench.open().await;
+            for group in &groups {
+                let group: Vec<&str> = group.iter().map(String::as_str).collect();
+                append(&log, &group).await;
+            }
+            log.close(WAIT).await;
+        });
+        let mut bytes = fs::read(bench.segment(0)).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(bench.segment(0), &bytes).unwrap();
+        match bench.try_open() {
+            Ok(log) => {
+                let read = runtime.block_on(payloads(&log));
+                prop_assert!(read.len() < written.len());
+                prop_assert!(read.len() >= written.len() - groups[groups.len() - 1].len());
+                prop_assert_eq!(&read[..], &written[..read.len()]);
+            }
+            Err(Error::Corrupt(_)) => prop_assert!(groups.len() > 1),
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
 }
