@@ -16,8 +16,8 @@ use crate::core::Head;
 
 /// How long a tick may stay unconfirmed.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Ticks are small and one is in flight at a time.
-const MAX_PENDING_BYTES: usize = 64 * 1024;
+/// One tick is in flight at a time; a producer must have room for the largest record of the log.
+const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Appends ticks to a partition of `events`.
 pub(crate) struct Ticker {

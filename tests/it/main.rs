@@ -10,5 +10,6 @@ mod bad_start;
 mod first_report;
 mod kills;
 mod late_click;
+mod readme;
 mod repeats;
 mod restarts;

@@ -85,12 +85,13 @@ impl Process {
         }
         self.servers.shutdown().trigger();
         let served = self.servers.join_all(self.deadline).await;
+        // The edge's tasks end when they have drained, which is well only once the workers may end.
+        self.workers.shutdown().trigger();
         if let Some(edge) = edge
             && !edge.drain(self.deadline).await
         {
             tracing::warn!("events were still unanswered at the deadline; their clients got no receipt");
         }
-        self.workers.shutdown().trigger();
         let worked = self.workers.join_all(self.deadline).await;
         if let Some(follower) = follower {
             follower.shutdown().await;

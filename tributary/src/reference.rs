@@ -3,13 +3,107 @@
 use crate::error::Error;
 use crate::settings::Settings;
 
+/// What stands above the reference.
+const HEAD: &str = "\
+# Every setting with its default. A settings file holds those that differ; the environment wins over the file:
+# TRIBUTARY_EDGE__LISTEN sets edge.listen. A key that is not here is refused.
+";
+
 /// Every setting's note, in the order of the reference.
 const NOTES: &[(&str, &str)] = &[
     ("data_dir", "Where this process keeps its data."),
     ("shutdown_deadline_ms", "How long a process that was asked to stop may finish what it has begun."),
+    ("log.format", "The log on standard error: text or json."),
+    ("log.filter", "What is logged: a level, or target=level pairs with commas."),
+    ("first_start.events_partitions", "Partitions of events and facts, fixed by the first start."),
+    ("first_start.workspace_name", "The first workspace's name."),
+    ("first_start.currency", "Its currency, ISO 4217."),
+    ("first_start.timezone", "Its IANA time zone."),
+    ("engine.library", "`up`: the warehouse engine's library, libchdb.so."),
+    ("engine.memory_mib", "`up`: memory that all statements of the engine together may use."),
+    ("engine.port", "`up`: the engine's port on the loopback interface; 0 takes a free one."),
+    ("kafka.brokers", "Roles: host:port of brokers, with commas."),
+    ("kafka.topic_prefix", "Roles: what the names of our topics begin with, for several installations on one cluster."),
+    ("kafka.replication_factor", "`migrate`: replicas of the topics that it creates."),
+    ("warehouse.url", "Roles: ClickHouse's HTTP interface."),
+    ("warehouse.user", "Roles: its user."),
+    ("warehouse.password", "Roles: the user's password."),
+    ("warehouse.database", "Roles: the database of our tables; it must exist."),
+    ("edge.listen", "Where the edge listens; port 0 takes a free one."),
+    ("edge.public_url", "The edge's address as browsers see it. With https: cookies are Secure."),
+    ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
+    ("edge.append_deadline_ms", "How long a request may wait for its event to become durable."),
+    ("edge.queue_events", "Events of one partition that may wait for durability; beyond them requests are refused."),
+    ("edge.queue_bytes", "Bytes of events, of all partitions, that the log may hold unanswered."),
+    ("edge.max_body_bytes", "The largest body of a request."),
+    ("edge.max_uri_bytes", "The longest path and query of a request."),
+    ("edge_http.max_connections", "Open connections at a time; more wait in the kernel's queue."),
+    ("edge_http.header_read_timeout_ms", "The time a client has for a request's head; an idle connection is closed after it."),
+    ("edge_http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
+    ("edge_http.max_header_bytes", "The largest head of a request."),
+    ("edge_http.max_headers", "The most headers that a request may have."),
+    ("api.listen", "Where the query API listens; port 0 takes a free one."),
+    ("api.edge_url", "The edge's address as clients know it, for answers that point there."),
+    ("api.request_timeout_ms", "The time that a whole answer may take."),
+    ("api.query_timeout_ms", "The time that one query of the warehouse may take."),
+    ("api.body_timeout_ms", "The time that a body may take to arrive."),
+    ("api.max_body_bytes", "The largest body of a request."),
+    ("api.max_uri_bytes", "The longest path and query of a request."),
+    ("api.http.max_connections", "Open connections at a time; more wait in the kernel's queue."),
+    ("api.http.header_read_timeout_ms", "The time a client has for a request's head; an idle connection is closed after it."),
+    ("api.http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
+    ("api.http.max_header_bytes", "The largest head of a request."),
+    ("api.http.max_headers", "The most headers that a request may have."),
+    ("processor.partitions", "Partitions that this process decides; empty means all."),
+    ("processor.max_batch_events", "Events decided into one record of facts at most."),
+    ("processor.batch_linger_ms", "How long events are collected for one record."),
+    ("processor.append_deadline_ms", "How long a record of facts may stay unconfirmed."),
+    ("processor.cut_period_ms", "Age at which facts ask for a cut: the sink's batch period."),
+    ("sink.partitions", "Partitions that this process loads; empty means all."),
+    ("sink.insert_timeout_ms", "How long one INSERT may take; below the 60 s after which the table refuses it."),
+    ("ops.listen", "Where processor and sink serve health and metrics."),
 ];
 
 /// All settings with their defaults and notes, as TOML.
 pub fn render() -> Result<String, Error> {
-    Ok(service::config::render_reference::<Settings>(NOTES)?)
+    Ok(format!("{HEAD}\n{}", service::config::render_reference::<Settings>(NOTES)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config_dir() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy/config")
+    }
+
+    #[test]
+    fn the_reference_names_every_setting_and_the_file_is_fresh() {
+        let rendered = render().unwrap();
+        let file = config_dir().join("reference.toml");
+        let found = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(found, rendered, "write it anew: tributary config > deploy/config/reference.toml");
+    }
+
+    #[test]
+    fn the_settings_of_every_role_are_read() {
+        let mut read = 0;
+        for entry in std::fs::read_dir(config_dir()).unwrap() {
+            let path = entry.unwrap().path();
+            let settings: Result<Settings, _> = service::config::load_from(Some(&path), []);
+            assert!(settings.is_ok(), "{}: {}", path.display(), settings.unwrap_err());
+            read += 1;
+        }
+        assert_eq!(read, 6, "five roles and the reference");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let environment = [("TRIBUTARY_WAREHOUSE__PASSWORD".to_owned(), "hunter2".to_owned())];
+        let settings: Settings = service::config::load_from(None, environment).unwrap();
+        assert_eq!(settings.warehouse.password.expose(), "hunter2");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
 }

@@ -50,7 +50,8 @@ impl Default for Settings {
         Self {
             data_dir: PathBuf::from("data"),
             shutdown_deadline_ms: 15_000,
-            log: LogSettings::default(),
+            // The state store's own narration is of no use to an operator.
+            log: LogSettings { filter: "info,fjall=warn,lsm_tree=warn".to_owned(), ..LogSettings::default() },
             first_start: FirstStart::default(),
             engine: EngineSettings::default(),
             kafka: KafkaSettings::default(),
