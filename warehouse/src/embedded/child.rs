@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -69,9 +69,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         .map_err(|error| format!("engine: no runtime: {error}"))?;
     let ended = runtime.block_on(serve(settings, arguments.port))?;
     if !ended {
-        // A connection must not be closed under a running statement, so the process ends without closing any:
-        // the engine's data is safe against that, as it is against `kill -9`.
-        return Err("engine: stopped with statements still running".to_owned());
+        // A connection must not be closed under a running statement, and a runtime waits for its threads, so the
+        // process ends where it stands: the engine's data is safe against that.
+        let _ = writeln!(io::stderr(), "engine: stopped with statements still running");
+        let _ = kill(Pid::this(), Signal::SIGKILL);
     }
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(engine);
