@@ -8,6 +8,7 @@ use axum::response::Response;
 use catalog::validate;
 use catalog::{Catalog, Expected, ExternalId, Rejected};
 use http::StatusCode;
+use schemas::time::Timestamp;
 use serde_json::{Map, Value};
 
 use super::change::{Draft, Stored, propose, refused, version_conflict};
@@ -252,7 +253,7 @@ pub(crate) async fn edit<T: Crud>(
         if !changes {
             return Ok(Stored::unchanged(resource));
         }
-        let draft = Draft { resource, expected, secret, at: desk.now() };
+        let draft = Draft { resource, expected, secret, at: proposed_at(desk) };
         match propose(desk, caller, draft, None).await? {
             Ok(stored) => return Ok(stored),
             Err(Rejected::VersionConflict { .. }) => {}
@@ -304,6 +305,12 @@ enum Target<T> {
     Stored { before: T, purpose: Purpose },
 }
 
+/// The time of a proposal made now, in whole milliseconds as they stand in ids: so the order of ids, in which lists are read,
+/// is the order of `created_at`.
+fn proposed_at(desk: &Desk) -> Timestamp {
+    Timestamp::from_micros(desk.now().micros().div_euclid(1_000) * 1_000)
+}
+
 /// Reads a body into a resource. Every fault is answered at once: those of its form, and those of what it says.
 fn draft<T: Crud>(
     desk: &Desk,
@@ -311,7 +318,7 @@ fn draft<T: Crud>(
     body: Map<String, Value>,
     target: Target<T>,
 ) -> Result<Draft<T>, Error> {
-    let at = desk.now();
+    let at = proposed_at(desk);
     let catalog = desk.catalog().read();
     let context = Context { desk, catalog: &catalog, workspace: workspace(&catalog, caller)?, at };
     let (mut resource, before, purpose) = match target {

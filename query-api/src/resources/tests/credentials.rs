@@ -1,0 +1,133 @@
+//! Keys and sources: secrets that are shown once, and who may do what.
+
+use super::*;
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_can_be_rotated_and_revoked() {
+    let (installation, desk) = desk().await;
+    let made = desk.made("/keys", json!({"name": "reader", "scopes": ["read"], "environment": "test"})).await;
+    let path = format!("/keys/{}", text(&made["id"]));
+    let old = text(&made["key"]);
+    assert!(old.starts_with("tb_test_"), "{old}");
+    let seen = desk.get(&path).await.ok();
+    assert_eq!((&seen["key"], &seen["scopes"]), (&Value::Null, &json!(["read"])));
+    assert!(!seen.to_string().contains("sha256"), "{seen}");
+    desk.with_key(&old).get("/offers").await.ok();
+
+    let rotated = desk.call(Method::POST, &format!("{path}/rotate"), None).await.ok();
+    let new = text(&rotated["key"]);
+    assert_ne!(new, old);
+    desk.with_key(&new).get("/offers").await.ok();
+    desk.with_key(&old).get("/offers").await.ok();
+    installation.clock.advance(Duration::from_secs(24 * 60 * 60));
+    desk.with_key(&old).get("/offers").await.is(401, "unauthorized", "");
+    desk.with_key(&new).get("/offers").await.ok();
+
+    let revoked = desk.call(Method::POST, &format!("{path}/revoke"), None).await.ok();
+    assert_eq!(revoked["status"], json!("revoked"));
+    desk.with_key(&new).get("/offers").await.is(401, "unauthorized", "");
+    let again = desk.call(Method::POST, &format!("{path}/revoke"), None).await.ok();
+    assert_eq!(again, revoked);
+    let late = desk.call(Method::POST, &format!("{path}/rotate"), None).await;
+    late.is(409, "conflict", "");
+    // No body brings a revoked key back, or makes it another kind of key.
+    desk.put(&path, json!({"name": "x", "scopes": ["read"], "environment": "live"})).await.is(
+        400,
+        "validation_failed",
+        "environment",
+    );
+    let replaced = desk.put(&path, json!({"name": "x", "scopes": ["read"]})).await.ok();
+    assert_eq!((&replaced["status"], &replaced["environment"]), (&json!("revoked"), &json!("test")));
+    desk.with_key(&new).get("/offers").await.is(401, "unauthorized", "");
+}
+
+#[tokio::test]
+async fn a_key_can_expire_and_be_archived() {
+    let (installation, desk) = desk().await;
+    let until = Timestamp::from_micros(NOW_MICROS + 1_000_000).to_string();
+    let made = desk.made("/keys", json!({"name": "k", "scopes": ["read"], "expires_at": until})).await;
+    let holder = desk.with_key(&text(&made["key"]));
+    holder.get("/offers").await.ok();
+    installation.clock.advance(Duration::from_secs(1));
+    holder.get("/offers").await.is(401, "unauthorized", "");
+    let path = format!("/keys/{}", text(&made["id"]));
+    desk.patch(&path, json!({"expires_at": null})).await.ok();
+    holder.get("/offers").await.ok();
+    desk.delete(&path).await.ok();
+    holder.get("/offers").await.is(401, "unauthorized", "");
+}
+
+#[tokio::test]
+async fn scopes_bound_what_a_key_may_do() {
+    let (_installation, desk) = desk().await;
+    let offer = json!({"name": "x", "destination_url": "https://shop.example"});
+    let (reader, writer) = (desk.key(&[Scope::Read]).await, desk.key(&[Scope::Write]).await);
+    reader.get("/offers").await.ok();
+    reader.post("/offers", offer.clone()).await.is(403, "forbidden", "");
+    writer.made("/offers", offer).await;
+    writer.get("/offers").await.is(403, "forbidden", "");
+    for holder in [&reader, &writer] {
+        holder.get("/keys").await.is(403, "forbidden", "");
+        holder.post("/keys", json!({"name": "k", "scopes": ["admin"]})).await.is(403, "forbidden", "");
+        holder.post("/sources", json!({"name": "s", "auth": "open"})).await.is(403, "forbidden", "");
+    }
+    let admin = desk.key(&[Scope::Admin]).await;
+    admin.made("/keys", json!({"name": "k", "scopes": ["admin"]})).await;
+    // An admin who is no operator cannot become one, by whatever way.
+    admin.post("/keys", json!({"name": "k", "scopes": ["operator"]})).await.is(403, "forbidden", "");
+    let keys = desk.get("/keys").await.ok();
+    let first = column(&keys, "name").iter().position(|name| name == "admin").unwrap();
+    let operator = format!("/keys/{}", text(&keys["items"][first]["id"]));
+    admin.call(Method::POST, &format!("{operator}/rotate"), None).await.is(403, "forbidden", "");
+    admin.call(Method::POST, &format!("{operator}/revoke"), None).await.is(403, "forbidden", "");
+    admin.patch(&operator, json!({"scopes": ["admin"]})).await.is(403, "forbidden", "");
+    admin.delete(&operator).await.is(403, "forbidden", "");
+    desk.with_key("tb_live_x").get("/offers").await.is(401, "unauthorized", "");
+}
+
+#[tokio::test]
+async fn a_replayed_key_does_not_show_its_secret_again() {
+    let (_installation, desk) = desk().await;
+    let body = json!({"name": "k", "scopes": ["read"]});
+    let first = desk.post_once("/keys", "k", body.clone()).await;
+    let again = desk.post_once("/keys", "k", body).await;
+    assert!(again.replayed && again.body["key"].is_null(), "{}", again.body);
+    assert_eq!(again.body["id"], first.body["id"]);
+    desk.with_key(&text(&first.body["key"])).get("/offers").await.ok();
+}
+
+#[tokio::test]
+async fn publishable_keys_have_origins_and_only_ingest() {
+    let (_installation, desk) = desk().await;
+    let body = |scope: &str| json!({"name": "p", "scopes": [scope], "kind": "publishable", "allowed_origins": ["https://shop.example"]});
+    let made = desk.made("/keys", body("ingest")).await;
+    assert!(text(&made["key"]).starts_with("tb_pub_"));
+    desk.post("/keys", body("read")).await.is(400, "validation_failed", "scopes");
+    desk.with_key(&text(&made["key"])).get("/offers").await.is(403, "forbidden", "");
+    let path = format!("/keys/{}", text(&made["id"]));
+    desk.patch(&path, json!({"kind": "secret"})).await.is(400, "validation_failed", "kind");
+    desk.patch(&path, json!({"scopes": ["king"]})).await.is(400, "validation_failed", "scopes");
+}
+
+#[tokio::test]
+async fn a_sources_token_is_shown_once_in_an_address_ready_to_paste() {
+    let (_installation, desk) = desk().await;
+    let made = desk.made("/sources", json!({"name": "Shop", "auth": "token"})).await;
+    let (id, token) = (text(&made["id"]), text(&made["token"]));
+    let url = text(&made["postback_url"]);
+    assert!(url.starts_with(&format!("http://127.0.0.1:8080/postback?src={id}&token={token}&")), "{url}");
+    let path = format!("/sources/{id}");
+    let seen = desk.get(&path).await.ok();
+    assert!(seen["token"].is_null() && !seen.to_string().contains(&token), "{seen}");
+
+    let renamed = desk.put(&path, json!({"name": "Shop 2", "auth": "token"})).await.ok();
+    assert!(renamed["token"].is_null(), "a rename made a new token");
+    let rotated = desk.call(Method::POST, &format!("{path}/rotate"), None).await.ok();
+    assert_ne!(text(&rotated["token"]), token);
+    let opened = desk.patch(&path, json!({"auth": "open"})).await.ok();
+    assert!(!text(&opened["postback_url"]).contains("token="), "{opened}");
+    desk.call(Method::POST, &format!("{path}/rotate"), None).await.is(400, "validation_failed", "auth");
+    let closed = desk.patch(&path, json!({"auth": "token"})).await.ok();
+    assert!(closed["token"].is_string(), "{closed}");
+    desk.post("/sources", json!({"name": "S", "auth": "signed"})).await.is(400, "validation_failed", "auth");
+}
