@@ -195,12 +195,13 @@ pub(crate) async fn answer_errors(State(desk): State<Desk>, request: Request, ne
         tracing::error!(request_id, route, code = error.code().as_str(), %error, "request failed");
     }
     let mut answer = (response.status(), Json(error.body(request_id))).into_response();
-    for name in [header::ALLOW, header::WWW_AUTHENTICATE] {
-        if let Some(value) = response.headers_mut().remove(&name) {
-            answer.headers_mut().insert(name, value);
-        }
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, allow);
     }
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::fields::Fields;
 use crate::auth::{Caller, Requirement};
 use crate::error::Error;
+use crate::params::Params;
 use crate::state::Desk;
 
 /// A resource with routes.
@@ -42,9 +43,21 @@ pub(crate) trait Crud: Entity {
         None
     }
 
+    /// Takes the filters of its lists from the parameters.
+    fn filter(
+        _params: &mut Params,
+        _catalog: &Catalog,
+        _workspace: &Workspace,
+    ) -> Result<Filter<Self>, Error> {
+        Ok(Box::new(|_| true))
+    }
+
     /// Its form in answers.
     fn view(&self, desk: &Desk, secret: Option<String>) -> Self::View;
 }
+
+/// Which resources a list has.
+pub(crate) type Filter<T> = Box<dyn Fn(&T) -> bool>;
 
 /// What a body is read against.
 pub(crate) struct Context<'a> {

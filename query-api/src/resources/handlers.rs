@@ -43,27 +43,18 @@ pub(crate) async fn list<T: Crud>(
         Some("created_at") => true,
         Some(_) => return Err(Error::invalid("sort", "must be -created_at or created_at")),
     };
+    let catalog = desk.catalog().read();
+    let filter = T::filter(&mut params, &catalog, workspace(&catalog, &caller)?)?;
     params.finish()?;
     let after = request.after::<String>()?;
     let after =
         after.map(|id| id.parse()).transpose().map_err(|_| Error::invalid("cursor", "is no cursor"))?;
-    let catalog = desk.catalog().read();
-    let is_wanted = |row: &&T| wanted.contains(&row.meta().archived);
+    let is_wanted = |row: &&T| wanted.contains(&row.meta().archived) && filter(row);
     // Ids ascend with the time of creation, so their order is the order of the list.
     let rows: Vec<T> = if ascending {
-        catalog
-            .ascending::<T>(caller.workspace, after)
-            .filter(is_wanted)
-            .take(request.limit())
-            .cloned()
-            .collect()
+        catalog.ascending(caller.workspace, after).filter(is_wanted).take(request.limit()).cloned().collect()
     } else {
-        catalog
-            .descending::<T>(caller.workspace, after)
-            .filter(is_wanted)
-            .take(request.limit())
-            .cloned()
-            .collect()
+        catalog.descending(caller.workspace, after).filter(is_wanted).take(request.limit()).cloned().collect()
     };
     drop(catalog);
     let page = request.page(rows, |row| row.id().to_string())?;

@@ -2,18 +2,20 @@
 
 use catalog::resource::DEFAULT_REDIRECT_STATUS;
 use catalog::validate::REDIRECT_STATUSES;
-use catalog::{Link, Meta, Offer, Partner};
+use catalog::{Catalog, Link, Meta, Offer, Partner, Workspace};
 use schemas::id::{Id, LinkId, OfferId};
 use schemas::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::crud::{Context, Crud};
+use super::crud::{Context, Crud, Filter};
 use super::fields::{Fields, Purpose};
 use super::view::{Head, Tail};
 use super::{reference, value};
 use crate::auth::{Read, Write};
+use crate::error::Error;
+use crate::params::Params;
 use crate::state::Desk;
 
 /// Characters of a key that is made here: 48 random bits and more.
@@ -73,6 +75,16 @@ impl Crud for Link {
         fields.optional("expires_at", &mut self.expires_at, value::time);
     }
 
+    fn filter(params: &mut Params, catalog: &Catalog, workspace: &Workspace) -> Result<Filter<Self>, Error> {
+        let offers = referents::<Offer>(params, "offer", catalog, workspace)?;
+        let partners = referents::<Partner>(params, "partner", catalog, workspace)?;
+        Ok(Box::new(move |link| {
+            let offer = offers.as_ref().is_none_or(|offers| offers.contains(&link.offer));
+            let partner = |partners: &Vec<_>| link.partner.is_some_and(|partner| partners.contains(&partner));
+            offer && partners.as_ref().is_none_or(partner)
+        }))
+    }
+
     fn view(&self, desk: &Desk, _secret: Option<String>) -> LinkView {
         let edge = desk.settings().edge_url.trim_end_matches('/');
         LinkView {
@@ -89,6 +101,21 @@ impl Crud for Link {
             tail: Tail::of(self),
         }
     }
+}
+
+/// The ids that a filter names; `None` if there is no such filter.
+fn referents<T: Crud>(
+    params: &mut Params,
+    name: &str,
+    catalog: &Catalog,
+    workspace: &Workspace,
+) -> Result<Option<Vec<Id<T::IdKind>>>, Error> {
+    let Some(texts) = params.take_list(name)? else { return Ok(None) };
+    let id = |text: &String| {
+        let found = reference::find::<T>(catalog, workspace, text);
+        found.map(T::id).ok_or_else(|| Error::invalid(name, format!("there is no such {}", T::KIND.as_str())))
+    };
+    texts.iter().map(id).collect::<Result<_, _>>().map(Some)
 }
 
 fn status(value: Value) -> Result<u16, String> {

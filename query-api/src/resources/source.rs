@@ -52,7 +52,7 @@ impl Crud for Source {
     }
 
     fn issue(&mut self, _before: Option<&Self>) -> Option<String> {
-        (self.auth == NO_TOKEN).then(|| self.give_token())
+        (self.auth == NO_TOKEN).then(|| give_token(self))
     }
 
     fn view(&self, desk: &Desk, secret: Option<String>) -> SourceView {
@@ -72,18 +72,12 @@ impl Crud for Source {
     }
 }
 
-trait GiveToken {
-    fn give_token(&mut self) -> String;
-}
-
-impl GiveToken for Source {
-    /// Gives the source a new token, from the operating system's randomness and not from the desk's seed: whoever
-    /// knows one must not be able to compute the next.
-    fn give_token(&mut self) -> String {
-        let token = new_token(rand::random());
-        self.auth = SourceAuth::Token { sha256: hash_secret(&token) };
-        token
-    }
+/// Gives a source a new token, from the operating system's randomness and not from the desk's seed: whoever knows one
+/// must not be able to compute the next.
+fn give_token(source: &mut Source) -> String {
+    let token = new_token(rand::random());
+    source.auth = SourceAuth::Token { sha256: hash_secret(&token) };
+    token
 }
 
 /// The address to paste into the other system, whose own macros go between the braces. The token stands in it as long as
@@ -110,7 +104,7 @@ pub(crate) async fn rotate(
     handlers::no_fields(&body)?;
     let stored = handlers::edit::<Source>(&desk, &caller, &text, |source| match source.auth {
         SourceAuth::Open => Err(Error::invalid("auth", "an open source has no token")),
-        SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(source.give_token()) }),
+        SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(give_token(source)) }),
     });
     Ok(stored.await?.answer(&desk, StatusCode::OK))
 }

@@ -16,6 +16,10 @@ async fn a_link_refers_in_every_form_and_answers_with_ids() {
         assert_eq!(link["redirect_status"], json!(302));
     }
     assert_eq!(desk.get("/partners/anna").await.ok()["id"], json!(partner));
+    desk.made("/links", json!({"offer": desk.offer().await, "key": "other"})).await;
+    let filtered = desk.get(&format!("/links?offer={offer}&partner=anna&sort=created_at")).await.ok();
+    assert_eq!(column(&filtered, "key"), ["key0", "key1", "key2"]);
+    desk.get("/links?partner=bert").await.is(400, "validation_failed", "partner");
     let made = desk
         .made(
             "/links",

@@ -1,0 +1,78 @@
+//! What every route has in common: errors, ids of requests, limits, health.
+
+use axum::body::Body;
+use axum::http::Request;
+use query_api::QueryApiSettings;
+use tower::ServiceExt;
+
+use crate::harness::Harness;
+
+#[tokio::test]
+async fn every_error_has_the_contracts_shape() {
+    let settings = QueryApiSettings { max_uri_bytes: 2_048, ..QueryApiSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let refused = |answer: crate::harness::Answer| {
+        let (status, code, _) = answer.refused();
+        (status, code)
+    };
+    assert_eq!(refused(harness.get("/api/v1/nothing").await), (404, "not_found".to_owned()));
+    assert_eq!(refused(harness.get("/").await), (404, "not_found".to_owned()));
+    let delete = Request::delete("/api/v1/reports").body(Body::empty()).unwrap();
+    let answer = harness.send(delete).await;
+    assert_eq!(answer.headers["allow"], "GET,HEAD");
+    assert_eq!(refused(answer), (405, "method_not_allowed".to_owned()));
+    let long = format!("/api/v1/reports?sub1={}", "x".repeat(2_048));
+    assert_eq!(refused(harness.get(&long).await), (414, "uri_too_long".to_owned()));
+    for path in ["/c/anna", "/p.gif?px=1", "/postback?src=1"] {
+        let answer = harness.get(path).await;
+        assert!(answer.text.contains("http://127.0.0.1:8080"), "{}", answer.text);
+        assert_eq!(refused(answer), (404, "not_found".to_owned()));
+    }
+    let post = Request::post("/api/v1/conversions").body(Body::empty()).unwrap();
+    let answer = harness.send(post).await;
+    assert!(answer.text.contains("http://127.0.0.1:8080/api/v1/conversions"), "{}", answer.text);
+    assert_eq!(refused(answer), (404, "not_found".to_owned()));
+
+    let named = Request::get("/api/v1/clicks").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
+    let answer = harness.send(named).await;
+    assert_eq!(answer.headers["x-request-id"], "mine-1");
+    insta::assert_json_snapshot!("error_without_a_key", answer.json());
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn health_says_what_is_there_and_what_is_not() {
+    let harness = Harness::start().await;
+    assert_eq!(harness.get("/healthz").await.text, "ok");
+    assert_eq!(harness.get("/readyz").await.ok(), serde_json::json!({"ready": true}));
+    harness.get("/api/v1/clicks").await.ok();
+    let metrics = harness.get("/metrics").await;
+    assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+    let counted = "query_api_requests_total{route=\"/api/v1/clicks\",status=\"200\"} 1";
+    assert!(metrics.text.contains(counted), "{}", metrics.text);
+
+    let (router, first) = harness.without_engine().await;
+    for (path, message) in [
+        ("/api/v1/reports", "the warehouse is unavailable, try again"),
+        ("/readyz", "the warehouse is unavailable"),
+    ] {
+        let request = Request::get(path).header("x-api-key", &first.admin).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 503, "{path}");
+        assert_eq!(response.headers()["retry-after"], "1");
+        let bytes = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body["error"], "unavailable", "{body}");
+        assert!(body["message"].as_str().unwrap().contains(message), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_a_timeout() {
+    let settings = QueryApiSettings { request_timeout_ms: 1_000, ..QueryApiSettings::default() };
+    let mut harness = Harness::start_with(settings).await;
+    let id = harness.id::<schemas::id::EventKind>(crate::harness::NOW, harness.first.number);
+    let (status, code, _) = harness.get(&format!("/api/v1/receipts/{id}?wait=10")).await.refused();
+    assert_eq!((status, code.as_str()), (504, "timeout"));
+    harness.stop().await;
+}
