@@ -97,8 +97,7 @@ impl Appender {
 
     /// Gives the event its mark, appends it and waits until it is durable.
     ///
-    /// The event is in the queue when this returns its future's first `Pending`; dropping the future after that does
-    /// not take it back.
+    /// From the first poll on the event is in the queue: dropping the future does not take it back.
     pub(crate) async fn append(&self, partition: u32, event: Event) -> Result<(), AppendError> {
         let Some(queue) = self.queues.get(partition as usize) else {
             let partition = Partition { topic: topic::EVENTS, number: partition };
@@ -208,7 +207,8 @@ impl Writer {
                 let Some(group) = self.queue.take() else { break };
                 in_flight.push(self.append(group));
             }
-            if in_flight.is_empty() && self.queue.close_if(stop.is_started()) {
+            let is_done = self.queue.close_if(stop.is_started());
+            if is_done && in_flight.is_empty() {
                 return Ok(());
             }
             tokio::select! {
@@ -259,7 +259,7 @@ impl Queue {
         waiting.groups.pop_front()
     }
 
-    /// Closes the queue if it is to stop and nothing waits; says whether it is closed.
+    /// Takes no further event if it is to stop; says whether it does not and nothing waits.
     fn close_if(&self, is_stopping: bool) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.is_closed |= is_stopping;

@@ -44,9 +44,7 @@ impl<'q> ClickParameters<'q> {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if let Some(index) = RESERVED.iter().position(|reserved| *reserved == name) {
                 parameters.is_repeated |= std::mem::replace(&mut reserved_seen[index], true);
-            } else if parameters.own(&name).is_some() {
-                parameters.set_own(&name, value);
-            } else {
+            } else if let Some(value) = parameters.set_own(&name, value) {
                 parameters.pass(name, value);
             }
         }
@@ -64,16 +62,17 @@ impl<'q> ClickParameters<'q> {
         }
     }
 
-    fn set_own(&mut self, name: &str, value: Cow<'q, str>) {
-        let kept = bounded(value.clone());
-        let is_cut = kept.len() < value.len();
-        let Some(field) = self.own(name) else { return };
+    /// Keeps the value of a parameter of our own; gives back that of any other.
+    fn set_own(&mut self, name: &str, value: Cow<'q, str>) -> Option<Cow<'q, str>> {
+        let Some(field) = self.own(name) else { return Some(value) };
         if field.is_some() {
             self.is_repeated = true;
-            return;
+            return None;
         }
-        *field = Some(kept);
+        let is_cut = value.len() > MAX_OWN_BYTES;
+        *field = Some(bounded(value));
         self.is_dropped |= is_cut;
+        None
     }
 
     fn pass(&mut self, name: Cow<'q, str>, value: Cow<'q, str>) {

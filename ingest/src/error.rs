@@ -8,7 +8,7 @@ use crate::appender::AppendError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting contradicts itself.
-    #[error("ingest.{setting} {reason}")]
+    #[error("edge.{setting} {reason}")]
     Setting {
         /// The setting.
         setting: &'static str,

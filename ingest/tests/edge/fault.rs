@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use eventlog::{
     Bounds, Error, EventLog, NewRecord, Partition, Position, Producer, ProducerUse, Subscription, TopicSpec,
 };
+use futures::StreamExt;
 use ingest::IngestSettings;
 use tokio::sync::{Semaphore, watch};
 
@@ -210,4 +211,65 @@ async fn a_drain_ends_at_its_deadline() {
     };
     let (answer, ()) = tokio::time::timeout(SOON, async { tokio::join!(stuck, drain) }).await.unwrap();
     assert!(answer.header("x-receipt").is_some());
+}
+
+#[tokio::test]
+async fn more_than_one_group_is_answered_to_the_last_event() {
+    const EVENTS: usize = 3_000;
+    let control = Control::new(0, Weather::Fair);
+    let edge = edge_on(&control, IngestSettings::default()).await;
+    let release = async {
+        let mut waiting = control.waiting.subscribe();
+        waiting.wait_for(|waiting| *waiting > 0).await.unwrap();
+        control.gate.add_permits(Semaphore::MAX_PERMITS);
+    };
+    let clicks = futures::future::join_all((0..EVENTS).map(|_| edge.get("/c/anna")));
+    let (answers, ()) = tokio::join!(clicks, release);
+    assert!(answers.iter().all(|answer| answer.header("x-receipt").is_some()));
+    let mut numbers: Vec<_> = edge.events().await.iter().map(|event| event.mark.unwrap().number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..EVENTS as u64).collect::<Vec<_>>());
+    // A group holds 2,048 events at most.
+    let groups = edge.metric("ingest_group_events_count").await.unwrap();
+    assert!((2.0..20.0).contains(&groups), "{groups}");
+}
+
+#[tokio::test]
+async fn groups_that_wait_for_a_place_in_flight_end_at_their_deadline_too() {
+    let control = Control::new(0, Weather::Fair);
+    let edge =
+        edge_on(&control, IngestSettings { append_deadline_ms: 1_000, ..IngestSettings::default() }).await;
+    let mut waiting = control.waiting.subscribe();
+    let mut clicks = futures::stream::FuturesUnordered::new();
+    // Four groups are in flight, one after the other; what comes then waits in the queue.
+    for in_flight in 1..=8_usize {
+        clicks.push(edge.get("/c/anna"));
+        let flown = waiting.wait_for(|waiting| *waiting >= in_flight.min(4));
+        tokio::select! {
+            biased;
+            _ = clicks.next() => panic!("answered before its deadline"),
+            _ = flown => {}
+        }
+    }
+    let answers: Vec<_> = tokio::time::timeout(SOON, clicks.collect()).await.unwrap();
+    assert_eq!(answers.len(), 8);
+    assert!(answers.iter().all(|answer| answer.status == 302 && answer.header("x-receipt").is_none()));
+    assert_eq!(edge.metric("ingest_queue_events{partition=\"0\"}").await, Some(0.0));
+    assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_counted_and_its_event_stands() {
+    let control = Control::new(0, Weather::Fair);
+    let edge = edge_on(&control, IngestSettings::default()).await;
+    let mut waiting = control.waiting.subscribe();
+    tokio::select! {
+        biased;
+        _ = edge.get("/c/anna") => panic!("answered without the log"),
+        _ = waiting.wait_for(|waiting| *waiting > 0) => {}
+    }
+    control.gate.add_permits(Semaphore::MAX_PERMITS);
+    assert!(edge.edge.drain(SOON).await);
+    assert_eq!(edge.events().await.len(), 1);
+    assert_eq!(edge.metric("ingest_cancelled_total{route=\"click\"}").await, Some(1.0));
 }

@@ -118,6 +118,6 @@ async fn it_refuses_to_start_on_a_contradiction() {
             .unwrap()
     };
     let error = start(IngestSettings { max_body_bytes: 0, ..IngestSettings::default() }).await;
-    assert_eq!(error.to_string(), "ingest.max_body_bytes must be greater than 0");
+    assert_eq!(error.to_string(), "edge.max_body_bytes must be greater than 0");
     assert!(matches!(start(IngestSettings::default()).await, StartError::NotInstalled));
 }
