@@ -25,12 +25,19 @@ fi
 
 [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
     fail "the engine library is built for Linux on x86_64, this is $(uname -s) on $(uname -m)"
-for tool in npm openssl tar; do
+for tool in npm openssl tar flock; do
     command -v "$tool" >/dev/null ||
-        fail "$tool is missing: install it (Debian and Ubuntu: apt-get install npm openssl tar)"
+        fail "$tool is missing: install it (Debian and Ubuntu: apt-get install npm openssl tar util-linux)"
 done
 
 mkdir -p "$directory"
+# Tests that run side by side fetch it once.
+exec 9>"$directory/fetch.lock"
+flock 9
+if [[ -s "$library" ]]; then
+    echo "$library"
+    exit 0
+fi
 work="$(mktemp -d "$directory/fetch.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 

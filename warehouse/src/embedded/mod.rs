@@ -19,3 +19,17 @@ pub const SUBCOMMAND: &str = "engine";
 
 /// The engine's one user.
 const USER: &str = "tributary";
+
+/// The pinned engine's package version: `deploy/engine/fetch.sh` puts it in `.cache/engine/VERSION/libchdb.so`.
+pub const PACKAGE_VERSION: &str = "26.7.3-stable.1";
+
+#[cfg(test)]
+mod tests {
+    use super::PACKAGE_VERSION;
+
+    #[test]
+    fn the_script_fetches_the_version_that_is_pinned_here() {
+        let script = include_str!("../../../deploy/engine/fetch.sh");
+        assert!(script.contains(&format!("\nVERSION='{PACKAGE_VERSION}'\n")));
+    }
+}
