@@ -65,15 +65,17 @@ impl Chain {
     }
 
     fn fits(&self, record: &Record) -> bool {
-        let ordered = record.decisions.windows(2).all(|pair| pair[0].source < pair[1].source);
-        let inside = |source: u64| (record.source_from..record.source_to).contains(&source);
+        // Every event of the range is decided, each once: a record that leaves one out would lose it without a trace.
+        let decided = record.decisions.iter().map(|decision| decision.source);
+        let complete = decided.eq(record.source_from..record.source_to);
+        let settled = record.decisions.iter().all(|decision| !decision.facts.is_empty());
         record.partition == self.partition
             && record.previous == self.previous
             && record.source_from == self.source
             && record.first_seq == self.next_seq
             && record.source_to > record.source_from
-            && ordered
-            && record.decisions.iter().all(|decision| inside(decision.source))
+            && complete
+            && settled
     }
 }
 
@@ -94,6 +96,7 @@ mod tests {
             source_from: chain.source,
             source_to: chain.source + events,
             catalog: CatalogRevision::default(),
+            last_event: [7; 32],
             decisions: (0..events)
                 .map(|n| Decision {
                     source: chain.source + n,
@@ -128,13 +131,16 @@ mod tests {
     #[test]
     fn a_record_that_lies_about_its_place_does_not_fit() {
         let chain = Chain::start(0);
-        let lies: [fn(&mut Record); 6] = [
+        let lies: [fn(&mut Record); 9] = [
             |record| record.partition = 1,
             |record| record.first_seq = 2,
             |record| record.source_from = 1,
             |record| record.source_to = 0,
             |record| record.decisions[1].source = 0,
             |record| record.decisions[1].source = 9,
+            |record| record.decisions.truncate(1),
+            |record| record.decisions[1].facts.clear(),
+            |record| record.source_to = 3,
         ];
         for lie in lies {
             let mut record = record(&chain, 2);

@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// An event was written by a newer edge.
+    #[error("event {position} has version {version}, which this build does not know: use a newer one")]
+    NewerEvent {
+        /// The event's position.
+        position: u64,
+        /// Its version.
+        version: u32,
+    },
     /// A record's log time lies far ahead of the owner's clock.
     #[error("event {position} was logged {ahead_s} s ahead of this machine's clock")]
     ClockAhead {
@@ -94,6 +102,14 @@ pub enum Error {
         /// How many there are.
         partitions: u32,
     },
+    /// A setting that cannot work.
+    #[error("{name} {problem}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// Rows could not be encoded.
     #[error("rows cannot be encoded: {0}")]
     Rows(String),
@@ -109,12 +125,14 @@ impl Error {
             | Self::Catalog(_)
             | Self::UnreadableRecord { .. }
             | Self::CatalogRevision { .. }
+            | Self::NewerEvent { .. }
             | Self::ClockAhead { .. }
             | Self::Foreign(_)
             | Self::StateDirectory { .. }
             | Self::UnexplainedRows { .. }
             | Self::CutMismatch { .. }
             | Self::Partitions { .. }
+            | Self::Setting { .. }
             | Self::Rows(_) => false,
         }
     }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventlog::{EventLog, NewRecord, Partition, Producer, ProducerUse, Subscription};
+use eventlog::{EventLog, NewRecord, Partition, Position, Producer, ProducerUse, Subscription};
+use schemas::event::CatalogRevision;
 use schemas::fact::{Record, RecordHash};
+use schemas::time::Timestamp;
+use schemas::wire::{EVENT_VERSION, WireError};
 use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
@@ -27,6 +30,10 @@ use crate::ticker::Ticker;
 /// A record logged further ahead of this machine's clock halts the partition before it is decided: one wrong clock would
 /// move core time for ever.
 const MAX_CLOCK_AHEAD_MICROS: i64 = 10 * 60 * 1_000_000;
+/// Bytes of events collected for one record of facts; the last batch read may exceed it.
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// A record of facts larger than this is not appended: fewer events are decided instead. Below what the log takes at most.
+const MAX_RECORD_BYTES: usize = 3 * 1024 * 1024;
 /// How long the owner waits for events before it looks at its timers.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Records of `facts` read at once.
@@ -62,6 +69,8 @@ pub struct Owner<'a> {
     events: Box<dyn Subscription>,
     producer: Box<dyn Producer>,
     ticker: Ticker,
+    /// Why the event after those collected cannot be decided; said when those before it are.
+    halt: Option<Error>,
 }
 
 /// What was decided and is not yet known to be accepted.
@@ -80,25 +89,20 @@ impl<'a> Owner<'a> {
         let log = &parts.log;
         let catalog = CoreCatalog::at(log.clone(), head.catalog).await?;
         let facts_partition = Partition { topic: topic::FACTS, number: parts.partition };
-        let from = head.record.unwrap_or(0);
-        let mut facts = log.subscribe(&[(facts_partition, from)]).await?;
-        if head.record.is_some() {
-            let same = facts
-                .next(1, READ_BACK)
-                .await?
-                .is_some_and(|batch| wire::hash_record(&batch.records[0].payload) == head.record_hash);
-            if !same {
-                return Err(Error::Foreign("the last record of facts in the state"));
-            }
-        }
-        let events = subscribe_events(log.as_ref(), parts.partition, head.source).await?;
+        let last_record = head.record.map(|position| (position, head.record_hash));
+        let facts =
+            after(log.as_ref(), facts_partition, last_record, "the last record of facts in the state")
+                .await?;
+        let last_event = head.source.checked_sub(1).map(|position| (position, head.last_event));
+        let events =
+            after(log.as_ref(), events_partition(parts), last_event, "the last event in the state").await?;
         let producer = log.producer(ProducerUse {
             name: "facts",
             deadline: Duration::from_millis(parts.settings.append_deadline_ms),
             max_pending_bytes: MAX_PENDING_BYTES,
         })?;
         let ticker = Ticker::new(log.as_ref(), parts.partition, parts.settings.cut_period_ms)?;
-        Ok(Self { parts, store, head, catalog, facts, events, producer, ticker })
+        Ok(Self { parts, store, head, catalog, facts, events, producer, ticker, halt: None })
     }
 
     /// Works until the shutdown.
@@ -106,14 +110,16 @@ impl<'a> Owner<'a> {
     /// # Errors
     /// Whatever stopped it; nothing uncommitted is kept.
     pub async fn work(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
-        self.absorb(None).await?;
+        self.catch_up(shutdown).await?;
         while !shutdown.is_started() {
-            let inputs = self.collect().await?;
+            let mut inputs = self.collect().await?;
             // Another owner may have been here meanwhile: what it decided need not be decided again.
-            self.absorb(None).await?;
-            let inputs: Vec<Input> =
-                inputs.into_iter().filter(|input| input.position >= self.head.source).collect();
-            if !inputs.is_empty() {
+            self.catch_up(shutdown).await?;
+            loop {
+                inputs.retain(|input| input.position >= self.head.source);
+                if inputs.is_empty() {
+                    break;
+                }
                 self.decide_and_append(&inputs).await?;
             }
             self.tick().await?;
@@ -123,20 +129,30 @@ impl<'a> Owner<'a> {
 
     /// Events from the committed position on: what is there, and what comes within the linger time.
     async fn collect(&mut self) -> Result<Vec<Input>, Error> {
+        if let Some(error) = self.halt.take() {
+            return Err(error);
+        }
         let mut inputs: Vec<Input> = Vec::new();
+        let mut bytes = 0;
         let mut wait = IDLE_WAIT;
         let linger = Duration::from_millis(self.parts.settings.batch_linger_ms);
         let began = tokio::time::Instant::now();
         while let Some(room) = self.parts.settings.max_batch_events.checked_sub(inputs.len())
             && room > 0
+            && bytes < MAX_BATCH_BYTES
         {
             let Some(batch) = self.events.next(room, wait).await? else { break };
             for record in &batch.records {
-                let ahead = record.log_time.micros() - self.parts.clock.now_micros();
-                if ahead > MAX_CLOCK_AHEAD_MICROS {
-                    return Err(Error::ClockAhead { position: record.position, ahead_s: ahead / 1_000_000 });
+                let input = Input::read(record);
+                if let Err(error) = self.check(&input) {
+                    if inputs.is_empty() {
+                        return Err(error);
+                    }
+                    self.halt = Some(error);
+                    return Ok(inputs);
                 }
-                inputs.push(Input::read(record));
+                bytes += record.payload.len();
+                inputs.push(input);
             }
             let Some(left) = linger.checked_sub(began.elapsed()) else { break };
             wait = left;
@@ -144,17 +160,57 @@ impl<'a> Owner<'a> {
         Ok(inputs)
     }
 
+    /// Whether an event may be decided by this build, here and now.
+    fn check(&self, input: &Input) -> Result<(), Error> {
+        let position = input.position;
+        let ahead = input.log_time.micros_since(Timestamp::from_micros(self.parts.clock.now_micros()));
+        if ahead > MAX_CLOCK_AHEAD_MICROS {
+            return Err(Error::ClockAhead { position, ahead_s: ahead / 1_000_000 });
+        }
+        match input.event {
+            // A newer edge was told that this event is safe: it waits for a build that can read it.
+            Err(WireError::UnknownVersion(version)) if version > EVENT_VERSION => {
+                Err(Error::NewerEvent { position, version })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<(), Error> {
-        if inputs[0].position != self.head.source {
+        let source = self.head.source;
+        if inputs.iter().map(|input| input.position).ne(source..source + inputs.len() as u64) {
             return Err(Error::Foreign("the position in the state"));
         }
-        let (record, changes) = self.decide(inputs).await?;
-        let payload = wire::encode_record(&record);
+        let (payload, changes) = self.decide_what_fits(inputs).await?;
         let speculation = Speculation { hash: wire::hash_record(&payload), changes };
         let partition = Partition { topic: topic::FACTS, number: self.parts.partition };
         let answers = self.producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
         let position = answers.into_iter().next().unwrap_or(Err(eventlog::Error::Closed))?;
-        self.absorb(Some((position, speculation))).await
+        self.absorb((position, speculation)).await?;
+        // Either this record or another one on the same predecessor was accepted.
+        if self.head.source > source { Ok(()) } else { Err(Error::Foreign("the chain in the state")) }
+    }
+
+    /// Decides as many of the events as fit into one record of the log.
+    async fn decide_what_fits(&mut self, inputs: &[Input]) -> Result<(Bytes, Changes), Error> {
+        let mut count = inputs.len();
+        loop {
+            let (record, changes) = self.decide(&inputs[..count]).await?;
+            let payload = wire::encode_record(&record);
+            if payload.len() <= MAX_RECORD_BYTES || count == 1 {
+                return Ok((payload, changes));
+            }
+            count /= 2;
+            self.catalog_not_after(self.head.catalog).await?;
+        }
+    }
+
+    /// The own copy of the catalog may have run ahead for a speculation that is dropped.
+    async fn catalog_not_after(&mut self, revision: CatalogRevision) -> Result<(), Error> {
+        if self.catalog.get().revision().number > revision.number {
+            self.catalog = CoreCatalog::at(self.parts.log.clone(), revision).await?;
+        }
+        Ok(())
     }
 
     /// Decides a range of events on a speculative copy of the state.
@@ -162,11 +218,21 @@ impl<'a> Owner<'a> {
         let mut overlay = Overlay::new(self.store, self.head.clone());
         let mut decisions = Vec::with_capacity(inputs.len());
         for input in inputs {
-            if let Ok(event) = &input.event {
-                self.catalog.advance_for(input.position, event.catalog).await?;
+            if let Ok(event) = &input.event
+                && let Err(error) = self.catalog.advance_for(input.position, event.catalog).await
+            {
+                if decisions.is_empty() {
+                    return Err(error);
+                }
+                // What comes before it can be decided all the same; then it is first and says why it cannot.
+                break;
             }
             decisions.push(core::decide(&mut overlay, self.catalog.get(), input)?);
         }
+        let last_event = decisions
+            .len()
+            .checked_sub(1)
+            .map_or(self.head.last_event, |last| wire::hash_record(&inputs[last].payload));
         let record = Record {
             core_version: CORE_VERSION,
             partition: self.parts.partition,
@@ -174,36 +240,49 @@ impl<'a> Owner<'a> {
             first_seq: self.head.next_seq,
             source_from: self.head.source,
             source_to: overlay.head().source,
-            catalog: self.catalog.get().revision(),
+            catalog: overlay.head().catalog,
+            last_event,
             decisions,
         };
-        Ok((record, overlay.into_changes()))
+        let mut changes = overlay.into_changes();
+        changes.head.last_event = last_event;
+        Ok((record, changes))
     }
 
-    /// Reads the facts log and commits what fits the chain: up to and with a position just appended, or what is there.
-    async fn absorb(&mut self, mut mine: Option<(u64, Speculation)>) -> Result<(), Error> {
-        let source_before = self.head.source;
-        let until = mine.as_ref().map(|(position, _)| *position);
+    /// Commits what others have appended meanwhile.
+    async fn catch_up(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
+        let mut foreign = false;
+        while !shutdown.is_started()
+            && let Some(batch) = self.facts.next(FACTS_READ, Duration::ZERO).await?
+        {
+            for record in &batch.records {
+                foreign |= self.absorb_record(record, &mut None).await?;
+            }
+        }
+        self.follow(foreign).await
+    }
+
+    /// Reads the facts log up to and with the record just appended, and commits what fits the chain.
+    async fn absorb(&mut self, (until, speculation): (u64, Speculation)) -> Result<(), Error> {
+        let mut mine = Some(speculation);
         let mut foreign = false;
         loop {
-            let wait = if until.is_some() { READ_BACK } else { Duration::ZERO };
-            let Some(batch) = self.facts.next(FACTS_READ, wait).await? else {
-                match until {
-                    Some(_) => return Err(eventlog::Error::Deadline.into()),
-                    None => break,
-                }
-            };
+            let batch = self.facts.next(FACTS_READ, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
             for record in &batch.records {
                 foreign |= self.absorb_record(record, &mut mine).await?;
             }
-            let last = batch.records.last().map(|record| record.position);
-            if until.is_some() && last >= until {
-                break;
+            if batch.records.last().is_some_and(|record| record.position >= until) {
+                return self.follow(foreign).await;
             }
         }
-        if foreign && self.head.source != source_before {
-            self.events =
-                subscribe_events(self.parts.log.as_ref(), self.parts.partition, self.head.source).await?;
+    }
+
+    /// Reads events from where another owner's record has led.
+    async fn follow(&mut self, foreign: bool) -> Result<(), Error> {
+        if foreign {
+            let from = [(events_partition(self.parts), self.head.source)];
+            self.events = self.parts.log.subscribe(&from).await?;
+            self.halt = None;
         }
         Ok(())
     }
@@ -212,7 +291,7 @@ impl<'a> Owner<'a> {
     async fn absorb_record(
         &mut self,
         record: &eventlog::Record,
-        mine: &mut Option<(u64, Speculation)>,
+        mine: &mut Option<Speculation>,
     ) -> Result<bool, Error> {
         let mut chain = Chain {
             partition: self.parts.partition,
@@ -228,10 +307,10 @@ impl<'a> Owner<'a> {
             return Ok(false);
         };
         let Accepted { record: facts, hash } = *accepted;
-        let own = mine.take().filter(|(_, speculation)| speculation.hash == hash);
+        let own = mine.take().filter(|speculation| speculation.hash == hash);
         let foreign = own.is_none();
         let mut changes = match own {
-            Some((_, speculation)) => speculation.changes,
+            Some(speculation) => speculation.changes,
             None => self.apply(&facts, record.position, hash).await?,
         };
         changes.head.record = Some(record.position);
@@ -243,12 +322,8 @@ impl<'a> Owner<'a> {
     }
 
     async fn apply(&mut self, facts: &Record, position: u64, hash: RecordHash) -> Result<Changes, Error> {
-        // The own copy of the catalog may have run ahead for a speculation that is dropped now.
-        if self.catalog.get().revision().number > facts.catalog.number {
-            self.catalog = CoreCatalog::at(self.parts.log.clone(), facts.catalog).await?;
-        } else {
-            self.catalog.advance_for(facts.source_from, facts.catalog).await?;
-        }
+        self.catalog_not_after(facts.catalog).await?;
+        self.catalog.advance_for(facts.source_from, facts.catalog).await?;
         let mut overlay = Overlay::new(self.store, self.head.clone());
         core::apply_record(&mut overlay, facts, position, hash)?;
         Ok(overlay.into_changes())
@@ -262,10 +337,24 @@ impl<'a> Owner<'a> {
     }
 }
 
-async fn subscribe_events(
+const fn events_partition(parts: &OwnerParts) -> Partition {
+    Partition { topic: topic::EVENTS, number: parts.partition }
+}
+
+/// Reads a partition from after `last`, once the record there is known to be the one with that hash.
+async fn after(
     log: &dyn EventLog,
-    partition: u32,
-    from: u64,
-) -> Result<Box<dyn Subscription>, eventlog::Error> {
-    log.subscribe(&[(Partition { topic: topic::EVENTS, number: partition }, from)]).await
+    partition: Partition,
+    last: Option<(Position, RecordHash)>,
+    what: &'static str,
+) -> Result<Box<dyn Subscription>, Error> {
+    let Some((position, hash)) = last else { return Ok(log.subscribe(&[(partition, 0)]).await?) };
+    let bounds = log.bounds(partition).await?;
+    if !(bounds.start..bounds.end).contains(&position) {
+        return Err(Error::Foreign(what));
+    }
+    let mut subscription = log.subscribe(&[(partition, position)]).await?;
+    let batch = subscription.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
+    let same = batch.records.first().is_some_and(|record| wire::hash_record(&record.payload) == hash);
+    if same { Ok(subscription) } else { Err(Error::Foreign(what)) }
 }

@@ -46,6 +46,7 @@ pub fn start_processor(
     settings: &ProcessorSettings,
     state_root: PathBuf,
 ) -> Result<(), Error> {
+    settings.check()?;
     for partition in chosen(&settings.partitions, surroundings.partitions)? {
         let state_dir = state_root.join(format!("p{partition}"));
         std::fs::create_dir_all(&state_dir).map_err(|error| Error::StateDirectory {
@@ -78,6 +79,7 @@ pub fn start_sink(
     settings: &SinkSettings,
     warehouse: &warehouse::Sink,
 ) -> Result<(), Error> {
+    settings.check()?;
     for partition in chosen(&settings.partitions, surroundings.partitions)? {
         let parts = SinkParts {
             partition,

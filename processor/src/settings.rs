@@ -1,5 +1,6 @@
 //! Settings of the processor and of the sink.
 
+use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the processor.
@@ -30,6 +31,19 @@ impl Default for ProcessorSettings {
     }
 }
 
+impl ProcessorSettings {
+    /// Refuses what cannot work.
+    pub(crate) const fn check(&self) -> Result<(), Error> {
+        if self.max_batch_events == 0 {
+            return Err(Error::Setting { name: "processor.max_batch_events", problem: "must not be 0" });
+        }
+        if self.append_deadline_ms == 0 {
+            return Err(Error::Setting { name: "processor.append_deadline_ms", problem: "must not be 0" });
+        }
+        Ok(())
+    }
+}
+
 /// Settings of the sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,5 +57,18 @@ pub struct SinkSettings {
 impl Default for SinkSettings {
     fn default() -> Self {
         Self { partitions: Vec::new(), insert_timeout_ms: 30_000 }
+    }
+}
+
+impl SinkSettings {
+    /// Refuses what cannot work.
+    pub(crate) const fn check(&self) -> Result<(), Error> {
+        if self.insert_timeout_ms == 0 || self.insert_timeout_ms >= 60_000 {
+            return Err(Error::Setting {
+                name: "sink.insert_timeout_ms",
+                problem: "must be 1 to 59999: after 60 s the table refuses the rows",
+            });
+        }
+        Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub struct Record {
     pub source_to: u64,
     /// The catalog that the core had folded after the range.
     pub catalog: CatalogRevision,
+    /// SHA-256 of the range's last event: a state that was made from another log shows by it.
+    pub last_event: RecordHash,
     /// What came of each event of the range, in order.
     pub decisions: Vec<Decision>,
 }

@@ -15,7 +15,7 @@ use super::stored::{ParkedValue, StoredClick};
 
 /// How often stale delivery marks are looked for, in core time.
 const SWEEP_MICROS: i64 = 3_600 * 1_000_000;
-/// Stale edges forgotten in one sweep; the rest goes with the next.
+/// Edges looked at in one sweep, the oldest lives first: edge ids begin with their time.
 const SWEPT_EDGES: usize = 10_000;
 
 /// Applies a whole accepted record, also one that somebody else decided.
@@ -32,6 +32,7 @@ pub fn apply_record(
     }
     let head = state.head_mut();
     head.source = record.source_to;
+    head.last_event = record.last_event;
     head.catalog = record.catalog;
     head.record = Some(position);
     head.record_hash = hash;
@@ -122,7 +123,7 @@ fn see(state: &mut Overlay<'_>, mark: schemas::event::Mark) -> Result<(), StateE
 fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateError> {
     let Some(click) = waits_for(parked) else { return Err(StateError::Unreadable("parked event")) };
     let workspace = parked.event.workspace;
-    let key = key::parked(workspace, click, parked.event.id);
+    let key = key::parked(workspace, click, state.head().next_seq);
     state.put(key::due(parked.due, parked.event.id), key.clone());
     state.put(key, ParkedValue::encode(&parked.event, parked.due));
     let count = parked_count(state, workspace)?;
@@ -138,8 +139,10 @@ fn waits_for(parked: &Parked) -> Option<schemas::id::ClickId> {
 }
 
 fn apply_unparked(state: &mut Overlay<'_>, unparked: &Unparked) -> Result<(), StateError> {
-    state.remove(key::due(unparked.due, unparked.event));
-    state.remove(key::parked(unparked.workspace, unparked.click, unparked.event));
+    let due = key::due(unparked.due, unparked.event);
+    let parked = state.get(&due)?.ok_or(StateError::Unreadable("wait of a parked conversion"))?;
+    state.remove(due);
+    state.remove(parked);
     let count = parked_count(state, unparked.workspace)?.saturating_sub(1);
     state.put(key::parked_count(unparked.workspace), count.to_be_bytes().to_vec());
     Ok(())

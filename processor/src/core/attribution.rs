@@ -2,11 +2,12 @@
 //!
 //! Last touch: among the eligible touches of the conversion's visitor and offer, the latest by time, then the one with
 //! the larger id, gets everything. A touch is eligible if it carries no excluding label, is not older than the lookback
-//! window before the conversion and not later than the conversion; the click that the conversion names itself may be up
+//! window of its offer before the conversion and not later than the conversion; the click that the conversion names itself may be up
 //! to [`CLOCK_SKEW_MICROS`] later, because clocks differ.
 
 use std::collections::BTreeMap;
 
+use catalog::{Catalog, Workspace};
 use schemas::fact::{Credits, Lost, Touch};
 use schemas::id::{ClickId, OfferId, VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
@@ -20,7 +21,7 @@ use super::{CLOCK_SKEW_MICROS, TOUCHES_PER_END};
 const WHOLE: u16 = 10_000;
 
 /// What a conversion asks about.
-pub(super) struct Question {
+pub(super) struct Question<'a> {
     pub(super) workspace: WorkspaceNumber,
     /// The click that the conversion names.
     pub(super) named: Option<StoredClick>,
@@ -29,7 +30,34 @@ pub(super) struct Question {
     /// Touches of other offers are not considered; `None` considers all.
     pub(super) offer: Option<OfferId>,
     pub(super) occurred_at: Timestamp,
-    pub(super) lookback_micros: i64,
+    /// The window of each offer.
+    pub(super) lookback: Lookback<'a>,
+}
+
+/// How far back conversions look for their touches.
+pub(super) struct Lookback<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) workspace: &'a Workspace,
+}
+
+impl Lookback<'_> {
+    /// The window before a conversion in which touches of an offer count.
+    fn of(&self, offer: OfferId) -> i64 {
+        let offer = self.catalog.offer(self.workspace.number, offer);
+        offer.and_then(|offer| offer.click_lookback_micros).unwrap_or(self.workspace.click_lookback_micros)
+    }
+
+    /// The longest window that any touch can have; of all offers where none is named.
+    fn longest(&self, offer: Option<OfferId>) -> i64 {
+        match offer {
+            Some(offer) => self.of(offer),
+            None => self
+                .catalog
+                .offers(self.workspace.number)
+                .filter_map(|offer| offer.click_lookback_micros)
+                .fold(self.workspace.click_lookback_micros, i64::max),
+        }
+    }
 }
 
 /// The touches considered, in order of time, and the click that won.
@@ -38,7 +66,7 @@ pub(super) struct Answer {
     pub(super) winner: Option<StoredClick>,
 }
 
-pub(super) fn attribute(state: &Overlay<'_>, question: &Question) -> Result<Answer, StateError> {
+pub(super) fn attribute(state: &Overlay<'_>, question: &Question<'_>) -> Result<Answer, StateError> {
     let candidates = candidates(state, question)?;
     let winner = candidates
         .values()
@@ -65,12 +93,13 @@ pub(super) fn attribute(state: &Overlay<'_>, question: &Question) -> Result<Answ
 /// The named click, and the first and last touches of the visitor, by time and id.
 fn candidates(
     state: &Overlay<'_>,
-    question: &Question,
+    question: &Question<'_>,
 ) -> Result<BTreeMap<(Timestamp, ClickId), StoredClick>, StateError> {
     let mut found = BTreeMap::new();
     if let Some(visitor) = question.visitor {
         // Touches a little outside the window are considered too, so that an explanation can show them as lost.
-        let earliest = question.occurred_at.saturating_add(-2 * question.lookback_micros);
+        let earliest =
+            question.occurred_at.saturating_add(question.lookback.longest(question.offer).saturating_mul(-2));
         let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
         let (from, to) = key::touches(question.workspace, visitor, earliest, latest);
         let mut keys = state.scan(&from, &to, TOUCHES_PER_END, true)?;
@@ -90,7 +119,7 @@ fn candidates(
     Ok(found)
 }
 
-fn ineligible(question: &Question, click: &StoredClick) -> Option<Lost> {
+fn ineligible(question: &Question<'_>, click: &StoredClick) -> Option<Lost> {
     let named = question.named.as_ref().is_some_and(|named| named.id == click.id);
     let skew = if named { CLOCK_SKEW_MICROS } else { 0 };
     let age = question.occurred_at.micros_since(click.at);
@@ -98,7 +127,7 @@ fn ineligible(question: &Question, click: &StoredClick) -> Option<Lost> {
         Some(Lost::ExcludedLabel)
     } else if age < -skew {
         Some(Lost::AfterConversion)
-    } else if age > question.lookback_micros {
+    } else if age > question.lookback.of(click.offer) {
         Some(Lost::OutsideLookback)
     } else {
         None

@@ -1,14 +1,14 @@
 //! What becomes of a reported conversion.
 
 use catalog::{Offer, Workspace};
-use schemas::event::{Conversion, Event, Mark, Status};
+use schemas::event::{Conversion, Event, Mark, Status, label};
 use schemas::fact::{Attributed, Change, DedupeKey, Fact, OutcomeStatus, Parked, Revision, Values, reason};
 use schemas::id::ConversionId;
 use schemas::wire;
 use sha2::{Digest, Sha256};
 
 use super::apply::parked_count;
-use super::attribution::{Answer, Question, attribute};
+use super::attribution::{Answer, Lookback, Question, attribute};
 use super::decide::{Decider, Settled};
 use super::key;
 use super::payout::{Valuation, value};
@@ -46,7 +46,14 @@ impl Decider<'_, '_> {
         };
         let key = dedupe_key(event, conversion);
         if let Some(existing) = self.existing(event, &key)? {
-            return self.repeated(reported, &existing);
+            return self.repeated(reported, workspace, &existing);
+        }
+        if !may_begin_as(conversion) {
+            return self.settle(
+                reported,
+                OutcomeStatus::Rejected,
+                Settled::because(reason::STATUS_NOT_REACHABLE),
+            );
         }
         let click = match conversion.click {
             None => None,
@@ -80,20 +87,17 @@ impl Decider<'_, '_> {
     ) -> Result<(), StateError> {
         let (event, conversion) = (reported.event, reported.conversion);
         let named_offer = identified.click.as_ref().map(|click| click.offer).or(conversion.offer);
-        let lookback_micros = named_offer
-            .and_then(|offer| self.catalog.offer(event.workspace, offer))
-            .and_then(|offer| offer.click_lookback_micros)
-            .unwrap_or(workspace.click_lookback_micros);
         let question = Question {
             workspace: event.workspace,
             visitor: identified.click.as_ref().and_then(|click| click.visitor).or(conversion.visitor),
             named: identified.click,
             offer: named_offer,
             occurred_at: conversion.occurred_at,
-            lookback_micros,
+            lookback: Lookback { catalog: self.catalog, workspace },
         };
         let Answer { touches, winner } = attribute(self.state, &question)?;
         let mut attributed = attributed(conversion, &question, winner);
+        self.drop_unknown_partner(event, &mut attributed);
         let offer: Option<&Offer> =
             attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
         let Ok(valuation) = value(workspace, offer, attributed.partner, conversion) else {
@@ -127,6 +131,18 @@ impl Decider<'_, '_> {
         self.settle(reported, OutcomeStatus::Recorded, settled)
     }
 
+    /// Nobody is paid whom the catalog does not have as a partner of this workspace. A click's partner was looked up when it
+    /// was clicked; one that is archived since keeps what it has earned.
+    fn drop_unknown_partner(&self, event: &Event, attributed: &mut Attributed) {
+        let Some(partner) = attributed.partner.filter(|_| attributed.click.is_none()) else { return };
+        if self.catalog.partner(event.workspace, partner).is_none_or(|partner| partner.meta.archived) {
+            attributed.partner = None;
+            if !attributed.labels.iter().any(|known| known == label::UNKNOWN_PARTNER) {
+                attributed.labels.push(label::UNKNOWN_PARTNER.to_owned());
+            }
+        }
+    }
+
     fn park(&mut self, reported: &Reported<'_>) -> Result<(), StateError> {
         let event = reported.event;
         // One that waited already and still finds no click has waited long enough.
@@ -154,70 +170,122 @@ impl Decider<'_, '_> {
     }
 
     /// The same key once more: a duplicate, a new status, or something else under the same key.
-    fn repeated(&mut self, reported: &Reported<'_>, existing: &Revision) -> Result<(), StateError> {
+    fn repeated(
+        &mut self,
+        reported: &Reported<'_>,
+        workspace: &Workspace,
+        existing: &Revision,
+    ) -> Result<(), StateError> {
         let settled = |reason| Settled {
             reason,
             conversion: Some(existing.conversion),
             original: Some(existing.conversion.rename()),
         };
-        if !same_content(reported.conversion, &existing.received) {
-            return self.settle(reported, OutcomeStatus::Conflict, settled(reason::DIFFERENT_CONTENT));
-        }
-        let Some(status) = wanted_status(reported.conversion, existing) else {
-            return self.settle(reported, OutcomeStatus::Duplicate, settled(""));
+        let conflict = |reason| (OutcomeStatus::Conflict, settled(reason));
+        let repetition = reported.conversion;
+        let trusted = repetition.trust.may_approve();
+        let confirms =
+            trusted && !existing.received.trust.may_approve() && existing.after.status == Status::Pending;
+        let wanted = repetition.status.filter(|status| *status != existing.after.status);
+        let (status, settled) = if !same_content(repetition, &existing.received, confirms) {
+            conflict(reason::DIFFERENT_CONTENT)
+        } else if confirms {
+            return self.confirm(reported, workspace, existing);
+        } else if let Some(status) = wanted {
+            if !trusted {
+                conflict(reason::UNTRUSTED_SENDER)
+            } else if !existing.after.status.may_become(status) {
+                conflict(reason::STATUS_NOT_REACHABLE)
+            } else if existing.reason == reason::NO_RATE && status.is_counted() {
+                // Whatever the sender says: what the conversion is worth is not known yet.
+                conflict(reason::NO_RATE)
+            } else {
+                let after = Values { status, ..existing.after };
+                self.emit(Fact::Revision(Box::new(revised(reported, existing, after))))?;
+                (OutcomeStatus::Updated, settled(""))
+            }
+        } else {
+            (OutcomeStatus::Duplicate, settled(""))
         };
-        if !reported.conversion.trust.may_approve() {
-            return self.settle(reported, OutcomeStatus::Conflict, settled(reason::UNTRUSTED_SENDER));
-        }
-        if !existing.after.status.may_become(status) {
+        self.settle(reported, status, settled)
+    }
+
+    /// A trusted sender reports what an untrusted one had reported first: the conversion gets the values that it would have
+    /// had, had the trusted sender been first. What only the trusted one says, the amount above all, is taken over.
+    fn confirm(
+        &mut self,
+        reported: &Reported<'_>,
+        workspace: &Workspace,
+        existing: &Revision,
+    ) -> Result<(), StateError> {
+        let settled = |reason| Settled {
+            reason,
+            conversion: Some(existing.conversion),
+            original: Some(existing.conversion.rename()),
+        };
+        let mut confirmed = existing.received.clone();
+        confirmed.trust = reported.conversion.trust;
+        confirmed.status = reported.conversion.status;
+        confirmed.amount = confirmed.amount.or(reported.conversion.amount);
+        if !may_begin_as(&confirmed) {
             return self.settle(reported, OutcomeStatus::Conflict, settled(reason::STATUS_NOT_REACHABLE));
         }
-        let mut received = existing.received.clone();
-        received.trust = received.trust.min(reported.conversion.trust);
+        let attributed = &existing.attributed;
+        let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
+        let Ok(valuation) = value(workspace, offer, attributed.partner, &confirmed) else {
+            return self.settle(reported, OutcomeStatus::Rejected, settled(reason::AMOUNT_OUT_OF_RANGE));
+        };
         self.emit(Fact::Revision(Box::new(Revision {
-            version: existing.version + 1,
-            event: reported.event.id,
-            change: Change::Status,
-            reason: String::new(),
-            received,
-            before: Some(existing.after),
-            after: Values { status, ..existing.after },
-            touches: Vec::new(),
-            ..existing.clone()
+            reason: valuation.reason.to_owned(),
+            payout_rule: valuation.rule.to_owned(),
+            received: confirmed,
+            ..revised(reported, existing, valuation.values)
         })))?;
-        self.settle(reported, OutcomeStatus::Updated, settled(""))
+        self.settle(reported, OutcomeStatus::Updated, settled(valuation.reason))
     }
 }
 
-/// The status that a repetition asks for, if it is another one than the conversion has.
-///
-/// A more trusted sender also confirms what an untrusted one had reported first.
-fn wanted_status(repetition: &Conversion, existing: &Revision) -> Option<Status> {
-    let confirms = existing.after.status == Status::Pending
-        && existing.reason == reason::UNTRUSTED_SENDER
-        && repetition.trust.may_approve();
-    repetition
-        .status
-        .or(confirms.then_some(Status::Approved))
-        .filter(|status| *status != existing.after.status)
+/// The next revision of a conversion, with other values.
+fn revised(reported: &Reported<'_>, existing: &Revision, after: Values) -> Revision {
+    let no_rate = existing.reason == reason::NO_RATE;
+    Revision {
+        version: existing.version + 1,
+        event: reported.event.id,
+        change: Change::Status,
+        // An amount without a rate stays one in every status.
+        reason: if no_rate { existing.reason.clone() } else { String::new() },
+        before: Some(existing.after),
+        after,
+        touches: Vec::new(),
+        ..existing.clone()
+    }
 }
 
-/// Whether a repetition says the same. What only one of the two says is no difference.
-fn same_content(new: &Conversion, old: &Conversion) -> bool {
+/// Whether the life cycle can begin with the status that a trusted sender wants; an untrusted one's wish is not heard.
+fn may_begin_as(conversion: &Conversion) -> bool {
+    let reachable = |status| status == Status::Pending || Status::Pending.may_become(status);
+    !conversion.trust.may_approve() || conversion.status.is_none_or(reachable)
+}
+
+/// Whether a repetition says the same. What only one of the two says is no difference, except an amount that the first report
+/// did not have: only a sender who `confirms` may add it, and nobody's money is dropped as a mere duplicate.
+fn same_content(new: &Conversion, old: &Conversion, confirms: bool) -> bool {
     fn agree<T: PartialEq>(new: Option<T>, old: Option<T>) -> bool {
         new.is_none() || old.is_none() || new == old
     }
     fn text(text: &str) -> Option<&str> {
         (!text.is_empty()).then_some(text)
     }
+    let adds_amount = new.amount.is_some() && old.amount.is_none();
     agree(new.amount, old.amount)
+        && (confirms || !adds_amount)
         && agree(new.click, old.click)
         && agree(text(&new.customer_id), text(&old.customer_id))
         && agree(text(&new.coupon), text(&old.coupon))
 }
 
 /// What the conversion belongs to: the winning touch; else what the report itself names.
-fn attributed(conversion: &Conversion, question: &Question, winner: Option<StoredClick>) -> Attributed {
+fn attributed(conversion: &Conversion, question: &Question<'_>, winner: Option<StoredClick>) -> Attributed {
     let labels = conversion.labels.clone();
     match winner {
         Some(click) => Attributed {

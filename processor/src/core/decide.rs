@@ -23,6 +23,13 @@ const WAITS_PER_TICK: usize = 1_000;
 /// Waiting conversions that one click may settle; the rest ends when its wait does.
 const WAITS_PER_CLICK: usize = 1_000;
 
+/// Bytes of facts about waits that one event may give, by estimate: all of an event's facts lie in one record of the log.
+const WAIT_BYTES_PER_EVENT: usize = 1024 * 1024;
+/// What the end of a wait gives beside the conversion itself: its attribution and the outcome.
+const WAIT_BYTES: usize = 1024;
+/// What one touch takes.
+const TOUCH_BYTES: usize = 128;
+
 /// A record of `events`.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -58,7 +65,7 @@ pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: &Input) -> Resu
     let core_time = state.head().core_time.max(input.log_time);
     begin(state, input.position, core_time);
     state.head_mut().catalog = catalog.revision();
-    let mut decider = Decider { state, catalog, facts: Vec::with_capacity(2) };
+    let mut decider = Decider { state, catalog, facts: Vec::with_capacity(2), wait_bytes: 0 };
     match &input.event {
         Ok(event) => decider.event(event)?,
         Err(_) => decider.unreadable(input)?,
@@ -81,6 +88,8 @@ pub(super) struct Decider<'a, 'state> {
     pub(super) state: &'a mut Overlay<'state>,
     pub(super) catalog: &'a Catalog,
     facts: Vec<Fact>,
+    /// Bytes that the facts about waits take, by estimate.
+    wait_bytes: usize,
 }
 
 /// What an outcome says beyond its status.
@@ -100,6 +109,9 @@ impl Decider<'_, '_> {
     /// A fact takes effect as soon as it is decided: the next one of the same event may depend on it.
     pub(super) fn emit(&mut self, fact: Fact) -> Result<(), StateError> {
         apply(self.state, &fact)?;
+        if let Fact::Revision(revision) = &fact {
+            self.wait_bytes += revision.touches.len() * TOUCH_BYTES;
+        }
         self.facts.push(fact);
         Ok(())
     }
@@ -161,13 +173,22 @@ impl Decider<'_, '_> {
         }
         let (from, to) = key::parked_for(workspace, click.id);
         for (_, bytes) in self.state.scan(&from, &to, WAITS_PER_CLICK, false)? {
+            if self.is_full() {
+                break;
+            }
             self.end_wait(&bytes)?;
         }
         Ok(())
     }
 
+    /// Whether this event has given facts enough; the other waits end with later events.
+    fn is_full(&self) -> bool {
+        self.wait_bytes >= WAIT_BYTES_PER_EVENT
+    }
+
     /// Ends the wait of a parked conversion and decides it again, whether its click came or not.
     fn end_wait(&mut self, parked: &[u8]) -> Result<(), StateError> {
+        self.wait_bytes += parked.len() + WAIT_BYTES;
         let ParkedValue { event, due } = ParkedValue::decode(parked)?;
         let unreadable = StateError::Unreadable("parked conversion");
         let Body::Conversion(conversion) = &event.body else { return Err(unreadable) };
@@ -180,6 +201,9 @@ impl Decider<'_, '_> {
         self.emit(Fact::Ticked)?;
         let (from, to) = key::due_until(self.state.head().core_time);
         for (_, parked) in self.state.scan(&from, &to, WAITS_PER_TICK, false)? {
+            if self.is_full() {
+                break;
+            }
             let Some(bytes) = self.state.get(&parked)? else {
                 return Err(StateError::Unreadable("parked conversion"));
             };

@@ -13,6 +13,8 @@ use super::state::StateError;
 pub struct Head {
     /// Next position of `events` to be decided.
     pub source: u64,
+    /// SHA-256 of the event before it; [`NO_RECORD`] before the first.
+    pub last_event: RecordHash,
     /// Position of the last accepted record in `facts`; `None` before the first.
     pub record: Option<u64>,
     /// Its hash.
@@ -60,6 +62,7 @@ impl Default for Head {
     fn default() -> Self {
         Self {
             source: 0,
+            last_event: NO_RECORD,
             record: None,
             record_hash: NO_RECORD,
             next_seq: 1,
@@ -106,6 +109,8 @@ struct HeadMessage {
     received: u64,
     #[prost(uint64, repeated, tag = "15")]
     outcomes: Vec<u64>,
+    #[prost(bytes = "vec", tag = "16")]
+    last_event: Vec<u8>,
 }
 
 impl Head {
@@ -127,6 +132,7 @@ impl Head {
             redelivered: self.counters.redelivered,
             received: self.counters.received,
             outcomes: self.counters.outcomes.to_vec(),
+            last_event: self.last_event.to_vec(),
         }
         .encode_to_vec()
     }
@@ -137,6 +143,7 @@ impl Head {
         let head = HeadMessage::decode(bytes).map_err(|_| unreadable())?;
         Ok(Self {
             source: head.source,
+            last_event: head.last_event.try_into().map_err(|_| unreadable())?,
             record: head.record,
             record_hash: head.record_hash.try_into().map_err(|_| unreadable())?,
             next_seq: head.next_seq,

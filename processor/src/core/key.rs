@@ -73,14 +73,16 @@ pub(super) fn conversion(workspace: WorkspaceNumber, conversion: ConversionId) -
     key(CONVERSION, Some(workspace), &[conversion.bytes()])
 }
 
-pub(super) fn parked(workspace: WorkspaceNumber, click: ClickId, event: EventId) -> Vec<u8> {
-    key(PARKED, Some(workspace), &[click.bytes(), event.bytes()])
+/// A conversion that waits for a click. `fact_seq` is the number of the fact that parked it: who came first is decided by
+/// the log's order, never by the clocks that ids are made from.
+pub(super) fn parked(workspace: WorkspaceNumber, click: ClickId, fact_seq: u64) -> Vec<u8> {
+    key(PARKED, Some(workspace), &[click.bytes(), &fact_seq.to_be_bytes()])
 }
 
 /// The half-open range of conversions that wait for a click.
 pub(super) fn parked_for(workspace: WorkspaceNumber, click: ClickId) -> (Vec<u8>, Vec<u8>) {
     let from = key(PARKED, Some(workspace), &[click.bytes()]);
-    let to = key(PARKED, Some(workspace), &[click.bytes(), &[0xff; 17]]);
+    let to = key(PARKED, Some(workspace), &[click.bytes(), &[0xff; 9]]);
     (from, to)
 }
 

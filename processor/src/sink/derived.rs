@@ -1,23 +1,32 @@
 //! Conversions as they are now: derived from the revisions, written before them, as often as need be.
 
+use std::collections::BTreeMap;
+
 use schemas::fact::{Fact, Revision};
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, BatchBuilder};
 
+use super::load::month;
 use super::rows::{Timed, click_at, id, micros, revisions, texts};
 use crate::error::Error;
 
 /// The table's name.
 pub(super) const TABLE: &str = "conversions";
 
-/// The latest state of each conversion that the facts revise; `None` if they revise none.
-pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Option<Batch>, Error> {
-    let rows = revisions(facts);
-    if rows.is_empty() {
-        return Ok(None);
+/// Each state that the facts give a conversion, a batch for each month of `occurred_at`: the table is partitioned by it, and
+/// one INSERT goes into one partition.
+pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Vec<Batch>, Error> {
+    let mut months: BTreeMap<String, Vec<Timed<'_, Revision>>> = BTreeMap::new();
+    for (time, revision) in revisions(facts) {
+        months.entry(month(revision.received.occurred_at)).or_default().push((time, revision));
     }
-    let builder = amounts(attribution(identity(BatchBuilder::new(), &rows), &rows), &rows);
-    Ok(Some(builder.build()?))
+    months
+        .values()
+        .map(|rows| {
+            let builder = amounts(attribution(identity(BatchBuilder::new(), rows), rows), rows);
+            Ok(builder.build()?)
+        })
+        .collect()
 }
 
 fn identity(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {

@@ -12,6 +12,7 @@ use schemas::table::Table;
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
 use warehouse::batch::{Batch, Seconds};
+use warehouse::error::code;
 use warehouse::{InsertSettings, Limits, Marks};
 
 use super::cut::CutBatch;
@@ -25,6 +26,8 @@ use crate::metrics::SinkMetrics;
 const GENERATION: u32 = 1;
 /// Rows of one INSERT at most.
 const ROWS_PER_INSERT: u64 = 500_000;
+/// INSERTs of one chunk that may be answered with yes and leave it incomplete, or be refused as late, before that is an error.
+const ATTEMPTS: u32 = 5;
 /// How long after the question an INSERT may still be taken by the table.
 const INSERT_WINDOW_S: i64 = 60;
 
@@ -50,7 +53,7 @@ impl Loader<'_> {
     /// Loads a cut into every table and, when all are proven, marks it finished.
     pub(super) async fn load(&self, cut: &CutBatch) -> Result<(), Error> {
         // Derived rows first: once the cut is finished they must be there. Twice is as good as once.
-        if let Some(batch) = derived::conversions(&cut.facts)? {
+        for batch in derived::conversions(&cut.facts)? {
             self.insert_replacing(derived::TABLE, &batch).await?;
         }
         for table in Table::ALL {
@@ -76,28 +79,39 @@ impl Loader<'_> {
         let batch = rows(chunk.table, chunk.facts, chunk.first_row_seq, chunk.place)?;
         let count = batch.rows() as u64;
         let all = Marks::of_range(chunk.first_row_seq, count);
-        let mut attempt = 1_u32;
+        let (mut attempt, mut refused) = (1_u32, 0_u32);
         loop {
             let found = self.ask(chunk).await?;
             if found == all {
                 return Ok(());
             }
-            if found != Marks::of_range(chunk.first_row_seq, found.count) || found.count > count {
-                return Err(Error::UnexplainedRows {
-                    table: chunk.table.name(),
-                    partition: self.partition,
-                    cut: chunk.place.cut,
-                    chunk: chunk.place.chunk,
-                    expected: format!("{all:?}"),
-                    found: format!("{found:?}"),
-                });
+            let is_prefix = found.count < count && found == Marks::of_range(chunk.first_row_seq, found.count);
+            if !is_prefix || attempt > ATTEMPTS {
+                return Err(self.unexplained(chunk, all, found));
             }
             let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
             let rest = batch.slice(batch.rows() - missing, missing)?;
-            self.insert(chunk, &rest, found.count, attempt).await?;
-            // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which remembers
-            // them, would refuse them: the next INSERT takes another one.
-            attempt += 1;
+            match self.insert(chunk, &rest, found.count, attempt).await {
+                // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which
+                // remembers them, would refuse them: the next INSERT takes another one.
+                Ok(()) => attempt += 1,
+                // It arrived too late, after a machine's sleep for example, and none of it is there: asked again, sent again.
+                Err(error) if error.code() == Some(code::VIOLATED_CONSTRAINT) && refused < ATTEMPTS => {
+                    refused += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn unexplained(&self, chunk: &Chunk<'_>, expected: Marks, found: Marks) -> Error {
+        Error::UnexplainedRows {
+            table: chunk.table.name(),
+            partition: self.partition,
+            cut: chunk.place.cut,
+            chunk: chunk.place.chunk,
+            expected: format!("{expected:?}"),
+            found: format!("{found:?}"),
         }
     }
 
@@ -107,10 +121,16 @@ impl Loader<'_> {
         Ok(self.warehouse.marks(chunk.table.name(), log_partition, cut, number, &limits).await?)
     }
 
-    async fn insert(&self, chunk: &Chunk<'_>, rest: &Batch, from: u64, attempt: u32) -> Result<(), Error> {
+    async fn insert(
+        &self,
+        chunk: &Chunk<'_>,
+        rest: &Batch,
+        from: u64,
+        attempt: u32,
+    ) -> Result<(), warehouse::Error> {
         let before = self.clock.now_micros() / 1_000_000 + INSERT_WINDOW_S;
-        let before =
-            Seconds(u32::try_from(before).map_err(|_| Error::Rows("the clock is wrong".to_owned()))?);
+        // A clock outside of what the column can say gives a time at its end; the table judges it.
+        let before = Seconds(u32::try_from(before.max(0)).unwrap_or(u32::MAX));
         let Place { log_partition, cut, chunk: number } = chunk.place;
         let table = chunk.table.name();
         let month = &chunk.month;
@@ -121,7 +141,7 @@ impl Loader<'_> {
             timeout: self.timeout,
         };
         let stream = rest.with_constant("insert_before", before)?.to_arrow_stream()?;
-        Ok(self.warehouse.insert(table, stream, &settings).await?)
+        self.warehouse.insert(table, stream, &settings).await
     }
 
     /// Inserts into a table where the same row twice is the same as once.
@@ -158,7 +178,7 @@ fn months(facts: &[(Timestamp, Fact)]) -> Vec<&[(Timestamp, Fact)]> {
 }
 
 /// The month as the tables are partitioned by it, such as `2026-11`.
-fn month(time: Timestamp) -> String {
+pub(super) fn month(time: Timestamp) -> String {
     time.to_string().chars().take(7).collect()
 }
 

@@ -72,10 +72,14 @@ impl<'a> PartitionSink<'a> {
             let collector = Collector::new(0, schemas::table::RowCounts::default());
             return Ok(Self { parts, chain: Chain::start(parts.partition), facts, collector });
         };
+        let foreign = || Error::Foreign("the last cut in the warehouse");
+        let bounds = parts.log.bounds(partition).await?;
+        if !(bounds.start..bounds.end).contains(&last.record) {
+            return Err(foreign());
+        }
         let mut facts = parts.log.subscribe(&[(partition, last.record)]).await?;
         let mut collector = Collector::new(last.cut, last.rows);
-        let foreign = || Error::Foreign("the last cut in the warehouse");
-        let batch = facts.next(1, READ_BACK).await?.ok_or_else(foreign)?;
+        let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
         let found = &batch.records[0];
         // The record that holds the cut is known by its hash; from there on the chain proves itself.
         if last.record_hash != schemas::wire::hash_record(&found.payload) {

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::pb_events as pb;
 use super::{
-    EVENT_VERSION, WireError, array, decode_strictly, id, id_bytes, optional_id, optional_id_bytes, present,
+    EVENT_VERSION, WireError, array, decode_versioned, id, id_bytes, optional_id, optional_id_bytes, present,
     workspace,
 };
 use crate::event::{Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, Status, Trust};
@@ -22,7 +22,7 @@ pub fn encode_event(event: &Event) -> Bytes {
 /// # Errors
 /// [`WireError`] if the bytes are not exactly an event of a known version.
 pub fn decode_event(bytes: Bytes) -> Result<Event, WireError> {
-    event_from_pb(decode_strictly(bytes)?)
+    event_from_pb(decode_versioned(bytes, EVENT_VERSION, |event: &pb::Event| event.version)?)
 }
 
 pub(super) fn event_to_pb(event: &Event) -> pb::Event {

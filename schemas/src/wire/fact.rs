@@ -10,8 +10,8 @@ use super::event::{
 };
 use super::pb_facts as pb;
 use super::{
-    RECORD_VERSION, WireError, array, decode_strictly, id, id_bytes, optional_id, optional_id_bytes, present,
-    workspace,
+    RECORD_VERSION, WireError, array, decode_strictly, decode_versioned, id, id_bytes, optional_id,
+    optional_id_bytes, present, workspace,
 };
 use crate::fact::{
     Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, Lost, Outcome, OutcomeStatus, Parked,
@@ -41,6 +41,7 @@ pub fn encode_record(record: &Record) -> Bytes {
                 facts: decision.facts.iter().map(fact_to_pb).collect(),
             })
             .collect(),
+        last_event: Bytes::copy_from_slice(&record.last_event),
     };
     message.encode_to_vec().into()
 }
@@ -50,10 +51,7 @@ pub fn encode_record(record: &Record) -> Bytes {
 /// # Errors
 /// [`WireError`] if the bytes are not exactly a record of a known version.
 pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
-    let message: pb::Record = decode_strictly(bytes)?;
-    if message.version != RECORD_VERSION {
-        return Err(WireError::UnknownVersion(message.version));
-    }
+    let message = decode_versioned(bytes, RECORD_VERSION, |record: &pb::Record| record.version)?;
     Ok(Record {
         core_version: message.core_version,
         partition: message.partition,
@@ -62,6 +60,7 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
         source_from: message.source_from,
         source_to: message.source_to,
         catalog: catalog_from_pb(present(message.catalog, "catalog")?),
+        last_event: array(&message.last_event, "last_event")?,
         decisions: message.decisions.into_iter().map(decision_from_pb).collect::<Result<_, _>>()?,
     })
 }
@@ -79,7 +78,7 @@ pub fn decode_revision(bytes: Bytes) -> Result<Revision, WireError> {
     revision_from_pb(decode_strictly(bytes)?)
 }
 
-/// The hash that names a record, over its bytes.
+/// The hash that names a record or an event, over its bytes.
 pub fn hash_record(bytes: &[u8]) -> RecordHash {
     Sha256::digest(bytes).into()
 }

@@ -48,11 +48,27 @@ use generated::tributary::{events as pb_events, facts as pb_facts};
 
 use crate::id::{Id, Kind, WorkspaceNumber};
 
+/// Decodes a message of one version strictly. The version is judged first: what else is unknown in a message of another
+/// version follows from it, and a caller may wait for the build that knows it.
+fn decode_versioned<M: prost::Message + Default>(
+    bytes: bytes::Bytes,
+    known: u32,
+    version: impl Fn(&M) -> u32,
+) -> Result<M, WireError> {
+    let length = bytes.len();
+    let message = M::decode(bytes).map_err(|_| WireError::Broken)?;
+    let found = version(&message);
+    if found == known { strictly(message, length) } else { Err(WireError::UnknownVersion(found)) }
+}
+
 /// Decodes a message and refuses what its encoder would not have written: our own writers leave nothing out and add
 /// nothing, so another length means a field that this build does not know.
 fn decode_strictly<M: prost::Message + Default>(bytes: bytes::Bytes) -> Result<M, WireError> {
     let length = bytes.len();
-    let message = M::decode(bytes).map_err(|_| WireError::Broken)?;
+    strictly(M::decode(bytes).map_err(|_| WireError::Broken)?, length)
+}
+
+fn strictly<M: prost::Message>(message: M, length: usize) -> Result<M, WireError> {
     if message.encoded_len() == length { Ok(message) } else { Err(WireError::UnknownField) }
 }
 

@@ -1,0 +1,9 @@
+//! The pure core, on a state that is a map.
+
+mod cuts;
+mod deliveries;
+mod histories;
+mod money;
+mod repetitions;
+mod touches;
+mod waiting;

@@ -1,0 +1,142 @@
+//! What an owner does not go on with.
+
+use bytes::Bytes;
+use eventlog::Partition;
+use processor::Error;
+use schemas::event::CatalogRevision;
+use schemas::{topic, wire};
+use service::clock::ManualClock;
+
+use super::harness::{FACTS, Site};
+use crate::scene::{DAY, MINUTE, T0, Traffic, catalog};
+
+/// An installation in which this many clicks are decided.
+async fn decided(clicks: usize) -> Site {
+    let site = Site::start().await;
+    let store = site.store("state");
+    let owner = site.owner(&store);
+    let mut edge = site.edge(clicks as u8);
+    for n in 0..clicks {
+        site.send(&edge.click(n as i64, |_| {})).await;
+    }
+    site.decided(&store).await;
+    owner.stop().await.unwrap();
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_another_installation_halts() {
+    let foreign = decided(4).await;
+    for (clicks, name) in [(4, "as long"), (2, "shorter"), (9, "longer")] {
+        let site = decided(clicks).await;
+        foreign.copy_state("state", &site.state_dir("foreign"));
+        let error = site.owner(&site.store("foreign")).ended().await.unwrap_err();
+        if name == "as long" {
+            // The same clicks at the same time in the same log make the same records: it is the same history.
+            continue;
+        }
+        assert!(matches!(error, Error::Foreign(_)), "{name}: {error}");
+        assert!(error.to_string().contains("not of the same installation"), "{error}");
+        assert!(!error.is_retriable());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_the_future_halts_and_what_comes_before_it_is_decided() {
+    let site = Site::start().await;
+    let store = site.store("state");
+    let mut edge = site.edge(1);
+    site.send(&edge.click(0, |_| {})).await;
+    site.clock.set(T0 + 10 * MINUTE);
+    site.send(&edge.click(0, |_| {})).await;
+    site.clock.set(T0 + 11 * MINUTE);
+    site.send(&edge.click(0, |_| {})).await;
+    let error = site.owner_with(&store, ManualClock::at(T0), 5_000).ended().await.unwrap_err();
+    assert!(matches!(error, Error::ClockAhead { position: 2, ahead_s: 660 }), "{error}");
+    assert!(!error.is_retriable());
+    assert_eq!(store.head().unwrap().source, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_revision_beyond_the_end_or_of_another_catalog_halts() {
+    let known = catalog().revision();
+    for (revision, problem) in [
+        (CatalogRevision { number: known.number + 1, hash: 7 }, "beyond the end"),
+        (CatalogRevision { number: known.number, hash: known.hash ^ 1 }, "another hash"),
+        (CatalogRevision { number: 1, hash: 1 }, "another hash"),
+    ] {
+        let site = Site::start().await;
+        let store = site.store("state");
+        let mut edge = site.edge(1);
+        site.send(&edge.click(0, |_| {})).await;
+        edge.catalog = revision;
+        site.send(&edge.click(0, |_| {})).await;
+        let error = site.owner(&store).ended().await.unwrap_err();
+        assert!(matches!(error, Error::CatalogRevision { position: 1, .. }), "{error}");
+        assert!(error.to_string().contains(problem) && !error.is_retriable(), "{error}");
+        assert_eq!(store.head().unwrap().source, 1, "what comes before it is decided");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_version_waits_for_a_build_that_knows_it() {
+    let site = Site::start().await;
+    let store = site.store("state");
+    let event = wire::encode_event(&site.edge(1).click(0, |_| {}));
+    // Field 1 is the version.
+    assert_eq!(event[..2], [8, 1]);
+    let newer = Bytes::from([&[8, 2], &event[2..], b"\xf8\x7f\x01"].concat());
+    site.append(Partition { topic: topic::EVENTS, number: 0 }, newer).await;
+    let error = site.owner(&store).ended().await.unwrap_err();
+    assert!(matches!(error, Error::NewerEvent { position: 0, version: 2 }), "{error}");
+    assert_eq!(store.head().unwrap().source, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_facts_that_cannot_be_read_halts() {
+    let site = decided(1).await;
+    site.append(FACTS, Bytes::from_static(b"\xff\xff")).await;
+    let error = site.owner(&site.store("state")).ended().await.unwrap_err();
+    assert!(matches!(error, Error::UnreadableRecord { position: 1, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_is_decided_by_the_catalog_that_its_edge_knew() {
+    // The first edge knew the installation and its workspace only; the second one its offers too.
+    let site = Site::start().await;
+    let store = site.store("state");
+    let owner = site.owner(&store);
+    let mut early = Traffic::of_edge(1);
+    let sale = |edge: &mut Traffic| {
+        edge.conversion(DAY, |it| {
+            (it.partner, it.offer) = (Some(crate::scene::PARTNER), Some(crate::scene::OFFER))
+        })
+    };
+    let mut none = Traffic::of_edge(2);
+    early.catalog = first_revision();
+    for event in [sale(&mut none), sale(&mut early), sale(&mut site.edge(3)), sale(&mut early)] {
+        site.send(&event).await;
+    }
+    site.decided(&store).await;
+    owner.stop().await.unwrap();
+    let facts = site.chain().await.0.into_iter().flat_map(|record| record.decisions).flat_map(|it| it.facts);
+    let payouts: Vec<i64> = facts
+        .filter_map(|fact| {
+            if let schemas::fact::Fact::Revision(it) = fact { Some(it.after.payout_micros) } else { None }
+        })
+        .collect();
+    // Before any catalog there is no workspace; the catalog never goes back for a late edge.
+    assert_eq!(payouts, [0, 8_000_000, 8_000_000]);
+}
+
+fn first_revision() -> CatalogRevision {
+    let mut catalog = catalog::Catalog::new();
+    let record = eventlog::Record {
+        position: 0,
+        log_time: schemas::time::Timestamp::from_micros(T0),
+        key: Bytes::new(),
+        payload: crate::scene::proposals().remove(0),
+    };
+    catalog.fold(&record).unwrap().verdict.unwrap();
+    catalog.revision()
+}

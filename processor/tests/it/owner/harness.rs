@@ -1,0 +1,229 @@
+//! An installation on one machine: the log, the catalog in it, edges that append, owners that decide.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
+use eventlog::{EventLog, NewRecord, Partition, ProducerUse, TopicSpec};
+use processor::chain::{Chain, Judged};
+use processor::core::Head;
+use processor::owner::{Owner, OwnerParts};
+use processor::store::Store;
+use processor::{Error, Health, Metrics, ProcessorSettings};
+use schemas::event::Event;
+use schemas::fact::{Fact, Outcome, Record};
+use schemas::id::EventId;
+use schemas::time::Timestamp;
+use schemas::{topic, wire};
+use service::clock::{Clock, ManualClock, SharedClock};
+use service::lifecycle::Shutdown;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::scene::{T0, Traffic, catalog, proposals};
+
+/// No broken test takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
+const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
+pub(crate) const FACTS: Partition = Partition { topic: topic::FACTS, number: 0 };
+
+pub(crate) struct Site {
+    pub(crate) log: Arc<dyn EventLog>,
+    /// The clock of the log and of the owners.
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) dir: TempDir,
+}
+
+/// An owner at work.
+pub(crate) struct Running {
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Stops it and gives how it ended.
+    pub(crate) async fn stop(self) -> Result<(), Error> {
+        self.shutdown.trigger();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> Result<(), Error> {
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap()
+    }
+}
+
+impl Site {
+    /// A new installation whose log holds the catalog.
+    pub(crate) async fn start() -> Self {
+        let site = Self::without_catalog().await;
+        for proposal in proposals() {
+            site.append(Partition { topic: topic::CATALOG, number: 0 }, proposal).await;
+        }
+        site
+    }
+
+    pub(crate) async fn without_catalog() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(T0);
+        let log_clock = clock.clone();
+        let settings =
+            EmbeddedSettings::new(Arc::new(move || Timestamp::from_micros(log_clock.now_micros())));
+        let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&dir.path().join("log"), settings).unwrap());
+        let topics =
+            [topic::CATALOG, topic::EVENTS, topic::FACTS].map(|name| TopicSpec { name, partitions: 1 });
+        log.ensure_topics(&topics).await.unwrap();
+        Self { log, clock, dir }
+    }
+
+    pub(crate) async fn append(&self, partition: Partition, payload: Bytes) -> u64 {
+        let usage = ProducerUse { name: "test", deadline: PATIENCE, max_pending_bytes: 64 << 20 };
+        let producer = self.log.producer(usage).unwrap();
+        let answers = producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
+        answers.into_iter().next().unwrap().unwrap()
+    }
+
+    pub(crate) async fn send(&self, event: &Event) -> u64 {
+        self.append(EVENTS, wire::encode_event(event)).await
+    }
+
+    pub(crate) fn state_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn store(&self, name: &str) -> Arc<Store> {
+        Arc::new(Store::open(&self.state_dir(name), 0).unwrap())
+    }
+
+    pub(crate) fn owner(&self, store: &Arc<Store>) -> Running {
+        self.owner_with(store, self.clock.clone(), 5_000)
+    }
+
+    pub(crate) fn owner_with(
+        &self,
+        store: &Arc<Store>,
+        clock: SharedClock,
+        max_batch_events: usize,
+    ) -> Running {
+        let settings = ProcessorSettings {
+            max_batch_events,
+            batch_linger_ms: 0,
+            cut_period_ms: 1_000,
+            ..ProcessorSettings::default()
+        };
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let parts = OwnerParts {
+            partition: 0,
+            log: self.log.clone(),
+            settings,
+            clock,
+            health: Health::default().partition("processor", 0),
+            metrics: metrics.owner(0),
+        };
+        let shutdown = Shutdown::new();
+        let (heard, store) = (shutdown.clone(), Arc::clone(store));
+        #[allow(clippy::disallowed_methods, reason = "the test waits for its end")]
+        let task = tokio::spawn(async move { Owner::on(&parts, &store).await?.work(&heard).await });
+        Running { shutdown, task }
+    }
+
+    /// Waits until a state stands at the end of the events.
+    pub(crate) async fn decided(&self, store: &Store) -> Head {
+        let begun = Instant::now();
+        loop {
+            let head = store.head().unwrap();
+            if head.source == self.log.bounds(EVENTS).await.unwrap().end {
+                return head;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not in time: {head:?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Every record of the facts log, with its position.
+    pub(crate) async fn facts_log(&self) -> Vec<(u64, Bytes)> {
+        let end = self.log.bounds(FACTS).await.unwrap().end;
+        let mut subscription = self.log.subscribe(&[(FACTS, 0)]).await.unwrap();
+        let mut records = Vec::new();
+        while (records.len() as u64) < end {
+            let batch = subscription.next(1_000, PATIENCE).await.unwrap().unwrap();
+            records.extend(batch.records.into_iter().map(|record| (record.position, record.payload)));
+        }
+        records
+    }
+
+    /// The accepted records, and how many others the log holds.
+    pub(crate) async fn chain(&self) -> (Vec<Record>, usize) {
+        let mut chain = Chain::start(0);
+        let mut accepted = Vec::new();
+        let mut ignored = 0;
+        for (_, payload) in self.facts_log().await {
+            match chain.judge(&payload).unwrap() {
+                Judged::Accepted(record) => accepted.push(record.record),
+                Judged::Ignored => ignored += 1,
+            }
+        }
+        (accepted, ignored)
+    }
+
+    /// Each event's only outcome in the accepted chain.
+    pub(crate) async fn outcomes(&self) -> HashMap<EventId, Outcome> {
+        let mut outcomes = HashMap::new();
+        for fact in
+            self.chain().await.0.into_iter().flat_map(|record| record.decisions).flat_map(|it| it.facts)
+        {
+            if let Fact::Outcome(outcome) = fact {
+                let before = outcomes.insert(outcome.event, *outcome);
+                assert!(before.is_none(), "two outcomes: {before:?}");
+            }
+        }
+        outcomes
+    }
+
+    /// An edge that knows the whole catalog.
+    pub(crate) fn edge(&self, number: u8) -> Traffic {
+        Traffic { catalog: catalog().revision(), ..Traffic::of_edge(number) }
+    }
+
+    pub(crate) fn forget(&self, name: &str) {
+        std::fs::remove_dir_all(self.state_dir(name)).unwrap();
+    }
+
+    pub(crate) fn copy_state(&self, from: &str, to: &Path) {
+        copy(&self.state_dir(from), to);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+impl Site {
+    /// How many events the accepted chain has settled, each once; being parked settles nothing.
+    pub(crate) async fn outcomes_of_settled(&self) -> usize {
+        let mut settled = std::collections::HashSet::new();
+        for fact in
+            self.chain().await.0.into_iter().flat_map(|record| record.decisions).flat_map(|it| it.facts)
+        {
+            if let Fact::Outcome(outcome) = fact
+                && outcome.status != schemas::fact::OutcomeStatus::Parked
+            {
+                assert!(settled.insert(outcome.event), "settled twice: {outcome:?}");
+            }
+        }
+        settled.len()
+    }
+}

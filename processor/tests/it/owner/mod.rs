@@ -1,0 +1,5 @@
+//! Owners of a partition, on the embedded log and on disk.
+
+mod chain;
+mod halts;
+mod harness;

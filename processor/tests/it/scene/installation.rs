@@ -1,0 +1,123 @@
+//! The catalog that every test starts from.
+
+use bytes::Bytes;
+use catalog::{
+    Actor, ActorKind, Approval, Catalog, Change, Expected, Goal, Installation, Meta, Offer, Partner, Payout,
+    Proposal, Resource, Revenue, Workspace,
+};
+use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
+use schemas::money::{Currency, Money, Percent};
+use schemas::time::Timestamp;
+
+use super::{DAY, T0};
+
+pub(crate) const WORKSPACE: WorkspaceNumber = WorkspaceNumber::new(1).unwrap();
+pub(crate) const OFFER: OfferId = id(1);
+/// Looks back one day; [`OFFER`] looks back as the workspace, 30 days.
+pub(crate) const OTHER_OFFER: OfferId = id(2);
+pub(crate) const PARTNER: PartnerId = id(1);
+
+pub(crate) const fn id<K: Kind>(number: u8) -> Id<K> {
+    let mut bytes = [0; 16];
+    bytes[15] = number;
+    Id::from_bytes(bytes)
+}
+
+pub(crate) fn usd(units: i64) -> Money {
+    Money { micros: units * 1_000_000, currency: Currency::USD }
+}
+
+fn percent(text: &str) -> Percent {
+    Percent::parse(text).unwrap()
+}
+
+fn meta() -> Meta {
+    Meta::new(Timestamp::from_micros(T0))
+}
+
+/// `sale` pays 10 percent; `lead` pays 5 of 8 dollars; `review` waits for a person; `trial` pays nothing; `euro` pays euros.
+fn goals() -> Vec<Goal> {
+    let goal = |key: &str, payout, revenue, approval| Goal { key: key.to_owned(), payout, revenue, approval };
+    let euros = Money { micros: 3_000_000, currency: Currency::from_code("EUR").unwrap() };
+    vec![
+        goal("sale", Payout::Percent(percent("10")), Revenue::Postback, Approval::Auto),
+        goal("lead", Payout::Fixed(usd(5)), Revenue::Fixed(usd(8)), Approval::Auto),
+        goal("review", Payout::Percent(percent("10")), Revenue::Percent(percent("50")), Approval::Manual),
+        goal("trial", Payout::None, Revenue::Postback, Approval::Auto),
+        goal("euro", Payout::Fixed(euros), Revenue::Postback, Approval::Auto),
+        goal("share", Payout::Percent(percent("10000")), Revenue::Postback, Approval::Auto),
+    ]
+}
+
+fn offer(id: OfferId, lookback_micros: Option<i64>) -> Resource {
+    Resource::Offer(Offer {
+        id,
+        workspace: WORKSPACE,
+        name: "Shoes".into(),
+        destination_url: "https://shop.example/?c={click_id}".into(),
+        currency: Currency::USD,
+        click_id_param: "click_id".into(),
+        fallback_url: None,
+        click_lookback_micros: lookback_micros,
+        goals: goals(),
+        meta: meta(),
+    })
+}
+
+fn partner(number: u8) -> Resource {
+    Resource::Partner(Partner {
+        id: id(number),
+        workspace: WORKSPACE,
+        name: "Anna".into(),
+        slug: None,
+        email: None,
+        meta: meta(),
+    })
+}
+
+/// The records of the topic `catalog`: the installation and its workspace, then the offers and partners.
+pub(crate) fn proposals() -> Vec<Bytes> {
+    let workspace = Resource::Workspace(Workspace {
+        number: WORKSPACE,
+        id: id(1),
+        name: "W".into(),
+        currency: Currency::USD,
+        timezone: "UTC".into(),
+        fallback_url: None,
+        partition: 0,
+        click_lookback_micros: 30 * DAY,
+        meta: meta(),
+    });
+    let first = vec![Resource::Installation(Installation { events_partitions: 1 }), workspace];
+    let second = vec![offer(OFFER, None), offer(OTHER_OFFER, Some(DAY)), partner(1), partner(2)];
+    [first, second].into_iter().enumerate().map(|(number, resources)| proposal(number, resources)).collect()
+}
+
+fn proposal(number: usize, resources: Vec<Resource>) -> Bytes {
+    let changes =
+        resources.into_iter().map(|resource| Change::Put { resource, expected: Expected::New }).collect();
+    let proposal = Proposal {
+        id: id(number as u8 + 1),
+        workspace: WORKSPACE,
+        actor: Actor { kind: ActorKind::System, id: String::new() },
+        request_id: String::new(),
+        at: Timestamp::from_micros(T0),
+        idempotency: None,
+        changes,
+    };
+    catalog::record::encode(&proposal).unwrap()
+}
+
+pub(crate) fn catalog() -> Catalog {
+    let mut catalog = Catalog::new();
+    for (position, payload) in proposals().into_iter().enumerate() {
+        let record = eventlog::Record {
+            position: position as u64,
+            log_time: Timestamp::from_micros(T0),
+            key: Bytes::new(),
+            payload,
+        };
+        catalog.fold(&record).unwrap().verdict.unwrap();
+    }
+    catalog
+}

@@ -1,0 +1,9 @@
+//! What the tests speak: one installation's catalog, its traffic, and a core that checks itself at every step.
+
+mod core;
+mod installation;
+mod traffic;
+
+pub(crate) use self::core::{Core, Map, commit, outcome, outcomes, revision};
+pub(crate) use installation::{OFFER, OTHER_OFFER, PARTNER, WORKSPACE, catalog, id, proposals, usd};
+pub(crate) use traffic::{DAY, HOUR, MINUTE, SECOND, T0, Traffic, click_id, event_id};

@@ -1,0 +1,118 @@
+//! What an edge sends.
+
+use schemas::event::{Body, CatalogRevision, Click, Conversion, Event, Mark, Trust};
+use schemas::id::{ClickId, EdgeId, EventId, IdGenerator, WorkspaceNumber};
+use schemas::time::Timestamp;
+
+use super::{OFFER, PARTNER, WORKSPACE, id, usd};
+
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+/// The tests' epoch, 2026-11-10T00:00:00Z: all times below are microseconds after it.
+pub(crate) const T0: i64 = 1_794_268_800 * SECOND;
+
+/// One life of an edge: fresh ids, dense marks.
+pub(crate) struct Traffic {
+    ids: IdGenerator,
+    edge: EdgeId,
+    number: u64,
+    /// The revision that events carry.
+    pub(crate) catalog: CatalogRevision,
+}
+
+impl Traffic {
+    pub(crate) fn of_edge(edge: u8) -> Self {
+        let catalog = CatalogRevision::default();
+        Self { ids: IdGenerator::new(edge.into()), edge: id(edge), number: 0, catalog }
+    }
+
+    fn event(&mut self, at: i64, body: Body) -> Event {
+        let mark = Mark { edge: self.edge, number: self.number };
+        self.number += 1;
+        Event {
+            id: self.ids.next(Timestamp::from_micros(T0 + at).unix_ms(), WORKSPACE),
+            workspace: WORKSPACE,
+            mark: Some(mark),
+            received_at: Timestamp::from_micros(T0 + at),
+            catalog: self.catalog,
+            body,
+        }
+    }
+
+    /// A click on the offer by the partner's link.
+    pub(crate) fn click(&mut self, at: i64, edit: impl FnOnce(&mut Click)) -> Event {
+        let mut click = Click {
+            id: self.ids.next(Timestamp::from_micros(T0 + at).unix_ms(), WORKSPACE),
+            link: Some(id(1)),
+            offer: OFFER,
+            partner: Some(PARTNER),
+            campaign: None,
+            visitor: None,
+            creative: "banner".into(),
+            subs: vec!["s1".into()],
+            source_id: "site".into(),
+            ext_click_id: String::new(),
+            params: vec![("q".into(), "x".into())],
+            labels: Vec::new(),
+            referrer: "https://blog.example/".into(),
+            user_agent: "Mozilla/5.0".into(),
+            address: "192.0.2.0".into(),
+            destination_url: "https://shop.example/".into(),
+            test: false,
+            occurred_at: Timestamp::from_micros(T0 + at),
+        };
+        edit(&mut click);
+        self.event(at, Body::Click(Box::new(click)))
+    }
+
+    /// A sale of 80 dollars, reported with a secret key.
+    pub(crate) fn conversion(&mut self, at: i64, edit: impl FnOnce(&mut Conversion)) -> Event {
+        let mut conversion = Conversion {
+            goal: "sale".into(),
+            click: None,
+            visitor: None,
+            customer_id: String::new(),
+            email_sha256: None,
+            coupon: String::new(),
+            partner: None,
+            offer: None,
+            transaction_id: String::new(),
+            client_event_id: String::new(),
+            amount: Some(usd(80)),
+            status: None,
+            source: None,
+            trust: Trust::Secret,
+            metadata: String::new(),
+            occurred_at: Timestamp::from_micros(T0 + at),
+            labels: Vec::new(),
+            test: false,
+            fault: None,
+        };
+        edit(&mut conversion);
+        self.event(at, Body::Conversion(Box::new(conversion)))
+    }
+
+    pub(crate) fn tick(&mut self, at: i64) -> Event {
+        let tick = self.event(at, Body::Tick);
+        self.number -= 1;
+        Event { mark: None, workspace: WorkspaceNumber::NONE, catalog: CatalogRevision::default(), ..tick }
+    }
+
+    /// Leaves out a delivery's number.
+    pub(crate) const fn skip(&mut self) {
+        self.number += 1;
+    }
+}
+
+pub(crate) fn click_id(event: &Event) -> ClickId {
+    match &event.body {
+        Body::Click(click) => click.id,
+        Body::Conversion(_) | Body::Tick => panic!("no click: {event:?}"),
+    }
+}
+
+pub(crate) const fn event_id(event: &Event) -> EventId {
+    event.id
+}
