@@ -11,7 +11,7 @@ use schemas::id::ProposalId;
 use schemas::topic;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::{FollowError, ProposeError, RecordError};
 use crate::fold::{Accepted, Catalog, Rejected};
@@ -106,13 +106,21 @@ impl Follower {
     /// [`FollowError`] if the log cannot be read, or holds what this build does not know.
     pub async fn start(log: Arc<dyn EventLog>, settings: FollowerSettings) -> Result<Self, FollowError> {
         let deadline = settings.start_deadline;
-        timeout(deadline, Self::start_unbounded(log, settings)).await.map_err(|_| FollowError::Timeout)?
+        let started = async {
+            loop {
+                match Self::start_once(Arc::clone(&log), settings).await {
+                    Err(FollowError::Log(error)) if error.is_retriable() => {
+                        tracing::warn!(%error, "the catalog's log is not there yet, trying again");
+                        sleep(task::RETRY_PAUSE).await;
+                    }
+                    started => break started,
+                }
+            }
+        };
+        timeout(deadline, started).await.map_err(|_| FollowError::Timeout)?
     }
 
-    async fn start_unbounded(
-        log: Arc<dyn EventLog>,
-        settings: FollowerSettings,
-    ) -> Result<Self, FollowError> {
+    async fn start_once(log: Arc<dyn EventLog>, settings: FollowerSettings) -> Result<Self, FollowError> {
         log.ensure_topics(&[TOPIC]).await?;
         let usage = ProducerUse {
             name: "catalog",

@@ -28,6 +28,8 @@ pub const MAX_TAGS: usize = 50;
 pub const MAX_TAG_CHARS: usize = 100;
 /// Largest metadata of a resource, in bytes of JSON.
 pub const MAX_METADATA_BYTES: usize = 10_240;
+/// Deepest nesting of metadata: far inside what a JSON reader takes, so that what is saved can be read back.
+pub const MAX_METADATA_DEPTH: usize = 16;
 /// Most origins of a publishable key.
 pub const MAX_ORIGINS: usize = 100;
 /// Longest lookback: touches are kept no longer.
@@ -199,6 +201,18 @@ fn meta(faults: &mut Faults, meta: &Meta) {
     let bytes = serde_json::to_vec(&meta.metadata).map_or(usize::MAX, |json| json.len());
     let message = format!("must be at most {MAX_METADATA_BYTES} bytes");
     faults.unless(bytes <= MAX_METADATA_BYTES, "metadata", message);
+    let shallow = meta.metadata.values().all(|value| is_shallow(value, MAX_METADATA_DEPTH - 1));
+    faults.unless(shallow, "metadata", format!("must be nested at most {MAX_METADATA_DEPTH} deep"));
+}
+
+/// Whether a value has at most `depth` levels of arrays and objects.
+fn is_shallow(value: &serde_json::Value, depth: usize) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(values) => depth > 0 && values.iter().all(|value| is_shallow(value, depth - 1)),
+        Value::Object(values) => depth > 0 && values.values().all(|value| is_shallow(value, depth - 1)),
+    }
 }
 
 fn lookback(faults: &mut Faults, micros: i64) {

@@ -15,7 +15,7 @@ const MAX_BATCH_RECORDS: usize = 256;
 /// How long one read waits for new records.
 const READ_WAIT: Duration = Duration::from_millis(500);
 /// The pause after an error of the log that may pass.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) fn spawn(shared: &Arc<Shared>, subscription: Box<dyn Subscription>) {
     let stop = shared.stop.subscribe();

@@ -174,3 +174,19 @@ fn a_publishable_key_can_only_ingest() {
         assert_eq!(faults, ["allowed_origins[0]"], "{origin}");
     }
 }
+
+#[test]
+fn metadata_has_a_depth() {
+    let nested = |depth: usize| {
+        let mut value = serde_json::Value::from(1);
+        for _ in 1..depth {
+            value = serde_json::json!({ "x": value });
+        }
+        let mut offer = offer();
+        offer.meta.metadata.insert("x".into(), value);
+        fields(offer)
+    };
+    assert!(nested(MAX_METADATA_DEPTH).is_empty());
+    assert_eq!(nested(MAX_METADATA_DEPTH + 1), ["metadata"]);
+    assert_eq!(nested(100), ["metadata"]);
+}
