@@ -34,6 +34,8 @@ pub struct KafkaSettings {
     pub brokers: String,
     /// Settings of librdkafka, such as `security.protocol`; they win over ours.
     pub extra: BTreeMap<String, String>,
+    /// What the names of our topics in Kafka begin with, for several installations on one cluster; usually nothing.
+    pub topic_prefix: String,
     /// Replicas of topics that are created; 3 or more have `min.insync.replicas=2`.
     pub replication_factor: u16,
     /// The largest record, key and payload together, that is taken.
@@ -50,11 +52,17 @@ impl KafkaSettings {
         Self {
             brokers: brokers.into(),
             extra: BTreeMap::new(),
+            topic_prefix: String::new(),
             replication_factor: SAFE_REPLICATION_FACTOR,
             max_record_bytes: 4 << 20,
             request_timeout: Duration::from_secs(10),
             metrics: None,
         }
+    }
+
+    /// What a topic is called in Kafka.
+    fn topic_name(&self, topic: &str) -> String {
+        format!("{}{topic}", self.topic_prefix)
     }
 }
 

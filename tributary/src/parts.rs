@@ -115,6 +115,7 @@ pub(crate) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error>
 /// Connects to Kafka.
 pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Result<Arc<dyn EventLog>, Error> {
     let mut log = LogSettings::new(&settings.brokers);
+    log.topic_prefix.clone_from(&settings.topic_prefix);
     log.replication_factor = settings.replication_factor;
     log.extra =
         settings.options.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();

@@ -132,6 +132,8 @@ impl Default for EngineSettings {
 pub struct KafkaSettings {
     /// `host:port`, with commas.
     pub brokers: String,
+    /// What the names of our topics begin with.
+    pub topic_prefix: String,
     /// Replicas of the topics that `migrate` creates.
     pub replication_factor: u16,
     /// Settings of librdkafka, such as `security.protocol`.
@@ -140,7 +142,12 @@ pub struct KafkaSettings {
 
 impl Default for KafkaSettings {
     fn default() -> Self {
-        Self { brokers: "127.0.0.1:9092".to_owned(), replication_factor: 3, options: BTreeMap::new() }
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            topic_prefix: String::new(),
+            replication_factor: 3,
+            options: BTreeMap::new(),
+        }
     }
 }
 

@@ -30,9 +30,7 @@ const MAX_MESSAGE: &str = "max.message.bytes";
 /// The client for everything but records.
 pub(super) struct Admin {
     client: Arc<AdminClient<Logging>>,
-    replication_factor: u16,
-    max_batch_bytes: usize,
-    timeout: Duration,
+    settings: KafkaSettings,
 }
 
 impl Admin {
@@ -41,12 +39,7 @@ impl Admin {
         let client: AdminClient<Logging> =
             rdkafka::config::FromClientConfigAndContext::from_config_and_context(&config, Logging)
                 .map_err(|error| client::error(&error))?;
-        Ok(Self {
-            client: Arc::new(client),
-            replication_factor: settings.replication_factor,
-            max_batch_bytes: client::max_batch_bytes(settings),
-            timeout: settings.request_timeout,
-        })
+        Ok(Self { client: Arc::new(client), settings: settings.clone() })
     }
 
     /// Whether any broker answers.
@@ -71,9 +64,10 @@ impl Admin {
     }
 
     pub(super) async fn bounds(&self, partition: Partition) -> Result<Bounds, Error> {
-        let (client, timeout) = (Arc::clone(&self.client), self.timeout);
+        let (client, timeout) = (Arc::clone(&self.client), self.settings.request_timeout);
+        let topic = self.settings.topic_name(partition.topic);
         let (start, end) = on_blocking_thread(move || {
-            let asked = client.inner().fetch_watermarks(partition.topic, partition.number as i32, timeout);
+            let asked = client.inner().fetch_watermarks(&topic, partition.number as i32, timeout);
             asked.map_err(|error| client::partition_error(&error, partition))
         })
         .await?;
@@ -87,8 +81,9 @@ impl Admin {
             return Ok(());
         }
         let mut offsets = TopicPartitionList::new();
+        let topic = self.settings.topic_name(partition.topic);
         offsets
-            .add_partition_offset(partition.topic, partition.number as i32, Offset::Offset(below as i64))
+            .add_partition_offset(&topic, partition.number as i32, Offset::Offset(below as i64))
             .map_err(|error| client::partition_error(&error, partition))?;
         let asked = self.client.delete_records(&offsets, &self.options()).await;
         let done = asked.map_err(|error| client::partition_error(&error, partition))?;
@@ -99,10 +94,12 @@ impl Admin {
     }
 
     async fn create(&self, spec: TopicSpec) -> Result<(), Error> {
-        let replicated = self.replication_factor >= SAFE_REPLICATION_FACTOR;
-        let max_message = self.max_batch_bytes.to_string();
-        let replication = TopicReplication::Fixed(i32::from(self.replication_factor));
-        let mut topic = NewTopic::new(spec.name, spec.partitions as i32, replication)
+        let factor = self.settings.replication_factor;
+        let replicated = factor >= SAFE_REPLICATION_FACTOR;
+        let max_message = client::max_batch_bytes(&self.settings).to_string();
+        let replication = TopicReplication::Fixed(i32::from(factor));
+        let name = self.settings.topic_name(spec.name);
+        let mut topic = NewTopic::new(&name, spec.partitions as i32, replication)
             .set("min.insync.replicas", if replicated { "2" } else { "1" })
             .set("unclean.leader.election.enable", "false")
             .set(MAX_MESSAGE, &max_message);
@@ -123,7 +120,8 @@ impl Admin {
     }
 
     async fn check_settings(&self, topic: &'static str) -> Result<(), Error> {
-        let asked = self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &self.options()).await;
+        let name = self.settings.topic_name(topic);
+        let asked = self.client.describe_configs([&ResourceSpecifier::Topic(&name)], &self.options()).await;
         for described in asked.map_err(|error| client::error(&error))? {
             let described =
                 described.map_err(|code| Error::Unavailable(format!("settings of topic {topic}: {code}")))?;
@@ -135,7 +133,7 @@ impl Admin {
                     )));
                 }
             }
-            let (name, wanted) = (MAX_MESSAGE, self.max_batch_bytes);
+            let (name, wanted) = (MAX_MESSAGE, client::max_batch_bytes(&self.settings));
             let found = described.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or("unset");
             if !found.parse::<usize>().is_ok_and(|bytes| bytes >= wanted) {
                 return Err(Error::Settings(format!(
@@ -148,7 +146,7 @@ impl Admin {
 
     /// Waits until the topic is known with a leader for every partition, and checks their number.
     async fn await_leaders(&self, spec: TopicSpec) -> Result<(), Error> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.settings.request_timeout;
         loop {
             if let Some(leaders) = self.leaders(spec.name).await? {
                 let found = leaders.len() as u32;
@@ -171,7 +169,8 @@ impl Admin {
 
     /// The leader of each partition of a topic, -1 for none.
     async fn leaders(&self, topic: &'static str) -> Result<Option<Vec<i32>>, Error> {
-        let (client, timeout) = (Arc::clone(&self.client), self.timeout);
+        let (client, timeout) = (Arc::clone(&self.client), self.settings.request_timeout);
+        let topic = self.settings.topic_name(topic);
         on_blocking_thread(move || {
             // All topics: asking for one by name may create it.
             let metadata = client.inner().fetch_metadata(None, timeout).map_err(|e| client::error(&e))?;
@@ -182,7 +181,8 @@ impl Admin {
     }
 
     fn options(&self) -> AdminOptions {
-        AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+        let timeout = Some(self.settings.request_timeout);
+        AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
     }
 }
 
@@ -195,6 +195,8 @@ async fn on_blocking_thread<T: Send + 'static>(
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("replication_factor", &self.replication_factor).finish_non_exhaustive()
+        f.debug_struct("Admin")
+            .field("replication_factor", &self.settings.replication_factor)
+            .finish_non_exhaustive()
     }
 }

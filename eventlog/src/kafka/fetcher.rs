@@ -14,10 +14,10 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::time::Timestamp;
 
-use super::Shared;
 use super::client::{self, Logging};
 use super::inbox::Inbox;
 use super::open::{Open, Running};
+use super::{KafkaSettings, Shared};
 use crate::{Bounds, Error, Partition, Position, Record};
 
 /// The longest the thread sleeps: librdkafka wants to be polled, and closing the log is noticed then.
@@ -34,6 +34,7 @@ pub(super) struct Fetcher {
     // Dropped before the consumer that they belong to.
     queues: Vec<PartitionQueue<Logging>>,
     consumer: Arc<Consumer>,
+    settings: KafkaSettings,
     inbox: Arc<Inbox>,
     open: Arc<Open>,
     // Dropped last: then the consumer is closed.
@@ -66,9 +67,10 @@ impl Fetcher {
         let wake = Arc::clone(&inbox);
         consumer.set_nonempty_callback(move || wake.signal());
         let consumer = Arc::new(consumer);
-        let queues = assign(&consumer, places, &inbox)?;
+        let settings = shared.settings.clone();
+        let queues = assign(&consumer, &settings, places, &inbox)?;
         let open = Arc::clone(&shared.open);
-        let fetcher = Self { queues, consumer, inbox, open, _running: running };
+        let fetcher = Self { queues, consumer, settings, inbox, open, _running: running };
         let thread = std::thread::Builder::new().name("kafka-fetcher".into());
         thread.spawn(move || fetcher.run()).map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(())
@@ -133,9 +135,7 @@ impl Fetcher {
         while let Some(polled) = self.consumer.poll(Duration::ZERO) {
             match polled {
                 Ok(message) => {
-                    let Some(index) = self.inbox.index(message.topic(), message.partition()) else {
-                        continue;
-                    };
+                    let Some(index) = self.index(message.topic(), message.partition()) else { continue };
                     let mut piece = Piece::default();
                     piece.push(&message);
                     self.inbox.deliver(index, piece.into_records())?;
@@ -154,13 +154,18 @@ impl Fetcher {
         Ok(count)
     }
 
+    /// Where the place of one of Kafka's partitions is.
+    fn index(&self, topic: &str, number: i32) -> Option<usize> {
+        self.inbox.index(topic.strip_prefix(&self.settings.topic_prefix)?, number)
+    }
+
     /// What an error means for a partition's reader; nothing if librdkafka goes on by itself.
     fn partition_failure(&self, error: &KafkaError, index: usize) -> Option<Error> {
         let (partition, position) = self.inbox.fetched(index)?;
         let out_of_range = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
         if error.rdkafka_error_code().is_some_and(|code| out_of_range.contains(&code)) {
-            let asked =
-                self.consumer.fetch_watermarks(partition.topic, partition.number as i32, BOUNDS_TIMEOUT);
+            let topic = self.settings.topic_name(partition.topic);
+            let asked = self.consumer.fetch_watermarks(&topic, partition.number as i32, BOUNDS_TIMEOUT);
             let (start, end) = asked.unwrap_or_default();
             let bounds = Bounds { start: start.max(0) as Position, end: end.max(0) as Position };
             return Some(bounds.out_of_range(partition, position));
@@ -184,6 +189,7 @@ impl Fetcher {
 /// Assigns the partitions and gives each a queue of its own.
 fn assign(
     consumer: &Arc<Consumer>,
+    settings: &KafkaSettings,
     places: &[(Partition, Position, Position)],
     inbox: &Arc<Inbox>,
 ) -> Result<Vec<PartitionQueue<Logging>>, Error> {
@@ -191,14 +197,18 @@ fn assign(
     for &(partition, position, _) in places {
         let offset = i64::try_from(position).map_err(|error| Error::Settings(error.to_string()))?;
         assignment
-            .add_partition_offset(partition.topic, partition.number as i32, Offset::Offset(offset))
+            .add_partition_offset(
+                &settings.topic_name(partition.topic),
+                partition.number as i32,
+                Offset::Offset(offset),
+            )
             .map_err(|error| client::partition_error(&error, partition))?;
     }
     consumer.assign(&assignment).map_err(|error| client::error(&error))?;
     let mut queues = Vec::with_capacity(places.len());
     for &(partition, ..) in places {
         let mut queue = consumer
-            .split_partition_queue(partition.topic, partition.number as i32)
+            .split_partition_queue(&settings.topic_name(partition.topic), partition.number as i32)
             .ok_or_else(|| Error::UnknownPartition(partition.to_string()))?;
         let wake = Arc::clone(inbox);
         queue.set_nonempty_callback(move || wake.signal());

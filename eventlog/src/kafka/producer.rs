@@ -130,8 +130,9 @@ impl KafkaProducer {
             done: Notify::new(),
             room: Mutex::new(Some(room)),
         });
+        let topic = self.shared.settings.topic_name(partition.topic);
         for (index, record) in records.iter().take(taken).enumerate() {
-            self.send(&inner, Ticket { call: Arc::clone(&call), index }, record);
+            self.send(&inner, &topic, Ticket { call: Arc::clone(&call), index }, record);
         }
         // Unanswered records keep the deadline's error that they began with.
         let _ = tokio::time::timeout(self.usage.deadline + DEADLINE_GRACE, call.done.notified()).await;
@@ -144,13 +145,12 @@ impl KafkaProducer {
         answers
     }
 
-    fn send(&self, inner: &Inner, ticket: Ticket, record: &NewRecord) {
+    fn send(&self, inner: &Inner, topic: &str, ticket: Ticket, record: &NewRecord) {
         let partition = ticket.call.partition;
-        let outgoing =
-            BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(partition.topic, Box::new(ticket))
-                .partition(partition.number as i32)
-                .payload(&record.payload[..])
-                .key(&record.key[..]);
+        let outgoing = BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(topic, Box::new(ticket))
+            .partition(partition.number as i32)
+            .payload(&record.payload[..])
+            .key(&record.key[..]);
         if let Err((error, outgoing)) = inner.send(outgoing) {
             let limit = self.shared.settings.max_record_bytes;
             let bytes = admission::size(record);

@@ -90,3 +90,26 @@ async fn metrics_count_what_was_acknowledged() {
     assert_eq!(value("eventlog_refused_records_total").get_counter().get_value(), 1.0);
     assert_eq!(value("eventlog_pending_bytes").get_gauge().get_value(), 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn installations_with_prefixes_of_their_own_share_a_broker() {
+    let spec = topic(1);
+    let partition = Partition { topic: spec.name, number: 0 };
+    let mut logs = Vec::new();
+    for (prefix, partitions) in [("one-", 1), ("two-", 2)] {
+        let mut settings = Kafka::shared().await.settings();
+        settings.topic_prefix = prefix.to_owned();
+        let log = KafkaLog::connect(settings).await.unwrap();
+        log.ensure_topics(&[TopicSpec { partitions, ..spec }]).await.unwrap();
+        assert_eq!(log.partitions(spec.name).await.unwrap(), Some(partitions));
+        let producer = log.producer(USE).unwrap();
+        assert_eq!(producer.append(partition, vec![record(prefix.to_owned())]).await, [Ok(0)]);
+        logs.push((log, prefix));
+    }
+    for (log, prefix) in logs {
+        let mut subscription = log.subscribe(&[(partition, 0)]).await.unwrap();
+        assert_eq!(payloads(&read(&mut *subscription, 1).await), [prefix]);
+        log.delete_below(partition, 1).await.unwrap();
+        assert_eq!(log.bounds(partition).await.unwrap().start, 1);
+    }
+}
