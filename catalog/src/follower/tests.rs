@@ -1,5 +1,7 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use schemas::id::{Id, IdGenerator, WorkspaceNumber};
@@ -71,6 +73,80 @@ impl Proposer {
 
 async fn end_of(log: &Arc<dyn EventLog>) -> u64 {
     log.bounds(PARTITION).await.unwrap().end
+}
+
+/// The embedded log, with a count of the looks for its end and a number of failures before it can be reached.
+struct Unsteady {
+    log: Arc<dyn EventLog>,
+    looks: AtomicUsize,
+    failures: AtomicUsize,
+}
+
+#[async_trait]
+impl EventLog for Unsteady {
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), eventlog::Error> {
+        let left = self.failures.load(Ordering::SeqCst);
+        if left > 0 {
+            self.failures.store(left - 1, Ordering::SeqCst);
+            return Err(eventlog::Error::Unavailable("not yet".into()));
+        }
+        self.log.ensure_topics(topics).await
+    }
+
+    async fn partitions(&self, topic: &'static str) -> Result<Option<u32>, eventlog::Error> {
+        self.log.partitions(topic).await
+    }
+
+    fn producer(&self, usage: ProducerUse) -> Result<Box<dyn Producer>, eventlog::Error> {
+        self.log.producer(usage)
+    }
+
+    async fn subscribe(
+        &self,
+        from: &[(Partition, eventlog::Position)],
+    ) -> Result<Box<dyn eventlog::Subscription>, eventlog::Error> {
+        self.log.subscribe(from).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<eventlog::Bounds, eventlog::Error> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.log.bounds(partition).await
+    }
+
+    async fn delete_below(
+        &self,
+        partition: Partition,
+        position: eventlog::Position,
+    ) -> Result<(), eventlog::Error> {
+        self.log.delete_below(partition, position).await
+    }
+
+    async fn close(&self, deadline: Duration) {
+        self.log.close(deadline).await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_there_yet_is_waited_for_and_looked_at_sparingly() {
+    let (_dir, log, first) = installed().await;
+    let unsteady = Arc::new(Unsteady { log, looks: AtomicUsize::new(0), failures: AtomicUsize::new(2) });
+    let follower = start(&(Arc::clone(&unsteady) as Arc<dyn EventLog>)).await;
+    assert_eq!(follower.revision(), first.revision());
+    assert_eq!(unsteady.failures.load(Ordering::SeqCst), 0);
+
+    let before = unsteady.looks.load(Ordering::SeqCst);
+    // A hundred requests with unknown link keys at once.
+    let mut misses = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let follower = follower.clone();
+        misses.spawn(async move { follower.catch_up(LIMIT).await.map(|reached| reached.number) });
+    }
+    while let Some(reached) = misses.join_next().await {
+        assert_eq!(reached.unwrap().unwrap(), first.revision().number);
+    }
+    // Whoever came before a look began shares it. How many looks that makes depends on the scheduler, so the bound is wide.
+    let looks = unsteady.looks.load(Ordering::SeqCst) - before;
+    assert!((1..=10).contains(&looks), "{looks} looks");
 }
 
 #[tokio::test]
