@@ -247,8 +247,8 @@ fn finish(
     let mut is_dropped = false;
     for (name, value) in fields.rest() {
         let value_bytes = value.as_str().map_or_else(|| json_bytes(&value), str::len);
-        // Quotes, colon, comma, and escapes at their worst.
-        let written_bytes = (name.len() + value_bytes) * 6 + 6;
+        // With its colon and its comma.
+        let written_bytes = json_bytes(&name) + json_bytes(&value) + 2;
         if name.len() > MAX_UNKNOWN_BYTES
             || value_bytes > MAX_UNKNOWN_BYTES
             || room.1 == 0

@@ -46,9 +46,6 @@ pub(crate) fn take_money(reader: &mut Reader, default: Currency) -> Option<State
             return None;
         }
     };
-    if text.is_empty() {
-        return None;
-    }
     let currency = read_currency(reader, inner.map(|value| (CURRENCY, value)).or(flat))?;
     let money = Money::parse(&text, currency.unwrap_or(default));
     state(reader, name, money, currency)
@@ -76,9 +73,6 @@ fn read_currency(reader: &mut Reader, field: Option<(&str, Value)>) -> Option<Op
         reader.fault(name, MoneyError::UnknownCurrency.to_string());
         return None;
     };
-    if code.is_empty() {
-        return Some(None);
-    }
     match Currency::from_code(&code) {
         Ok(currency) => Some(Some(currency)),
         Err(error) => {

@@ -129,6 +129,8 @@ async fn wrong_values_are_named_and_nothing_is_written() {
         (json!({"click_id": ["x"]}), "click_id"),
         (json!({"visitor_id": "x"}), "visitor_id"),
         (json!({"amount": 12.5}), "amount"),
+        (json!({"amount": ""}), "amount"),
+        (json!({"amount": "1", "currency": ""}), "currency"),
         (json!({"amount": "-1"}), "amount"),
         (json!({"amount": "1e3"}), "amount"),
         (json!({"amount": "1,50"}), "amount"),
@@ -207,6 +209,14 @@ async fn unknown_fields_are_kept_within_bounds() {
         serde_json::from_str(&conversion.metadata).unwrap();
     assert_eq!(metadata.len(), 32);
     assert_eq!(conversion.labels, [label::DROPPED_PARAMETER]);
+    // What the sender calls metadata comes first; unknown fields get what is left of the 10 kB.
+    let stated = "x".repeat(9_900);
+    let both = json!({"metadata": {"stated": stated}, "first": "y".repeat(200), "second": "z".repeat(200)});
+    let conversion = reported(both).await;
+    let metadata: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&conversion.metadata).unwrap();
+    assert_eq!(metadata.keys().collect::<Vec<_>>(), ["first", "stated"]);
+    assert!(conversion.metadata.len() <= 10 * 1024);
     let conversion = reported(json!({"metadata": {"a": 1}, "a": 2, "long": "x".repeat(257)})).await;
     assert_eq!(conversion.metadata, r#"{"a":1}"#);
 }
