@@ -138,7 +138,8 @@ async fn change<T: Crud>(
     for _ in 0..MAX_ATTEMPTS {
         let mut before = stored::<T>(desk, caller, text)?;
         if wanted.is_some_and(|wanted| wanted > before.meta().version) {
-            before = caught_up(desk, caller, text).await?;
+            catch_up(desk).await?;
+            before = stored(desk, caller, text)?;
         }
         // The patch is merged into this copy, so the version must be this copy's, not just the log's.
         let current = before.meta().version;
@@ -169,7 +170,13 @@ pub(crate) async fn upsert<T: Crud>(
     name_externally(&mut body, &source, &id)?;
     let external = ExternalId { source, id };
     for _ in 0..MAX_ATTEMPTS {
-        let before = desk.catalog().read().by_external::<T>(caller.workspace, &external).cloned();
+        let known = || desk.catalog().read().by_external::<T>(caller.workspace, &external).cloned();
+        let mut before = known();
+        let is_older = |wanted| before.as_ref().is_none_or(|before| before.meta().version < wanted);
+        if wanted.is_some_and(is_older) {
+            catch_up(&desk).await?;
+            before = known();
+        }
         let (target, status) = match before {
             Some(before) => {
                 let current = before.meta().version;
@@ -267,11 +274,10 @@ fn stored<T: Crud>(desk: &Desk, caller: &Caller, text: &str) -> Result<T, Error>
     found.ok_or_else(|| Error::not_found(T::KIND.as_str()))
 }
 
-/// The stored resource as the log's present end has it.
-async fn caught_up<T: Crud>(desk: &Desk, caller: &Caller, text: &str) -> Result<T, Error> {
-    let caught_up = desk.catalog().catch_up(CATCH_UP_LIMIT).await;
-    caught_up.map_err(|error| Error::Unavailable { part: "the catalog", reason: error.to_string() })?;
-    stored(desk, caller, text)
+/// Folds what other nodes have written up to now.
+async fn catch_up(desk: &Desk) -> Result<(), Error> {
+    let reached = desk.catalog().catch_up(CATCH_UP_LIMIT).await;
+    reached.map(drop).map_err(|error| Error::Unavailable { part: "the catalog", reason: error.to_string() })
 }
 
 fn workspace<'a>(catalog: &'a Catalog, caller: &Caller) -> Result<&'a catalog::Workspace, Error> {

@@ -207,6 +207,12 @@ async fn an_upsert_makes_once_and_replaces_then() {
     let same =
         desk.put(path, json!({"name": "c", "external_source": "crm", "external_id": "4/2"})).await.ok();
     assert_eq!((&same["name"], &same["slug"]), (&json!("c"), &Value::Null));
+    let versioned = json!({"name": "d", "expected_version": 3});
+    let known_elsewhere = other.put(path, versioned.clone()).await.ok();
+    assert_eq!((&known_elsewhere["name"], &known_elsewhere["version"]), (&json!("d"), &json!(4)));
+    desk.put(path, versioned).await.is(409, "conflict", "expected_version");
+    let absent = desk.put("/partners/external/crm/9", json!({"name": "e", "expected_version": 1})).await;
+    absent.is(404, "not_found", "");
     let differs = desk.put(path, json!({"name": "c", "external_id": "5"})).await;
     differs.is(400, "validation_failed", "external_id");
     let taken =
