@@ -3,3 +3,5 @@
 mod decisions;
 mod owner;
 mod scene;
+mod sink;
+mod site;

@@ -13,9 +13,7 @@ use crate::scene::{Core, DAY, HOUR, Map, SECOND, T0, Traffic, catalog, click_id,
 /// One step of a history; numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Step {
-    Click {
-        visitor: u8,
-    },
+    Click,
     /// By the click's number; a click beyond those made is one that never comes.
     Conversion {
         click: usize,

@@ -7,8 +7,8 @@ use schemas::event::Event;
 use schemas::fact::OutcomeStatus;
 use schemas::wire;
 
-use super::harness::{FACTS, Site};
 use crate::scene::{HOUR, SECOND, click_id, event_id};
+use crate::site::{FACTS, Site};
 
 /// Clicks, each with a conversion that comes before it or after it.
 fn traffic(site: &Site, edge: u8, count: usize) -> Vec<Event> {
@@ -49,7 +49,7 @@ async fn two_owners_of_one_partition_settle_every_event_once() {
     let site = Site::start().await;
     let stores = [site.store("one"), site.store("two")];
     // Other batches make other records: they race on every range.
-    let owners = [3, 7].map(|batch| site.owner_with(&stores[batch % 2], site.clock.clone(), batch));
+    let owners = [4, 7].map(|batch| site.owner_with(&stores[batch % 2], site.clock.clone(), batch));
     let mut edge = site.edge(1);
     let mut sent = Vec::new();
     for n in 0..300 {

@@ -1,21 +1,20 @@
 //! What an owner does not go on with.
 
 use bytes::Bytes;
-use eventlog::Partition;
 use processor::Error;
 use schemas::event::CatalogRevision;
-use schemas::{topic, wire};
+use schemas::wire;
 use service::clock::ManualClock;
 
-use super::harness::{FACTS, Site};
 use crate::scene::{DAY, MINUTE, T0, Traffic, catalog};
+use crate::site::{EVENTS, FACTS, Site};
 
-/// An installation in which this many clicks are decided.
-async fn decided(clicks: usize) -> Site {
+/// An installation in which this many clicks of one edge are decided.
+async fn decided_by(edge: u8, clicks: usize) -> Site {
     let site = Site::start().await;
     let store = site.store("state");
     let owner = site.owner(&store);
-    let mut edge = site.edge(clicks as u8);
+    let mut edge = site.edge(edge);
     for n in 0..clicks {
         site.send(&edge.click(n as i64, |_| {})).await;
     }
@@ -26,19 +25,32 @@ async fn decided(clicks: usize) -> Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_of_another_installation_halts() {
-    let foreign = decided(4).await;
+    let foreign = decided_by(1, 4).await;
     for (clicks, name) in [(4, "as long"), (2, "shorter"), (9, "longer")] {
-        let site = decided(clicks).await;
+        let site = decided_by(2, clicks).await;
         foreign.copy_state("state", &site.state_dir("foreign"));
         let error = site.owner(&site.store("foreign")).ended().await.unwrap_err();
-        if name == "as long" {
-            // The same clicks at the same time in the same log make the same records: it is the same history.
-            continue;
-        }
         assert!(matches!(error, Error::Foreign(_)), "{name}: {error}");
         assert!(error.to_string().contains("not of the same installation"), "{error}");
         assert!(!error.is_retriable());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_another_history_below_the_same_facts_halt() {
+    let site = decided_by(1, 4).await;
+    let other = decided_by(2, 4).await;
+    // The facts are those of the state, the events are not.
+    let mixed = Site::start().await;
+    for (_, payload) in site.facts_log().await {
+        mixed.append(FACTS, payload).await;
+    }
+    for payload in other.events_log().await {
+        mixed.append(EVENTS, payload).await;
+    }
+    site.copy_state("state", &mixed.state_dir("state"));
+    let error = mixed.owner(&mixed.store("state")).ended().await.unwrap_err();
+    assert!(error.to_string().starts_with("the last event in the state does not match"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +98,7 @@ async fn an_event_of_a_newer_version_waits_for_a_build_that_knows_it() {
     // Field 1 is the version.
     assert_eq!(event[..2], [8, 1]);
     let newer = Bytes::from([&[8, 2], &event[2..], b"\xf8\x7f\x01"].concat());
-    site.append(Partition { topic: topic::EVENTS, number: 0 }, newer).await;
+    site.append(EVENTS, newer).await;
     let error = site.owner(&store).ended().await.unwrap_err();
     assert!(matches!(error, Error::NewerEvent { position: 0, version: 2 }), "{error}");
     assert_eq!(store.head().unwrap().source, 0);
@@ -94,7 +106,7 @@ async fn an_event_of_a_newer_version_waits_for_a_build_that_knows_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_facts_that_cannot_be_read_halts() {
-    let site = decided(1).await;
+    let site = decided_by(1, 1).await;
     site.append(FACTS, Bytes::from_static(b"\xff\xff")).await;
     let error = site.owner(&site.store("state")).ended().await.unwrap_err();
     assert!(matches!(error, Error::UnreadableRecord { position: 1, .. }), "{error}");

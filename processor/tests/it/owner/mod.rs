@@ -2,4 +2,3 @@
 
 mod chain;
 mod halts;
-mod harness;

@@ -21,14 +21,15 @@ use schemas::{topic, wire};
 use service::clock::{Clock, ManualClock, SharedClock};
 use service::lifecycle::Shutdown;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::scene::{T0, Traffic, catalog, proposals};
 
 /// No broken test takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
-const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
+pub(crate) const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
 pub(crate) const FACTS: Partition = Partition { topic: topic::FACTS, number: 0 };
 
 pub(crate) struct Site {
@@ -38,10 +39,10 @@ pub(crate) struct Site {
     pub(crate) dir: TempDir,
 }
 
-/// An owner at work.
+/// An owner or a sink at work.
 pub(crate) struct Running {
-    shutdown: Shutdown,
-    task: JoinHandle<Result<(), Error>>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) task: JoinHandle<Result<(), Error>>,
 }
 
 impl Running {
@@ -126,8 +127,11 @@ impl Site {
         };
         let shutdown = Shutdown::new();
         let (heard, store) = (shutdown.clone(), Arc::clone(store));
-        #[allow(clippy::disallowed_methods, reason = "the test waits for its end")]
-        let task = tokio::spawn(async move { Owner::on(&parts, &store).await?.work(&heard).await });
+        let runtime = Handle::current();
+        // As the runner does: an owner blocks on its store, so it has a thread of its own.
+        let task = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async { Owner::on(&parts, &store).await?.work(&heard).await })
+        });
         Running { shutdown, task }
     }
 
@@ -146,8 +150,16 @@ impl Site {
 
     /// Every record of the facts log, with its position.
     pub(crate) async fn facts_log(&self) -> Vec<(u64, Bytes)> {
-        let end = self.log.bounds(FACTS).await.unwrap().end;
-        let mut subscription = self.log.subscribe(&[(FACTS, 0)]).await.unwrap();
+        self.read(FACTS).await
+    }
+
+    pub(crate) async fn events_log(&self) -> Vec<Bytes> {
+        self.read(EVENTS).await.into_iter().map(|(_, payload)| payload).collect()
+    }
+
+    async fn read(&self, partition: Partition) -> Vec<(u64, Bytes)> {
+        let end = self.log.bounds(partition).await.unwrap().end;
+        let mut subscription = self.log.subscribe(&[(partition, 0)]).await.unwrap();
         let mut records = Vec::new();
         while (records.len() as u64) < end {
             let batch = subscription.next(1_000, PATIENCE).await.unwrap().unwrap();
@@ -186,7 +198,9 @@ impl Site {
 
     /// An edge that knows the whole catalog.
     pub(crate) fn edge(&self, number: u8) -> Traffic {
-        Traffic { catalog: catalog().revision(), ..Traffic::of_edge(number) }
+        let mut edge = Traffic::of_edge(number);
+        edge.catalog = catalog().revision();
+        edge
     }
 
     pub(crate) fn forget(&self, name: &str) {

@@ -1,0 +1,5 @@
+//! Sinks of a partition: the embedded log in, tables of the embedded engine out.
+
+mod exact;
+mod faults;
+mod warehouse;
