@@ -118,7 +118,7 @@ pub(crate) async fn list(
     let workspace = desk.workspace(caller.workspace)?;
     let list = SHAPE.read(params, &caller, &desk)?;
     let cut = desk.last_cut(&workspace).await?;
-    let rows: Vec<Row> = desk.fetch(SHAPE.page(&list, workspace.up_to(cut))?).await?;
+    let rows: Vec<Row> = SHAPE.rows(&desk, &list, workspace.up_to(cut)).await?;
     let page = list.page.page(rows, |row| Place { at: row.occurred_us, id: row.id_hex.clone() })?;
     let catalog = desk.catalog().read();
     Ok(Json(page.map(|row| {

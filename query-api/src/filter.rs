@@ -145,6 +145,9 @@ impl Filter {
             _ => return Err(invalid(format!("{name} has no such operator"))),
         };
         let values = if operator == Operator::Contains { vec![pair.value()?] } else { pair.values()? };
+        if operator == Operator::IsNull && values.len() > 1 {
+            return Err(invalid("must be true or false".to_owned()));
+        }
         if values.len() > MAX_VALUES {
             return Err(invalid(format!("may have at most {MAX_VALUES} values")));
         }

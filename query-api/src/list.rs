@@ -1,6 +1,7 @@
 //! What the raw lists have in common: a window of time, filters, and keyset pages by (`occurred_at`, `id`).
 
 use schemas::time::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Caller;
@@ -20,6 +21,10 @@ const TIME_OPERATORS: [(&str, &str); 4] = [
     ("occurred_at[lte]", "<="),
 ];
 
+/// `FINAL` reads a whole workspace to answer one page (250 ms for a million conversions); bound to a window of time
+/// it takes what a page should. These windows, in keys, are tried before the whole.
+const WINDOWS: [u64; 2] = [1_024, 32_768];
+
 /// A list as it was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct List {
@@ -38,6 +43,37 @@ pub(crate) struct Place {
     pub(crate) at: i64,
     /// The last row's id, in hexadecimal digits.
     pub(crate) id: String,
+}
+
+/// A part of a list's range: how many rows it has, and the instant at which it ends.
+#[derive(Debug, Deserialize)]
+struct Window {
+    keys: u64,
+    edge: i64,
+}
+
+impl List {
+    const fn order(&self) -> &'static str {
+        if self.ascends { "ASC" } else { "DESC" }
+    }
+
+    /// The conditions on time and place alone.
+    fn range(&self, values: &mut Values) -> Result<Vec<String>, Error> {
+        let mut conditions = Vec::new();
+        for (sign, time) in &self.times {
+            let time = values.bind_time(time.micros());
+            conditions.push(format!("occurred_at {sign} {time}"));
+        }
+        if let Some(place) = &self.after {
+            let foreign = || Error::invalid("cursor", "is not a cursor of this query");
+            let id = unhex(&place.id).ok_or_else(foreign)?;
+            let (at, id) = (values.bind_time(place.at), values.bind_id(&id));
+            let sign = if self.ascends { '>' } else { '<' };
+            // The first term is what the primary key can use; the tuple alone reads everything.
+            conditions.push(format!("occurred_at {sign}= {at} AND (occurred_at, id) {sign} ({at}, {id})"));
+        }
+        Ok(conditions)
+    }
 }
 
 /// A table as a list.
@@ -72,34 +108,66 @@ impl Shape {
         Ok(List { page, ascends, test, times, filters, after })
     }
 
-    /// The statement of the wanted page.
-    pub(crate) fn page(&self, list: &List, tenant: Tenant) -> Result<Statement, Error> {
-        let mut values = Values::default();
-        let mut conditions = vec![list.test.condition().to_owned()];
-        for (sign, time) in &list.times {
-            let time = values.bind_time(time.micros());
-            conditions.push(format!("occurred_at {sign} {time}"));
+    /// The rows of the wanted page, and one more if there is one.
+    pub(crate) async fn rows<T: DeserializeOwned>(
+        &self,
+        desk: &Desk,
+        list: &List,
+        tenant: Tenant,
+    ) -> Result<Vec<T>, Error> {
+        let windows = if self.table == Table::Conversions { &WINDOWS[..] } else { &[] };
+        for keys in windows {
+            let window: Vec<Window> = desk.fetch(self.window(list, *keys, tenant)?).await?;
+            let Some(window) = window.first().filter(|window| window.keys == *keys) else { break };
+            let rows = desk.fetch(self.page(list, Some(window.edge), tenant)?).await?;
+            if rows.len() >= list.page.limit() {
+                return Ok(rows);
+            }
         }
+        desk.fetch(self.page(list, None, tenant)?).await
+    }
+
+    /// The statement of a page; `edge` is the last instant that it may look at.
+    fn page(&self, list: &List, edge: Option<i64>, tenant: Tenant) -> Result<Statement, Error> {
+        let mut values = Values::default();
+        let mut conditions = list.range(&mut values)?;
+        if let Some(edge) = edge {
+            let edge = values.bind_time(edge);
+            conditions.push(format!("occurred_at {}= {edge}", if list.ascends { '<' } else { '>' }));
+        }
+        conditions.push(list.test.condition().to_owned());
         for filter in &list.filters {
             conditions.push(filter.condition(&filter.field.column(), &mut values));
         }
-        let (sign, order) = if list.ascends { ('>', "ASC") } else { ('<', "DESC") };
-        if let Some(place) = &list.after {
-            let id =
-                unhex(&place.id).ok_or_else(|| Error::invalid("cursor", "is not a cursor of this query"))?;
-            let (at, id) = (values.bind_time(place.at), values.bind_id(&id));
-            // The first term is what the primary key can use; the tuple alone reads everything.
-            conditions.push(format!("occurred_at {sign}= {at} AND (occurred_at, id) {sign} ({at}, {id})"));
-        }
+        let order = list.order();
         let tail = format!("ORDER BY occurred_at {order}, id {order} LIMIT {}", list.page.limit());
         Ok(self.statement(conditions, tail, tenant, values))
+    }
+
+    /// The statement of the window that holds the next `keys` rows, filters and versions apart.
+    fn window(&self, list: &List, keys: u64, tenant: Tenant) -> Result<Statement, Error> {
+        let mut values = Values::default();
+        let inner = Select {
+            columns: vec!["occurred_at".to_owned()],
+            table: Table::ConversionVersions,
+            conditions: list.range(&mut values)?,
+            tail: format!("ORDER BY occurred_at {} LIMIT {keys}", list.order()),
+        }
+        .text(tenant, &mut values);
+        let edge = if list.ascends { "max" } else { "min" };
+        let text = format!(
+            "SELECT count() AS keys, toUnixTimestamp64Micro({edge}(occurred_at)) AS edge FROM ({inner})"
+        );
+        Ok(values.statement("window", text))
     }
 
     /// The statement of the row with this id.
     pub(crate) fn one(&self, id: &[u8; 16], tenant: Tenant) -> Statement {
         let mut values = Values::default();
         let id = values.bind_id(id);
-        self.statement(vec![format!("id = {id}")], "LIMIT 1".to_owned(), tenant, values)
+        let versions = Self { table: Table::ConversionVersions, ..*self };
+        let tail = "ORDER BY version DESC LIMIT 1".to_owned();
+        versions.statement(vec![format!("id = {id}")], tail, tenant, values)
     }
 
     fn statement(

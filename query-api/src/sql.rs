@@ -29,6 +29,8 @@ pub(crate) enum Table {
     /// Conversions as they are now. It has no cuts: the sink writes it before the other tables of a cut, so a list may
     /// show a conversion up to one cut before a report counts it.
     Conversions,
+    /// Conversions in every version that the engine has not merged away yet.
+    ConversionVersions,
 }
 
 impl Table {
@@ -39,13 +41,14 @@ impl Table {
             Self::Credits => "credits",
             Self::Outcomes => "outcomes",
             Self::Conversions => "conversions FINAL",
+            Self::ConversionVersions => "conversions",
         }
     }
 
     const fn has_cuts(self) -> bool {
         match self {
             Self::Clicks | Self::Revisions | Self::Credits | Self::Outcomes => true,
-            Self::Conversions => false,
+            Self::Conversions | Self::ConversionVersions => false,
         }
     }
 }

@@ -200,7 +200,7 @@ pub(crate) async fn list(
     let workspace = desk.workspace(caller.workspace)?;
     let list = SHAPE.read(params, &caller, &desk)?;
     // This table has no cuts: see `Table::Conversions`.
-    let rows: Vec<Row> = desk.fetch(SHAPE.page(&list, workspace.up_to(None))?).await?;
+    let rows: Vec<Row> = SHAPE.rows(&desk, &list, workspace.up_to(None)).await?;
     let page = list.page.page(rows, |row| Place { at: row.occurred_us, id: row.id_hex.clone() })?;
     let catalog = desk.catalog().read();
     Ok(Json(page.map(|row| row.show(&catalog, workspace.number))))

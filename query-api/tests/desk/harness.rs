@@ -37,6 +37,7 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// A desk with two workspaces on the same log partition.
 pub(crate) struct Harness {
     pub(crate) router: Router,
+    pub(crate) desk: Desk,
     pub(crate) sink: Sink,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) first: Tenant,
@@ -129,7 +130,8 @@ impl Harness {
         .unwrap();
         let first = Tenant { number, id, admin, partners: Vec::new() };
         let mut harness = Self {
-            router: query_api::router(desk, Edge::Elsewhere),
+            router: query_api::router(desk.clone(), Edge::Elsewhere),
+            desk,
             sink,
             clock,
             second: first.clone(),
@@ -244,10 +246,6 @@ impl Harness {
     pub(crate) async fn get_with(&self, key: &str, address: &str) -> Answer {
         let request = Request::get(address).header("authorization", format!("Bearer {key}"));
         self.send(request.body(Body::empty()).unwrap()).await
-    }
-
-    pub(crate) fn engine_pid(&self) -> u32 {
-        self.engine.pid().unwrap()
     }
 
     pub(crate) async fn stop(self) {

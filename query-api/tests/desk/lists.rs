@@ -99,6 +99,22 @@ async fn pages_follow_the_order_and_filters_keep_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_page_is_found_however_far_away_its_rows_are() {
+    let mut harness = Harness::start().await;
+    let mut rows = conversions(&mut harness, 3_000);
+    for row in rows.iter_mut().skip(2_900) {
+        row.goal = "rare";
+    }
+    rows::conversions(&harness.sink, &rows, "USD").await;
+    assert_eq!(ids(&harness, "goal=rare").await, texts(&rows, |row| row.goal == "rare"));
+    let mut ascending = texts(&rows[..102], |_| true);
+    ascending.reverse();
+    let from = rows[101].at;
+    assert_eq!(ids(&harness, &format!("sort=occurred_at&occurred_at[gte]={from}")).await, ascending);
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn the_highest_version_stands_and_is_explained() {
     let mut harness = Harness::start().await;
     let number = harness.first.number;

@@ -399,6 +399,30 @@ async fn pages_hold_every_row_once_in_every_order_while_rows_arrive() {
 }
 
 #[tokio::test]
+async fn every_dimension_and_every_metric_can_be_asked_for_and_sorted_by() {
+    let (harness, _) = loaded().await;
+    let metrics = "invalid_clicks,conversions_hold,conversions_pending,conversions_reversed,cr,epc,rpc,aov";
+    for words in [
+        "offer,campaign,link,creative,source_id,goal",
+        "sub1,sub2,sub3,sub4,sub5,month",
+        "sub6,sub7,sub8,sub9,sub10,15m",
+    ] {
+        let by_metric = metrics.split(',').filter(|_| words.starts_with("offer"));
+        for sort in words.split(',').chain(by_metric) {
+            let address = format!(
+                "/api/v1/reports?from=2026-03-01&to=2026-11-01&group_by={words}&metrics={metrics}&sort=-{sort}&take=1"
+            );
+            let first = harness.get(&address).await.ok();
+            let next = first["nextCursor"].as_str().unwrap();
+            let second = harness.get(&format!("{address}&cursor={next}")).await.ok();
+            assert_ne!(first["items"], second["items"], "{address}");
+            assert_eq!(first["totals"], second["totals"], "{address}");
+        }
+    }
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_looks_as_the_contract_says() {
     let mut harness = Harness::start().await;
     let empty = harness.get("/api/v1/reports?period=today&metrics=cr,epc").await.ok();
@@ -451,6 +475,11 @@ async fn an_answer_looks_as_the_contract_says() {
         .await
         .ok();
     insta::assert_json_snapshot!("report_by_day_and_partner", day);
+    // Dimensions stand first, in the order asked for, then the metrics in theirs.
+    let asked = "/api/v1/reports?period=today&group_by=sub1,day&metrics=revenue,clicks&sort=-clicks";
+    let text = harness.get(asked).await.text;
+    let row = "{\"items\":[{\"sub1\":\"blog\",\"day\":\"2026-11-20\",\"revenue\":{\"amount\":\"80.00\",\"currency\":\"USD\"},\"clicks\":3}]";
+    assert!(text.starts_with(row), "{text}");
     let hour = harness
         .get("/api/v1/reports?period=today&interval=hour&timezone=Asia/Kathmandu&metrics=clicks")
         .await

@@ -41,6 +41,61 @@ async fn every_error_has_the_contracts_shape() {
 }
 
 #[tokio::test]
+async fn the_edges_routes_can_stand_beside_the_desks() {
+    let harness = Harness::start().await;
+    let edge = axum::Router::new()
+        .route("/api/v1/conversions", axum::routing::post(async || "taken"))
+        .route("/c/{key}", axum::routing::get(async || "sent on"));
+    let router = query_api::router(harness.desk.clone(), query_api::Edge::Here(edge));
+    let ask = async |request: Request<Body>| {
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    };
+    let post = Request::post("/api/v1/conversions").body(Body::empty()).unwrap();
+    assert_eq!(ask(post).await, (200, "taken".to_owned()));
+    let click = Request::get("/c/anna").body(Body::empty()).unwrap();
+    assert_eq!(ask(click).await, (200, "sent on".to_owned()));
+    let list = Request::get("/api/v1/conversions").header("x-api-key", &harness.first.admin);
+    assert_eq!(ask(list.body(Body::empty()).unwrap()).await.0, 200);
+    let (status, text) = ask(Request::get("/t.js").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 404);
+    assert!(text.contains("\"error\":\"not_found\""), "{text}");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_or_fit_is_refused() {
+    let settings =
+        QueryApiSettings { body_timeout_ms: 50, max_body_bytes: 1_024, ..QueryApiSettings::default() };
+    let harness = Harness::start_with(settings).await;
+    let post = |body: Body, content_type: Option<&str>| {
+        let mut request = Request::post("/api/v1/offers").header("x-api-key", &harness.first.admin);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        request.body(body).unwrap()
+    };
+    let json = Some("application/json");
+    let silent = futures::stream::pending::<Result<String, std::io::Error>>();
+    for (body, content_type, status, code) in [
+        (Body::from_stream(silent), json, 408, "request_timeout"),
+        (Body::from("x".repeat(1_025)), json, 413, "payload_too_large"),
+        (Body::from("{}"), None, 415, "unsupported_media_type"),
+        (Body::from("{}"), Some("text/plain"), 415, "unsupported_media_type"),
+        (Body::from("{\"name\""), json, 400, "validation_failed"),
+        (Body::from("[1]"), json, 400, "validation_failed"),
+        (Body::from(vec![0xff, 0xfe]), json, 400, "validation_failed"),
+        (Body::from("[".repeat(1_000)), json, 400, "validation_failed"),
+    ] {
+        let refused = harness.send(post(body, content_type)).await.refused();
+        assert_eq!((refused.0, refused.1.as_str()), (status, code));
+    }
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn health_says_what_is_there_and_what_is_not() {
     let harness = Harness::start().await;
     assert_eq!(harness.get("/healthz").await.text, "ok");
