@@ -170,7 +170,7 @@ async fn a_click_is_listed_with_everything_that_it_has() {
         test: false,
         cut: 1,
     };
-    rows::clicks(&harness.sink, &[click.clone()]).await;
+    rows::clicks(&harness.sink, std::slice::from_ref(&click)).await;
     assert_eq!(
         harness.get("/api/v1/clicks").await.ok()["items"],
         serde_json::json!([]),

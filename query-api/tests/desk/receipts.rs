@@ -28,7 +28,7 @@ async fn a_receipt_is_accepted_until_its_outcome_is_in_a_finished_cut() {
         row_seq: 1,
         cut: 1,
     };
-    rows::outcomes(&harness.sink, &[parked.clone()]).await;
+    rows::outcomes(&harness.sink, std::slice::from_ref(&parked)).await;
     assert_eq!(harness.get(&address).await.ok()["status"], "accepted", "the cut is not finished");
     rows::finish_cut(&harness.sink, 1, NOW).await;
     let answer = harness.get(&address).await.ok();

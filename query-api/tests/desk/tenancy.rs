@@ -46,7 +46,7 @@ async fn fill(
         test: false,
         cut: 1,
     };
-    rows::revisions(&harness.sink, &[revision.clone()]).await;
+    rows::revisions(&harness.sink, std::slice::from_ref(&revision)).await;
     rows::conversions(&harness.sink, &[revision], currency).await;
     let outcome = Outcome {
         workspace: tenant.number,
