@@ -99,3 +99,6 @@ fn array<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N], W
 fn present<T>(value: Option<T>, field: &'static str) -> Result<T, WireError> {
     value.ok_or(WireError::Impossible(field))
 }
+
+#[cfg(test)]
+mod tests;

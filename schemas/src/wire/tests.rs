@@ -1,0 +1,243 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, Status, Trust};
+use crate::fact::{
+    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, Lost, Outcome, OutcomeStatus, Parked,
+    Record, Revision, Subject, Touch, Unparked, Values,
+};
+use crate::money::{Currency, Money};
+use crate::table::RowCounts;
+use crate::time::Timestamp;
+
+fn an_id<K: Kind>(number: u8) -> Id<K> {
+    Id::from_bytes([number; 16])
+}
+
+fn click() -> Click {
+    Click {
+        id: an_id(1),
+        link: Some(an_id(2)),
+        offer: an_id(3),
+        partner: Some(an_id(4)),
+        campaign: None,
+        visitor: Some(an_id(5)),
+        creative: "banner".into(),
+        subs: vec!["a".into(), String::new(), "c".into()],
+        source_id: "site".into(),
+        ext_click_id: "x".into(),
+        params: vec![("q".into(), "ä".into()), ("q".into(), String::new())],
+        labels: vec!["head".into()],
+        referrer: "https://r.example/".into(),
+        user_agent: "agent".into(),
+        address: "192.0.2.0".into(),
+        destination_url: "https://d.example/".into(),
+        test: true,
+        occurred_at: Timestamp::from_micros(-7),
+    }
+}
+
+fn conversion() -> Conversion {
+    Conversion {
+        goal: "sale".into(),
+        click: Some(an_id(1)),
+        visitor: None,
+        customer_id: "c".into(),
+        email_sha256: Some([9; 32]),
+        coupon: "coupon".into(),
+        partner: Some(an_id(4)),
+        offer: Some(an_id(3)),
+        transaction_id: "t".into(),
+        client_event_id: "e".into(),
+        amount: Some(Money { micros: 0, currency: Currency::USD }),
+        status: Some(Status::Hold),
+        source: Some(an_id(6)),
+        trust: Trust::Token,
+        metadata: "{}".into(),
+        occurred_at: Timestamp::from_micros(8),
+        labels: vec!["unknown_goal".into()],
+        test: false,
+        fault: Some(Fault { reason: "r".into(), field: "f".into(), message: "m".into() }),
+    }
+}
+
+fn event(body: Body) -> Event {
+    let mark = Mark { edge: an_id(7), number: 0 };
+    Event {
+        id: an_id(8),
+        workspace: WorkspaceNumber::NONE,
+        mark: (body != Body::Tick).then_some(mark),
+        received_at: Timestamp::from_micros(i64::MAX),
+        catalog: CatalogRevision { number: 3, hash: u64::MAX },
+        body,
+    }
+}
+
+fn events() -> [Event; 3] {
+    [Body::Click(Box::new(click())), Body::Conversion(Box::new(conversion())), Body::Tick].map(event)
+}
+
+fn revision() -> Revision {
+    let values = |status, amount_micros| Values {
+        status,
+        currency: Currency::USD,
+        amount_micros,
+        revenue_micros: i64::MAX,
+        payout_micros: -1,
+    };
+    let touch = |lost, last_touch| Touch {
+        click: an_id(1),
+        at: Timestamp::from_micros(1),
+        partner: None,
+        link: Some(an_id(2)),
+        lost,
+        credits: Credits { last_touch },
+    };
+    let lost = [Lost::Earlier, Lost::OutsideLookback, Lost::AfterConversion, Lost::ExcludedLabel];
+    let losers = lost.map(|lost| touch(Some(lost), 0));
+    Revision {
+        conversion: an_id(8),
+        workspace: WorkspaceNumber::NONE,
+        version: 2,
+        event: an_id(8),
+        change: Change::Status,
+        reason: "no_rate".into(),
+        received: conversion(),
+        dedupe_key: [3; 16],
+        attributed: Attributed {
+            offer: Some(an_id(3)),
+            // A click at the epoch itself is still a click.
+            click: Some((an_id(1), Timestamp::default())),
+            subs: vec!["a".into()],
+            labels: vec!["l".into()],
+            ..Attributed::default()
+        },
+        identified_by: "click_id".into(),
+        payout_rule: "none".into(),
+        before: Some(values(Status::Pending, None)),
+        after: values(Status::Paid, Some(0)),
+        touches: std::iter::once(touch(None, 10_000)).chain(losers).collect(),
+        received_at: Timestamp::from_micros(5),
+    }
+}
+
+fn record() -> Record {
+    let outcome = |(number, status)| {
+        Fact::Outcome(Box::new(Outcome {
+            event: an_id(number),
+            workspace: WorkspaceNumber::NONE,
+            mark: None,
+            subject: Subject::Unreadable,
+            status,
+            reason: "unreadable_event".into(),
+            conversion: Some(an_id(8)),
+            original: None,
+            source: Some(an_id(6)),
+            received_at: Timestamp::from_micros(5),
+            test: true,
+        }))
+    };
+    let [clicked, converted, _] = events();
+    let mut facts = vec![
+        Fact::Click(Box::new(ClickFact {
+            receipt: an_id(8),
+            workspace: WorkspaceNumber::NONE,
+            received_at: clicked.received_at,
+            click: click(),
+        })),
+        Fact::Revision(Box::new(revision())),
+        Fact::Parked(Box::new(Parked { event: converted, due: Timestamp::from_micros(9) })),
+        Fact::Unparked(Unparked {
+            event: an_id(8),
+            click: an_id(1),
+            workspace: WorkspaceNumber::NONE,
+            due: Timestamp::from_micros(9),
+        }),
+        Fact::Redelivered(Mark { edge: an_id(7), number: u64::MAX }),
+        Fact::Ticked,
+        Fact::Cut(Cut { number: 1, rows: RowCounts::new([0, 1, 2, u64::MAX]) }),
+    ];
+    facts.extend((0..).zip(OutcomeStatus::ALL).map(outcome));
+    Record {
+        core_version: 1,
+        partition: 0,
+        previous: [1; 32],
+        first_seq: 1,
+        source_from: 0,
+        source_to: 1,
+        catalog: CatalogRevision::default(),
+        last_event: [2; 32],
+        decisions: vec![Decision { source: 0, core_time: Timestamp::from_micros(1), facts }],
+    }
+}
+
+#[test]
+fn everything_comes_back_as_it_was() {
+    for event in events() {
+        assert_eq!(decode_event(encode_event(&event)), Ok(event));
+    }
+    assert_eq!(decode_record(encode_record(&record())), Ok(record()));
+    assert_eq!(decode_revision(encode_revision(&revision()).into()), Ok(revision()));
+}
+
+/// A field of the number 2047.
+const UNKNOWN: &[u8] = b"\xf8\x7f\x01";
+
+#[test]
+fn a_field_that_is_not_known_is_refused_wherever_it_stands() {
+    for bytes in events().map(|event| encode_event(&event)) {
+        let more = Bytes::from([&bytes[..], UNKNOWN].concat());
+        assert_eq!(decode_event(more), Err(WireError::UnknownField));
+    }
+    let more = Bytes::from([&encode_record(&record())[..], UNKNOWN].concat());
+    assert_eq!(decode_record(more), Err(WireError::UnknownField));
+    // Within a message of a message: an event of no more than a catalog revision that holds it.
+    let nested = Bytes::from([&[8, EVENT_VERSION as u8, 0x32, 3][..], UNKNOWN].concat());
+    assert_eq!(decode_event(nested), Err(WireError::UnknownField));
+}
+
+#[test]
+fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
+    let of_version = |bytes: &Bytes, version: u8| {
+        assert_eq!(bytes[..2], [8, 1], "field 1 is the version");
+        Bytes::from([&[8, version], &bytes[2..], UNKNOWN].concat())
+    };
+    for event in events() {
+        let newer = of_version(&encode_event(&event), 2);
+        assert_eq!(decode_event(newer), Err(WireError::UnknownVersion(2)));
+    }
+    let newer = of_version(&encode_record(&record()), 2);
+    assert_eq!(decode_record(newer), Err(WireError::UnknownVersion(2)));
+    assert_eq!(decode_event(Bytes::new()), Err(WireError::UnknownVersion(0)));
+}
+
+#[test]
+fn what_no_edge_writes_is_refused() {
+    let [clicked, _, tick] = events();
+    for (event, fault) in
+        [(Event { mark: None, ..clicked.clone() }, "mark"), (Event { mark: clicked.mark, ..tick }, "mark")]
+    {
+        assert_eq!(decode_event(encode_event(&event)), Err(WireError::Impossible(fault)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let bytes = Bytes::from(bytes);
+        let _ = (decode_event(bytes.clone()), decode_record(bytes.clone()), decode_revision(bytes));
+    }
+
+    #[test]
+    fn no_damage_to_what_was_right_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let mut all = events().map(|event| encode_event(&event).to_vec()).to_vec();
+        all.push(encode_record(&record()).to_vec());
+        for mut bytes in all {
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] = byte }
+            let bytes = Bytes::from(bytes);
+            let _ = (decode_event(bytes.clone()), decode_record(bytes));
+        }
+    }
+}
