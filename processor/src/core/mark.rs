@@ -76,10 +76,8 @@ mod tests {
                 seen.insert(number);
             }
             prop_assert_eq!((0..70).filter(|n| marks.saw(*n)).collect::<BTreeSet<_>>(), seen.clone());
-            if let Some(max) = seen.last() {
-                if seen.len() as u64 == max + 1 {
-                    prop_assert!(marks.missing.is_empty(), "no gap is left: {:?}", marks);
-                }
+            if let Some(max) = seen.last() && seen.len() as u64 == max + 1 {
+                prop_assert!(marks.missing.is_empty(), "no gap is left: {:?}", marks);
             }
         }
     }

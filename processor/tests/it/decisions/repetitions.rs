@@ -3,6 +3,7 @@
 use schemas::event::{Conversion, Event, Status, Trust};
 use schemas::fact::{Change, Fact, OutcomeStatus};
 use schemas::id::ClickId;
+use schemas::money::{Currency, Money};
 
 use crate::scene::{Core, HOUR, SECOND, Traffic, click_id, event_id, id, outcome, outcomes, revision, usd};
 
@@ -50,7 +51,7 @@ fn the_same_transaction_again_is_a_duplicate_that_names_the_original() {
 fn another_amount_click_customer_or_coupon_under_the_same_key_is_a_conflict() {
     let edits: [fn(&mut Conversion); 5] = [
         |it| it.amount = Some(usd(81)),
-        |it| it.amount = Some(schemas::money::Money { currency: "EUR".parse_currency(), ..usd(80) }),
+        |it| it.amount = Some(Money { currency: Currency::from_code("EUR").unwrap(), ..usd(80) }),
         |it| it.click = Some(id(9)),
         |it| it.customer_id = "other".into(),
         |it| it.coupon = "other".into(),
@@ -64,16 +65,6 @@ fn another_amount_click_customer_or_coupon_under_the_same_key_is_a_conflict() {
         });
         assert_eq!(outcome(&facts), (OutcomeStatus::Conflict, "different_content"));
         assert_eq!(facts.len(), 1);
-    }
-}
-
-trait ParseCurrency {
-    fn parse_currency(&self) -> schemas::money::Currency;
-}
-
-impl ParseCurrency for str {
-    fn parse_currency(&self) -> schemas::money::Currency {
-        schemas::money::Currency::from_code(self).unwrap()
     }
 }
 
