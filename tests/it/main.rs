@@ -1,5 +1,6 @@
 //! End-to-end tests: real processes, real sockets, on both engine sets through one harness; and the rules of the house.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests fail by panicking")]
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its harness, too")]
 
 #[path = "../../eventlog/tests/conformance/broker.rs"]
 mod broker;

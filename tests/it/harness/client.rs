@@ -126,7 +126,7 @@ impl Customer {
     /// The totals of a report over everything, once they are as wanted.
     pub async fn await_totals(&self, wanted: &Value) -> Value {
         let metrics = "clicks,conversions,revenue,payout";
-        let path = format!("/reports?from=2020-01-01&to=2099-01-01&group_by=partner&metrics={metrics}");
+        let path = format!("/reports?from=2026-01-01&to=2035-01-01&group_by=partner&metrics={metrics}");
         wait_for("totals", async || {
             let (_, answer) = self.try_api(Method::GET, &path, None).await;
             let totals = &answer["totals"];

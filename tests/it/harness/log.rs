@@ -76,7 +76,7 @@ impl Stack {
                 NewRecord { key: bytes::Bytes::new(), payload: wire::encode_event(&stamped) }
             })
             .collect();
-        let usage = ProducerUse { name: "test", deadline: DEADLINE, max_pending_bytes: 1 << 20 };
+        let usage = ProducerUse { name: "test", deadline: DEADLINE, max_pending_bytes: 8 << 20 };
         let producer = log.producer(usage).unwrap();
         for answer in producer.append(Partition { topic: topic::EVENTS, number: partition }, records).await {
             answer.unwrap();
