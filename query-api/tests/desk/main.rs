@@ -10,3 +10,4 @@ mod reports;
 mod rows;
 mod surface;
 mod tenancy;
+mod traffic;
