@@ -72,3 +72,20 @@ impl SinkSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_cannot_work_is_refused_by_its_name() {
+        ProcessorSettings::default().check().unwrap();
+        SinkSettings::default().check().unwrap();
+        let none = ProcessorSettings { max_batch_events: 0, ..ProcessorSettings::default() };
+        assert_eq!(none.check().unwrap_err().to_string(), "processor.max_batch_events must not be 0");
+        for insert_timeout_ms in [0, 60_000] {
+            let error = SinkSettings { insert_timeout_ms, ..SinkSettings::default() }.check().unwrap_err();
+            assert!(error.to_string().starts_with("sink.insert_timeout_ms must be 1 to 59999"), "{error}");
+        }
+    }
+}

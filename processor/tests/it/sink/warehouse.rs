@@ -114,9 +114,11 @@ impl Warehouse {
 
     /// Loads everything that is decided, and stops.
     pub(crate) async fn load(&self, database: &Database, cuts: u64) -> Result<(), Error> {
-        let sink = self.sink(database);
-        database.reached(cuts).await;
-        sink.stop().await
+        let mut sink = self.sink(database);
+        tokio::select! {
+            () = database.reached(cuts) => sink.stop().await,
+            ended = &mut sink.task => ended.unwrap(),
+        }
     }
 
     pub(crate) async fn stop(self) {
