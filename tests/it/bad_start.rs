@@ -45,7 +45,16 @@ fn a_port_in_use_is_named() {
 fn a_missing_engine_library_is_named_with_the_way_to_get_it() {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(binary("tributary"))
-        .args(["up", "--edge", "127.0.0.1:0", "--api", "127.0.0.1:0", "--engine-library", "/nowhere/libchdb.so", "--data"])
+        .args([
+            "up",
+            "--edge",
+            "127.0.0.1:0",
+            "--api",
+            "127.0.0.1:0",
+            "--engine-library",
+            "/nowhere/libchdb.so",
+            "--data",
+        ])
         .arg(dir.path().join("data"))
         .output()
         .unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its harness, too")]
 
 #[path = "../../eventlog/tests/conformance/broker.rs"]
+#[allow(dead_code, reason = "the log's own tests also kill a broker and start it again")]
 mod broker;
 mod harness;
 mod tidy;

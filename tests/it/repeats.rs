@@ -13,7 +13,8 @@ async fn a_transaction_sent_twice_counts_once(engines: Engines) {
     let body = json!({"click_id": click.id, "transaction_id": "T-1", "amount": "50.00"});
     let first = stack.convert(body.clone()).await;
     let second = stack.convert(body).await;
-    let other = stack.convert(json!({"click_id": click.id, "transaction_id": "T-1", "amount": "51.00"})).await;
+    let other =
+        stack.convert(json!({"click_id": click.id, "transaction_id": "T-1", "amount": "51.00"})).await;
 
     assert_eq!(stack.receipt(&first).await["status"], "recorded");
     let duplicate = stack.receipt(&second).await;

@@ -12,7 +12,8 @@ async fn a_conversion_after_a_restart_of_every_role_finds_its_click(engines: Eng
     let click = stack.click("anna").await;
     stack.stop_all();
     stack.start_all();
-    let receipt = stack.convert(json!({"click_id": click.id, "transaction_id": "R-1", "amount": "10.00"})).await;
+    let receipt =
+        stack.convert(json!({"click_id": click.id, "transaction_id": "R-1", "amount": "10.00"})).await;
     assert_eq!(stack.receipt(&receipt).await["status"], "recorded");
     let wanted = json!({"clicks": 1, "conversions": 1, "revenue": "10.00", "payout": "1.00"});
     stack.await_totals(&wanted).await;

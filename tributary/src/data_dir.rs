@@ -33,7 +33,10 @@ impl DataDir {
                 Ok(version) if version > VERSION => Err(refused(format!(
                     "was written by a newer Tributary (layout {version}, this one knows {VERSION})"
                 ))),
-                _ => Err(refused(format!("{VERSION_FILE} holds {:?}, which is no layout of ours", text.trim()))),
+                _ => Err(refused(format!(
+                    "{VERSION_FILE} holds {:?}, which is no layout of ours",
+                    text.trim()
+                ))),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 dir.write_private(VERSION_FILE, &format!("{VERSION}\n"))?;

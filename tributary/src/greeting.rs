@@ -23,8 +23,11 @@ pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path
         r#"{"name": "Shoes", "destination_url": "https://shop.example/?cid={click_id}"}"#,
     )
     .replacen("curl -sS", "curl -sS -X PUT", 1);
-    let link = post("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#)
-        .replacen("curl -sS", "curl -sS -X PUT", 1);
+    let link = post("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#).replacen(
+        "curl -sS",
+        "curl -sS -X PUT",
+        1,
+    );
     let _ = writeln!(text, "\nTry it:\n  {offer}\n  {link}");
     let _ = writeln!(text, "  curl -sSi -A 'Mozilla/5.0' 'http://{edge}/c/hello?sub1=first'");
     text

@@ -59,7 +59,11 @@ impl Process {
     }
 
     /// What processor and sink need of the process.
-    pub(crate) fn surroundings(&self, log: &Arc<dyn EventLog>, partitions: u32) -> Result<Surroundings, Error> {
+    pub(crate) fn surroundings(
+        &self,
+        log: &Arc<dyn EventLog>,
+        partitions: u32,
+    ) -> Result<Surroundings, Error> {
         Ok(Surroundings {
             log: log.clone(),
             clock: self.clock.clone(),

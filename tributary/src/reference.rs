@@ -23,7 +23,10 @@ const NOTES: &[(&str, &str)] = &[
     ("engine.memory_mib", "`up`: memory that all statements of the engine together may use."),
     ("engine.port", "`up`: the engine's port on the loopback interface; 0 takes a free one."),
     ("kafka.brokers", "Roles: host:port of brokers, with commas."),
-    ("kafka.topic_prefix", "Roles: what the names of our topics begin with, for several installations on one cluster."),
+    (
+        "kafka.topic_prefix",
+        "Roles: what the names of our topics begin with, for several installations on one cluster.",
+    ),
     ("kafka.replication_factor", "`migrate`: replicas of the topics that it creates."),
     ("warehouse.url", "Roles: ClickHouse's HTTP interface."),
     ("warehouse.user", "Roles: its user."),
@@ -33,12 +36,18 @@ const NOTES: &[(&str, &str)] = &[
     ("edge.public_url", "The edge's address as browsers see it. With https: cookies are Secure."),
     ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
     ("edge.append_deadline_ms", "How long a request may wait for its event to become durable."),
-    ("edge.queue_events", "Events of one partition that may wait for durability; beyond them requests are refused."),
+    (
+        "edge.queue_events",
+        "Events of one partition that may wait for durability; beyond them requests are refused.",
+    ),
     ("edge.queue_bytes", "Bytes of events, of all partitions, that the log may hold unanswered."),
     ("edge.max_body_bytes", "The largest body of a request."),
     ("edge.max_uri_bytes", "The longest path and query of a request."),
     ("edge_http.max_connections", "Open connections at a time; more wait in the kernel's queue."),
-    ("edge_http.header_read_timeout_ms", "The time a client has for a request's head; an idle connection is closed after it."),
+    (
+        "edge_http.header_read_timeout_ms",
+        "The time a client has for a request's head; an idle connection is closed after it.",
+    ),
     ("edge_http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
     ("edge_http.max_header_bytes", "The largest head of a request."),
     ("edge_http.max_headers", "The most headers that a request may have."),
@@ -50,7 +59,10 @@ const NOTES: &[(&str, &str)] = &[
     ("api.max_body_bytes", "The largest body of a request."),
     ("api.max_uri_bytes", "The longest path and query of a request."),
     ("api.http.max_connections", "Open connections at a time; more wait in the kernel's queue."),
-    ("api.http.header_read_timeout_ms", "The time a client has for a request's head; an idle connection is closed after it."),
+    (
+        "api.http.header_read_timeout_ms",
+        "The time a client has for a request's head; an idle connection is closed after it.",
+    ),
     ("api.http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
     ("api.http.max_header_bytes", "The largest head of a request."),
     ("api.http.max_headers", "The most headers that a request may have."),
@@ -60,7 +72,10 @@ const NOTES: &[(&str, &str)] = &[
     ("processor.append_deadline_ms", "How long a record of facts may stay unconfirmed."),
     ("processor.cut_period_ms", "Age at which facts ask for a cut: the sink's batch period."),
     ("sink.partitions", "Partitions that this process loads; empty means all."),
-    ("sink.insert_timeout_ms", "How long one INSERT may take; below the 60 s after which the table refuses it."),
+    (
+        "sink.insert_timeout_ms",
+        "How long one INSERT may take; below the 60 s after which the table refuses it.",
+    ),
     ("ops.listen", "Where processor and sink serve health and metrics."),
 ];
 

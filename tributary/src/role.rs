@@ -58,7 +58,10 @@ pub(crate) fn migrate(arguments: &RoleArguments) -> Result<(), Error> {
     })
 }
 
-fn start(arguments: &RoleArguments, work: impl AsyncFnOnce(Settings) -> Result<(), Error>) -> Result<(), Error> {
+fn start(
+    arguments: &RoleArguments,
+    work: impl AsyncFnOnce(Settings) -> Result<(), Error>,
+) -> Result<(), Error> {
     let settings: Settings = service::config::load(arguments.config.as_deref())?;
     service::telemetry::init_logging(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;

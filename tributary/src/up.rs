@@ -91,7 +91,8 @@ fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error
 
 async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngine, Error> {
     let memory_bytes = settings.engine.memory_mib.saturating_mul(1024 * 1024);
-    let mut engine = EmbeddedSettings::new(settings.engine.library.clone(), dir.join("warehouse"), memory_bytes);
+    let mut engine =
+        EmbeddedSettings::new(settings.engine.library.clone(), dir.join("warehouse"), memory_bytes);
     engine.port = settings.engine.port;
     Ok(EmbeddedEngine::start(engine).await?)
 }

@@ -29,7 +29,6 @@ pub struct Campaign {
     pub offer: String,
     pub partner: String,
     pub link: String,
-    pub key: String,
 }
 
 /// A click that was acknowledged.
@@ -58,7 +57,8 @@ impl Customer {
 
     /// A call of the API with the admin key.
     pub async fn try_api(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.api)).bearer_auth(&self.key);
+        let mut request =
+            self.http.request(method, format!("{}/api/v1{path}", self.api)).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -79,7 +79,7 @@ impl Customer {
         let partner = id(&self.api(Method::POST, "/partners", Some(json!({"name": "Anna"}))).await);
         let link = json!({"offer": offer, "partner": partner, "key": key});
         let link = id(&self.api(Method::POST, "/links", Some(link)).await);
-        Campaign { offer, partner, link, key: key.to_owned() }
+        Campaign { offer, partner, link }
     }
 
     /// Follows a link; `None` unless the click was acknowledged.
@@ -96,12 +96,16 @@ impl Customer {
 
     /// Follows a link; an edge that does not know it yet gets a moment.
     pub async fn click(&self, path: &str) -> Click {
-        wait_for("click", async || self.try_click(path).await.ok_or_else(|| format!("{path} not acknowledged"))).await
+        wait_for("click", async || {
+            self.try_click(path).await.ok_or_else(|| format!("{path} not acknowledged"))
+        })
+        .await
     }
 
     /// Sends a conversion; the receipt, if it was acknowledged.
     pub async fn try_convert(&self, body: &Value) -> Option<String> {
-        let request = self.http.post(format!("{}/api/v1/conversions", self.edge)).bearer_auth(&self.key).json(body);
+        let request =
+            self.http.post(format!("{}/api/v1/conversions", self.edge)).bearer_auth(&self.key).json(body);
         let response = request.send().await.ok()?;
         if response.status() != StatusCode::ACCEPTED {
             return None;
@@ -117,8 +121,13 @@ impl Customer {
     /// What became of a request, once it is decided.
     pub async fn receipt(&self, receipt: &str) -> Value {
         wait_for("receipt", async || {
-            let (status, answer) = self.try_api(Method::GET, &format!("/receipts/{receipt}?wait=1"), None).await;
-            if status == StatusCode::OK && answer["status"] != "accepted" { Ok(answer) } else { Err(answer.to_string()) }
+            let (status, answer) =
+                self.try_api(Method::GET, &format!("/receipts/{receipt}?wait=1"), None).await;
+            if status == StatusCode::OK && answer["status"] != "accepted" {
+                Ok(answer)
+            } else {
+                Err(answer.to_string())
+            }
         })
         .await
     }

@@ -57,9 +57,14 @@ impl Process {
     /// Starts a process and waits until it has printed a line that begins with `ready`.
     pub fn start(name: &str, mut command: Command, ready: &str) -> Self {
         // Else a killed test would leave its processes behind.
-        #[allow(unsafe_code, reason = "between fork and exec only async-signal-safe calls are made: prctl is one")]
+        #[allow(
+            unsafe_code,
+            reason = "between fork and exec only async-signal-safe calls are made: prctl is one"
+        )]
         unsafe {
-            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(Into::into));
+            command.pre_exec(|| {
+                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(Into::into)
+            });
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

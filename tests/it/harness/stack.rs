@@ -108,7 +108,8 @@ impl Stack {
 
     /// The warehouse's engine of a cluster: started by the test, so that it outlives every role.
     async fn start_engine(&mut self) {
-        let mut settings = EmbeddedSettings::new(engine_library(), self.dir.path().join("warehouse"), 512 << 20);
+        let mut settings =
+            EmbeddedSettings::new(engine_library(), self.dir.path().join("warehouse"), 512 << 20);
         settings.program = Some(binary("tributary"));
         self.engine = Some(EmbeddedEngine::start(settings).await.unwrap());
     }
@@ -233,7 +234,8 @@ impl Stack {
     /// Every event ended in exactly one outcome, on every partition.
     pub async fn assert_balance(&self) {
         wait_for("balance", async || {
-            let response = self.http.get(self.processor_metrics()).send().await.map_err(|error| error.to_string())?;
+            let response =
+                self.http.get(self.processor_metrics()).send().await.map_err(|error| error.to_string())?;
             let text = response.text().await.map_err(|error| error.to_string())?;
             let imbalances: Vec<&str> =
                 text.lines().filter(|line| line.starts_with("tributary_processor_imbalance{")).collect();
@@ -272,6 +274,8 @@ fn engine_child(parent: u32) -> Option<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
     tasks
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
-        .flat_map(|children| children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+        .flat_map(|children| {
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+        })
         .next()
 }

@@ -52,7 +52,8 @@ impl Traffic {
                     };
                     ledger.clicks.lock().await.push(click.receipt);
                     let transaction = format!("{client}-{number}");
-                    let body = json!({"click_id": click.id, "transaction_id": transaction, "amount": "10.00"});
+                    let body =
+                        json!({"click_id": click.id, "transaction_id": transaction, "amount": "10.00"});
                     ledger.transactions.fetch_add(1, Ordering::Relaxed);
                     let receipt = loop {
                         match customer.try_convert(&body).await {
