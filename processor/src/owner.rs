@@ -17,7 +17,7 @@ use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
 
-use crate::chain::{Accepted, Chain, Judged};
+use crate::chain::{Chain, Judged};
 use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay};
 use crate::core_catalog::CoreCatalog;
 use crate::error::Error;
@@ -293,25 +293,30 @@ impl<'a> Owner<'a> {
         record: &eventlog::Record,
         mine: &mut Option<Speculation>,
     ) -> Result<bool, Error> {
-        let mut chain = Chain {
-            partition: self.parts.partition,
-            previous: self.head.record_hash,
-            source: self.head.source,
-            next_seq: self.head.next_seq,
-        };
-        let judged = chain
-            .judge(&record.payload)
-            .map_err(|error| Error::UnreadableRecord { position: record.position, error })?;
-        let Judged::Accepted(accepted) = judged else {
-            self.parts.metrics.record_ignored();
-            return Ok(false);
-        };
-        let Accepted { record: facts, hash } = *accepted;
-        let own = mine.take().filter(|speculation| speculation.hash == hash);
+        let hash = wire::hash_record(&record.payload);
+        // The speculation was built on the present head, so that its own record fits without being read again.
+        let own = mine.take_if(|speculation| speculation.hash == hash);
         let foreign = own.is_none();
         let mut changes = match own {
             Some(speculation) => speculation.changes,
-            None => self.apply(&facts, record.position, hash).await?,
+            None => {
+                let mut chain = Chain {
+                    partition: self.parts.partition,
+                    previous: self.head.record_hash,
+                    source: self.head.source,
+                    next_seq: self.head.next_seq,
+                };
+                let judged = chain
+                    .judge(&record.payload)
+                    .map_err(|error| Error::UnreadableRecord { position: record.position, error })?;
+                let Judged::Accepted(accepted) = judged else {
+                    self.parts.metrics.record_ignored();
+                    return Ok(false);
+                };
+                // Whatever was decided on the predecessor of this record will not fit any more.
+                *mine = None;
+                self.apply(&accepted.record, record.position, accepted.hash).await?
+            }
         };
         changes.head.record = Some(record.position);
         changes.head.record_hash = hash;

@@ -11,7 +11,7 @@ use super::apply::parked_count;
 use super::attribution::{Answer, Lookback, Question, attribute};
 use super::decide::{Decider, Settled};
 use super::key;
-use super::payout::{Valuation, value};
+use super::payout::{Valuation, in_offer_currency, value};
 use super::state::{State, StateError};
 use super::stored::StoredClick;
 use super::{PARKED_LIMIT, WAIT_MICROS};
@@ -100,7 +100,8 @@ impl Decider<'_, '_> {
         self.drop_unknown_partner(event, &mut attributed);
         let offer: Option<&Offer> =
             attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
-        let Ok(valuation) = value(workspace, offer, attributed.partner, conversion) else {
+        let received = in_offer_currency(conversion, offer);
+        let Ok(valuation) = value(workspace, offer, attributed.partner, &received) else {
             return self.settle(
                 reported,
                 OutcomeStatus::Rejected,
@@ -117,7 +118,7 @@ impl Decider<'_, '_> {
             event: event.id,
             change: Change::Recorded,
             reason: reason.to_owned(),
-            received: conversion.clone(),
+            received: received.into_owned(),
             dedupe_key,
             attributed,
             identified_by: identified.by.to_owned(),
@@ -182,7 +183,9 @@ impl Decider<'_, '_> {
             original: Some(existing.conversion.rename()),
         };
         let conflict = |reason| (OutcomeStatus::Conflict, settled(reason));
-        let repetition = reported.conversion;
+        let offer = existing.attributed.offer.and_then(|id| self.catalog.offer(existing.workspace, id));
+        let repetition = in_offer_currency(reported.conversion, offer);
+        let repetition = repetition.as_ref();
         let trusted = repetition.trust.may_approve();
         let confirms =
             trusted && !existing.received.trust.may_approve() && existing.after.status == Status::Pending;
@@ -223,15 +226,16 @@ impl Decider<'_, '_> {
             conversion: Some(existing.conversion),
             original: Some(existing.conversion.rename()),
         };
+        let attributed = &existing.attributed;
+        let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
+        let repetition = in_offer_currency(reported.conversion, offer);
         let mut confirmed = existing.received.clone();
-        confirmed.trust = reported.conversion.trust;
-        confirmed.status = reported.conversion.status;
-        confirmed.amount = confirmed.amount.or(reported.conversion.amount);
+        confirmed.trust = repetition.trust;
+        confirmed.status = repetition.status;
+        confirmed.amount = confirmed.amount.or(repetition.amount);
         if !may_begin_as(&confirmed) {
             return self.settle(reported, OutcomeStatus::Conflict, settled(reason::STATUS_NOT_REACHABLE));
         }
-        let attributed = &existing.attributed;
-        let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
         let Ok(valuation) = value(workspace, offer, attributed.partner, &confirmed) else {
             return self.settle(reported, OutcomeStatus::Rejected, settled(reason::AMOUNT_OUT_OF_RANGE));
         };

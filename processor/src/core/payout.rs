@@ -1,5 +1,7 @@
 //! What the workspace earns and what the partner earns from a conversion, and the status it starts with.
 
+use std::borrow::Cow;
+
 use catalog::{Approval, Goal, Offer, Payout, Revenue, Workspace};
 use schemas::event::{Conversion, Status, label};
 use schemas::fact::{Values, reason};
@@ -62,6 +64,22 @@ pub(super) fn value(
         rule: if goal.is_some() && partner.is_some() { "offer_goal" } else { "none" },
         label: (offer.is_some() && goal.is_none()).then_some(label::UNKNOWN_GOAL),
     })
+}
+
+/// The conversion with its amount in the offer's currency, where the sender named none: the edge, which cannot know the
+/// offer of a click, has taken the workspace's.
+pub(super) fn in_offer_currency<'a>(
+    conversion: &'a Conversion,
+    offer: Option<&Offer>,
+) -> Cow<'a, Conversion> {
+    let unnamed = conversion.labels.iter().any(|known| known == label::DEFAULT_CURRENCY);
+    match (conversion.amount, offer) {
+        (Some(amount), Some(offer)) if unnamed && amount.currency != offer.currency => {
+            let amount = Some(Money { currency: offer.currency, ..amount });
+            Cow::Owned(Conversion { amount, ..conversion.clone() })
+        }
+        _ => Cow::Borrowed(conversion),
+    }
 }
 
 /// The status that a conversion starts with: the sender's word where the sender is trusted, else the goal's rule.

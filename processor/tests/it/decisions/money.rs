@@ -5,7 +5,7 @@ use schemas::fact::{Fact, OutcomeStatus, Values};
 use schemas::id::WorkspaceNumber;
 use schemas::money::{Currency, Money};
 
-use crate::scene::{Core, HOUR, OFFER, PARTNER, Traffic, click_id, id, outcome, revision, usd};
+use crate::scene::{Core, EURO_OFFER, HOUR, OFFER, PARTNER, Traffic, click_id, id, outcome, revision, usd};
 
 fn values(status: Status, amount: Option<i64>, revenue: i64, payout: i64) -> Values {
     let micros = |units: i64| units * 1_000_000;
@@ -103,6 +103,24 @@ fn a_conversion_without_a_click_pays_the_partner_that_it_names_if_there_is_such_
     assert_eq!(revision(&facts).after, values(Status::Approved, Some(80), 80, 0));
     assert_eq!(revision(&facts).attributed.partner, None);
     assert_eq!(revision(&facts).attributed.labels, [label::UNKNOWN_PARTNER]);
+}
+
+#[test]
+fn an_amount_whose_currency_nobody_named_is_in_the_offers() {
+    let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+    let click = edge.click(0, |it| it.offer = EURO_OFFER);
+    core.feed(&click);
+    // The edge could not know the offer and took the workspace's currency.
+    let mut report = || {
+        core.feed(&edge.conversion(HOUR, |it| {
+            (it.click, it.transaction_id) = (Some(click_id(&click)), "t1".into());
+            it.labels = vec![label::DEFAULT_CURRENCY.to_owned()];
+        }))
+    };
+    let facts = report();
+    assert_eq!(revision(&facts).received.amount.unwrap().currency.code(), "EUR");
+    assert_eq!(outcome(&facts), (OutcomeStatus::Recorded, "no_rate"));
+    assert_eq!(outcome(&report()), (OutcomeStatus::Duplicate, ""));
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) const WORKSPACE: WorkspaceNumber = WorkspaceNumber::new(1).unwrap();
 pub(crate) const OFFER: OfferId = id(1);
 /// Looks back one day; [`OFFER`] looks back as the workspace, 30 days.
 pub(crate) const OTHER_OFFER: OfferId = id(2);
+/// Its amounts are in euros, the workspace's in dollars.
+pub(crate) const EURO_OFFER: OfferId = id(3);
 pub(crate) const PARTNER: PartnerId = id(1);
 
 pub(crate) const fn id<K: Kind>(number: u8) -> Id<K> {
@@ -49,13 +51,13 @@ fn goals() -> Vec<Goal> {
     ]
 }
 
-fn offer(id: OfferId, lookback_micros: Option<i64>) -> Resource {
+fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Resource {
     Resource::Offer(Offer {
         id,
         workspace: WORKSPACE,
         name: "Shoes".into(),
         destination_url: "https://shop.example/?c={click_id}".into(),
-        currency: Currency::USD,
+        currency,
         click_id_param: "click_id".into(),
         fallback_url: None,
         click_lookback_micros: lookback_micros,
@@ -89,7 +91,14 @@ pub(crate) fn proposals() -> Vec<Bytes> {
         meta: meta(),
     });
     let first = vec![Resource::Installation(Installation { events_partitions: 1 }), workspace];
-    let second = vec![offer(OFFER, None), offer(OTHER_OFFER, Some(DAY)), partner(1), partner(2)];
+    let (dollar, euro) = (Currency::USD, Currency::from_code("EUR").unwrap());
+    let second = vec![
+        offer(OFFER, dollar, None),
+        offer(OTHER_OFFER, dollar, Some(DAY)),
+        offer(EURO_OFFER, euro, None),
+        partner(1),
+        partner(2),
+    ];
     [first, second].into_iter().enumerate().map(|(number, resources)| proposal(number, resources)).collect()
 }
 

@@ -5,5 +5,7 @@ mod installation;
 mod traffic;
 
 pub(crate) use self::core::{Core, Map, commit, outcome, outcomes, revision};
-pub(crate) use installation::{OFFER, OTHER_OFFER, PARTNER, WORKSPACE, catalog, id, proposals, usd};
+pub(crate) use installation::{
+    EURO_OFFER, OFFER, OTHER_OFFER, PARTNER, WORKSPACE, catalog, id, proposals, usd,
+};
 pub(crate) use traffic::{DAY, HOUR, MINUTE, SECOND, T0, Traffic, click_id, event_id};
