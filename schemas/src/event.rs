@@ -3,7 +3,7 @@
 use crate::id::{
     CampaignId, ClickId, EdgeId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId, WorkspaceNumber,
 };
-use crate::money::Money;
+use crate::money::{Currency, Money, MoneyError};
 use crate::time::Timestamp;
 
 /// One delivery to the edge, or a tick of the partition's owner.
@@ -141,6 +141,9 @@ pub struct Conversion {
     pub client_event_id: String,
     /// What the sender earned.
     pub amount: Option<Money>,
+    /// The same, as it was stated, where nobody named a currency and only the click tells the offer whose currency is meant.
+    /// Then `amount` is `None`.
+    pub stated_amount: Option<StatedAmount>,
     /// The status that the sender wants.
     pub status: Option<Status>,
     /// The source; `None` for the built-in source `default`.
@@ -157,6 +160,28 @@ pub struct Conversion {
     pub test: bool,
     /// A value that cannot be right, in a request that must be kept all the same.
     pub fault: Option<Fault>,
+}
+
+/// An amount without its currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatedAmount {
+    /// A decimal text, such as `12.50`.
+    Decimal(String),
+    /// A number of the currency's smallest units.
+    Minor(u64),
+}
+
+impl StatedAmount {
+    /// The amount in a currency.
+    ///
+    /// # Errors
+    /// [`MoneyError`] if the text has more decimals than the currency, or the amount is too large.
+    pub fn in_currency(&self, currency: Currency) -> Result<Money, MoneyError> {
+        match self {
+            Self::Decimal(text) => Money::parse(text, currency),
+            Self::Minor(minor) => Money::from_minor(*minor, currency),
+        }
+    }
 }
 
 /// Why a kept request cannot become a conversion.

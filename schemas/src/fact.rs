@@ -335,6 +335,10 @@ pub mod reason {
     pub const UNTRUSTED_SENDER: &str = "untrusted_sender";
     /// The goal wants a decision by hand.
     pub const MANUAL_APPROVAL: &str = "manual_approval";
+    /// An amount without a currency cannot be one in the offer's.
+    pub const INVALID_AMOUNT: &str = "invalid_amount";
+    /// The source or the offer that the report names is none of this workspace's.
+    pub const UNKNOWN_REFERENCE: &str = "unknown_reference";
     /// An amount times a percentage does not fit into 64 bits.
     pub const AMOUNT_OUT_OF_RANGE: &str = "amount_out_of_range";
     /// A status that the life cycle has no step to.

@@ -104,19 +104,14 @@ pub struct Money {
 impl Money {
     /// Parses an amount as it stands in a request: digits, at most one point, no sign, no exponent.
     pub fn parse(amount: &str, currency: Currency) -> Result<Self, MoneyError> {
-        let (whole, decimals) = amount.split_once('.').unwrap_or((amount, ""));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole) || (amount.contains('.') && !digits(decimals)) {
-            return Err(MoneyError::NotDecimal);
-        }
-        let significant = decimals.trim_end_matches('0');
-        if significant.len() > currency.exponent() as usize {
+        let (whole, decimals) = split_decimal(amount)?;
+        if decimals.len() > currency.exponent() as usize {
             return Err(MoneyError::TooManyDecimals { code: currency.code(), exponent: currency.exponent() });
         }
         let units: i64 = whole.parse().map_err(|_| MoneyError::TooLarge)?;
         let mut micros = units.checked_mul(MICROS_PER_UNIT).ok_or(MoneyError::TooLarge)?;
         let mut place = MICROS_PER_UNIT;
-        for digit in significant.bytes() {
+        for digit in decimals.bytes() {
             place /= 10;
             micros = micros.checked_add(i64::from(digit - b'0') * place).ok_or(MoneyError::TooLarge)?;
         }
@@ -185,6 +180,19 @@ impl<'de> Deserialize<'de> for Money {
     }
 }
 
+/// The digits before and after the point: no sign, no exponent, no comma, digits on both sides of a point.
+///
+/// # Errors
+/// [`MoneyError::NotDecimal`] for any other text.
+pub fn split_decimal(amount: &str) -> Result<(&str, &str), MoneyError> {
+    let (whole, decimals) = amount.split_once('.').unwrap_or((amount, ""));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || (amount.contains('.') && !digits(decimals)) {
+        return Err(MoneyError::NotDecimal);
+    }
+    Ok((whole, decimals))
+}
+
 /// A percentage with up to six decimals, 0 to 10,000; its text form is a decimal string such as `"12.5"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent {
@@ -250,7 +258,8 @@ mod tests {
         for (text, code, micros) in [
             ("12.50", "EUR", Ok(12_500_000)),
             ("12.5", "EUR", Ok(12_500_000)),
-            ("12.500", "EUR", Ok(12_500_000)),
+            ("12.500", "EUR", Err(MoneyError::TooManyDecimals { code: "EUR", exponent: 2 })),
+            ("1200.0", "JPY", Err(MoneyError::TooManyDecimals { code: "JPY", exponent: 0 })),
             ("1200", "JPY", Ok(1_200_000_000)),
             ("1.234", "KWD", Ok(1_234_000)),
             ("0", "USD", Ok(0)),

@@ -8,7 +8,9 @@ use super::{
     EVENT_VERSION, WireError, array, decode_versioned, id, id_bytes, optional_id, optional_id_bytes, present,
     workspace,
 };
-use crate::event::{Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, Status, Trust};
+use crate::event::{
+    Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, StatedAmount, Status, Trust,
+};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 
@@ -150,6 +152,10 @@ pub(super) fn conversion_to_pb(conversion: &Conversion) -> pb::Conversion {
         amount: conversion
             .amount
             .map(|money| pb::Money { micros: money.micros, currency: money.currency.code().to_owned() }),
+        stated_amount: conversion.stated_amount.as_ref().map(|stated| match stated {
+            StatedAmount::Decimal(text) => pb::conversion::StatedAmount::StatedDecimal(text.clone()),
+            StatedAmount::Minor(minor) => pb::conversion::StatedAmount::StatedMinor(*minor),
+        }),
         status: conversion.status.map_or(pb::Status::Unspecified, status_to_pb).into(),
         source: optional_id_bytes(conversion.source),
         trust: trust_to_pb(conversion.trust).into(),
@@ -179,6 +185,10 @@ pub(super) fn conversion_from_pb(conversion: pb::Conversion) -> Result<Conversio
         partner: optional_id(&conversion.partner, "conversion.partner")?,
         offer: optional_id(&conversion.offer, "conversion.offer")?,
         amount: conversion.amount.map(money_from_pb).transpose()?,
+        stated_amount: conversion.stated_amount.map(|stated| match stated {
+            pb::conversion::StatedAmount::StatedDecimal(text) => StatedAmount::Decimal(text),
+            pb::conversion::StatedAmount::StatedMinor(minor) => StatedAmount::Minor(minor),
+        }),
         source: optional_id(&conversion.source, "conversion.source")?,
         goal: conversion.goal,
         customer_id: conversion.customer_id,

@@ -2,7 +2,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, Status, Trust};
+use crate::event::{
+    Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, StatedAmount, Status, Trust,
+};
 use crate::fact::{
     Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, Lost, Outcome, OutcomeStatus, Parked,
     Record, Revision, Subject, Touch, Unparked, Values,
@@ -51,6 +53,7 @@ fn conversion() -> Conversion {
         transaction_id: "t".into(),
         client_event_id: "e".into(),
         amount: Some(Money { micros: 0, currency: Currency::USD }),
+        stated_amount: Some(StatedAmount::Decimal("12.50".into())),
         status: Some(Status::Hold),
         source: Some(an_id(6)),
         trust: Trust::Token,
