@@ -37,7 +37,8 @@ pub struct Audit {
     pub wait: Duration,
     /// How many receipts are asked for at a time.
     pub connections: usize,
-    /// Every so many-th receipt is looked at; 1 = all.
+    /// Every so many-th receipt is looked at; 1 = all. With more than 1 a missing click shows by its receipt alone: how
+    /// many of the others are duplicates or rejected, and so in no sum, is not known.
     pub every: usize,
     /// Only the clicks of this link (id) are summed up; nothing = all of the workspace.
     pub link: Option<String>,
@@ -91,6 +92,8 @@ impl Books {
 /// What the API said.
 #[derive(Debug, Default)]
 struct Findings {
+    /// Whether some receipts were not looked at.
+    is_sample: bool,
     /// How many of the receipts that were looked at ended how.
     outcomes: BTreeMap<String, u64>,
     /// Receipts that the API does not know.
@@ -116,17 +119,19 @@ pub struct Verdict {
     pub outcomes: BTreeMap<String, u64>,
     /// Receipts looked at.
     pub checked: u64,
+    /// Whether others were not.
+    pub is_sample: bool,
     /// Acknowledged events that the API does not have, or has not decided.
     pub missing_receipts: u64,
     /// The first of those that it does not know.
     pub missing_named: Vec<String>,
     /// Clicks in the report, gross.
     pub reported: u64,
-    /// Clicks that must be in it.
+    /// Clicks that must be in it; of a sample: so many at most.
     pub expected: u64,
     /// Up to which time the report was complete.
     pub data_through: Option<String>,
-    /// What was acknowledged and is not there, by receipt or by sum.
+    /// What was acknowledged and is not there, by receipt or by sum; of a sample: by receipt.
     pub missing: u64,
     /// Clicks in the report that nobody sent.
     pub extra: u64,
@@ -144,6 +149,10 @@ impl Verdict {
         let expected = acknowledged - not_counted;
         let may_be = books.count(Fate::Unknown) + books.count(Fate::Unrecorded);
         let missing_receipts = unknown_receipts + undecided + books.repeated;
+        let missing_in_sum = expected.saturating_sub(findings.reported);
+        // A sample's upper bound: a report below it may still be right, one above what it allows cannot be.
+        let missing =
+            if findings.is_sample { missing_receipts } else { missing_receipts.max(missing_in_sum) };
         Self {
             sent: books.fates.values().sum(),
             acknowledged,
@@ -152,12 +161,13 @@ impl Verdict {
             unknown: books.count(Fate::Unknown),
             outcomes: findings.outcomes.clone(),
             checked: looked_at + unknown_receipts,
+            is_sample: findings.is_sample,
             missing_receipts,
             missing_named: findings.unknown_receipts.iter().take(MAX_NAMED).cloned().collect(),
             reported: findings.reported,
             expected,
             data_through: findings.data_through.map(|time| time.to_string()),
-            missing: missing_receipts.max(expected.saturating_sub(findings.reported)),
+            missing,
             extra: findings.reported.saturating_sub(expected + may_be),
         }
     }
@@ -186,7 +196,12 @@ impl Verdict {
         for receipt in &self.missing_named {
             writeln!(out, "  not known   {receipt}")?;
         }
-        writeln!(out, "reported      {} clicks, {} expected", self.reported, self.expected)?;
+        write!(out, "reported      {} clicks, ", self.reported)?;
+        if self.is_sample {
+            writeln!(out, "{} expected at most: a sample does not prove the sum complete", self.expected)?;
+        } else {
+            writeln!(out, "{} expected", self.expected)?;
+        }
         writeln!(out, "data through  {}", self.data_through.as_deref().unwrap_or("-"))?;
         writeln!(out, "missing       {}", self.missing)?;
         writeln!(out, "extra         {}", self.extra)?;
@@ -253,6 +268,7 @@ impl Audit {
     ) -> Result<(), LoadError> {
         let base = self.api.trim_end_matches('/');
         let asked = books.receipts.iter().step_by(self.every.max(1));
+        findings.is_sample = asked.len() < books.receipts.len();
         let answers = asked.map(|receipt| async move {
             (receipt, api.settled(&format!("{base}/api/v1/receipts/{receipt}")).await)
         });
@@ -366,6 +382,7 @@ mod tests {
 
     fn findings(outcomes: &[(&str, u64)], unknown: &[&str], reported: u64) -> Findings {
         Findings {
+            is_sample: false,
             outcomes: outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             unknown_receipts: unknown.iter().map(|receipt| (*receipt).to_owned()).collect(),
             reported,
@@ -415,6 +432,30 @@ mod tests {
         let verdict = Verdict::of(&books, &findings(&[("recorded", 1), ("duplicate", 1)], &[], 1));
         assert!(verdict.is_exact());
         assert_eq!(verdict.expected, 1);
+    }
+
+    #[test]
+    fn of_a_sample_only_receipts_show_a_loss_but_a_sum_still_shows_too_much() {
+        let acknowledged: Vec<String> = (0..6).map(|n| format!("evt_{n}")).collect();
+        let entries = acknowledged.iter().zip(0..).map(|(receipt, n)| entry(n, Some(302), Some(receipt)));
+        let books = books(&entries.collect::<Vec<_>>());
+        let sample = |outcomes: &[(&str, u64)], unknown: &[&str], reported: u64| {
+            let findings = Findings { is_sample: true, ..findings(outcomes, unknown, reported) };
+            let verdict = Verdict::of(&books, &findings);
+            (verdict.missing, verdict.extra)
+        };
+        // One of three was a duplicate, and so may be those that were not looked at.
+        let one_of_three = [("recorded", 2), ("duplicate", 1)];
+        assert_eq!(sample(&one_of_three, &[], 4), (0, 0));
+        assert_eq!(sample(&one_of_three, &[], 5), (0, 0));
+        assert_eq!(sample(&one_of_three, &[], 6), (0, 1));
+        assert_eq!(sample(&[("recorded", 2)], &["evt_4"], 6), (1, 0));
+
+        let mut text = Vec::new();
+        let findings = Findings { is_sample: true, ..findings(&one_of_three, &[], 4) };
+        Verdict::of(&books, &findings).print(&mut text, false).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("4 clicks, 5 expected at most: a sample does not prove"), "{text}");
     }
 
     #[test]

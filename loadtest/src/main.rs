@@ -113,7 +113,7 @@ struct AuditArgs {
     /// How many receipts are asked for at a time.
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// Look at every so many-th receipt only; the sums are compared all the same.
+    /// Look at every so many-th receipt only. With more than 1 the sum shows what is too much, not what is missing.
     #[arg(long, default_value_t = 1)]
     every: usize,
     /// Sum up the clicks of this link only (its id); else of the whole workspace.
