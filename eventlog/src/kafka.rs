@@ -4,6 +4,7 @@
 //! assigned by hand, belong to no group and commit nothing, since positions are kept with what was made of the records.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use crate::metrics::Metrics;
 use crate::{Bounds, Error, EventLog, Partition, Position, Producer, ProducerUse, Subscription, TopicSpec};
 use admin::Admin;
+use known::Known;
 use open::Open;
 use producer::KafkaProducer;
 use subscription::KafkaSubscription;
@@ -20,19 +22,22 @@ mod admin;
 mod client;
 mod fetcher;
 mod inbox;
+mod known;
 mod open;
+mod options;
 mod producer;
+mod requirements;
 mod subscription;
 
 /// Below this replication factor the loss of one broker loses the log or stops it.
 const SAFE_REPLICATION_FACTOR: u16 = 3;
 
 /// How Kafka is reached. [`KafkaSettings::new`] gives the usual values.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// `host:port`, separated by commas.
     pub brokers: String,
-    /// Settings of librdkafka, such as `security.protocol`; they win over ours.
+    /// Options of librdkafka, such as `security.protocol`. Those that the log's promises rest on are refused.
     pub extra: BTreeMap<String, String>,
     /// What the names of our topics in Kafka begin with, for several installations on one cluster; usually nothing.
     pub topic_prefix: String,
@@ -66,6 +71,30 @@ impl KafkaSettings {
     }
 }
 
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            brokers,
+            extra,
+            topic_prefix,
+            replication_factor,
+            max_record_bytes,
+            request_timeout,
+            metrics,
+        } = self;
+        f.debug_struct("KafkaSettings")
+            .field("brokers", brokers)
+            // Names alone: passwords and keys are among the values.
+            .field("extra", &extra.keys())
+            .field("topic_prefix", topic_prefix)
+            .field("replication_factor", replication_factor)
+            .field("max_record_bytes", max_record_bytes)
+            .field("request_timeout", request_timeout)
+            .field("metrics", metrics)
+            .finish()
+    }
+}
+
 /// The Kafka engine.
 #[derive(Debug)]
 pub struct KafkaLog {
@@ -77,6 +106,7 @@ pub struct KafkaLog {
 struct Shared {
     settings: KafkaSettings,
     admin: Admin,
+    known: Arc<Known>,
     open: Arc<Open>,
 }
 
@@ -84,21 +114,16 @@ impl KafkaLog {
     /// Connects, and asks for metadata once so that a wrong address is noticed here.
     ///
     /// # Errors
-    /// [`Error::Settings`] for settings that librdkafka refuses, [`Error::Unavailable`] if no broker answers.
+    /// [`Error::Settings`] for settings that librdkafka or the log refuses, [`Error::Unavailable`] if no broker answers.
     pub async fn connect(settings: KafkaSettings) -> Result<Self, Error> {
         if settings.replication_factor == 0 || settings.max_record_bytes == 0 {
             return Err(Error::Settings("replication_factor and max_record_bytes must not be 0".into()));
         }
-        if settings.replication_factor < SAFE_REPLICATION_FACTOR {
-            tracing::warn!(
-                single_broker = true,
-                replication_factor = settings.replication_factor,
-                "single_broker: losing one Kafka broker may lose acknowledged records"
-            );
-        }
-        let admin = Admin::new(&settings)?;
+        options::refuse_overrides(&settings)?;
+        let known = Arc::<Known>::default();
+        let admin = Admin::new(&settings, Arc::clone(&known))?;
         admin.check_connection().await?;
-        let shared = Shared { settings, admin, open: Arc::default() };
+        let shared = Shared { settings, admin, known, open: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }

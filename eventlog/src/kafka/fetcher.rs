@@ -14,16 +14,16 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::time::Timestamp;
 
-use super::client::{self, Logging};
+use super::client::{self, Logging, UNKNOWN_PARTITION};
 use super::inbox::Inbox;
+use super::known::Known;
 use super::open::{Open, Running};
+use super::options;
 use super::{KafkaSettings, Shared};
 use crate::{Bounds, Error, Partition, Position, Record};
 
 /// The longest the thread sleeps: librdkafka wants to be polled, and closing the log is noticed then.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// What librdkafka fetches ahead of one partition.
-const FETCH_AHEAD_KIB: &str = "2048";
 /// How long the bounds are asked for when a position turned out to be outside of them.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,6 +35,7 @@ pub(super) struct Fetcher {
     queues: Vec<PartitionQueue<Logging>>,
     consumer: Arc<Consumer>,
     settings: KafkaSettings,
+    known: Arc<Known>,
     inbox: Arc<Inbox>,
     open: Arc<Open>,
     // Dropped last: then the consumer is closed.
@@ -49,28 +50,18 @@ impl Fetcher {
         inbox: Arc<Inbox>,
     ) -> Result<(), Error> {
         let running = shared.open.start()?;
-        let ours = [
-            // librdkafka assigns nothing without a group, but nothing is committed to it and nobody joins it.
-            ("group.id", "tributary".to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-            ("enable.auto.offset.store", "false".to_owned()),
-            ("auto.offset.reset", "error".to_owned()),
-            ("allow.auto.create.topics", "false".to_owned()),
-            ("check.crcs", "true".to_owned()),
-            ("queued.max.messages.kbytes", FETCH_AHEAD_KIB.to_owned()),
-            // With a small queue the default of a second starves a fast reader.
-            ("fetch.queue.backoff.ms", "5".to_owned()),
-        ];
-        let mut consumer =
-            Consumer::from_config_and_context(&client::config(&shared.settings, &ours), Logging)
-                .map_err(|error| client::error(&error))?;
+        let mut consumer = Consumer::from_config_and_context(
+            &client::config(&shared.settings, &options::consumer()),
+            Logging,
+        )
+        .map_err(|error| client::error(&error))?;
         let wake = Arc::clone(&inbox);
         consumer.set_nonempty_callback(move || wake.signal());
         let consumer = Arc::new(consumer);
         let settings = shared.settings.clone();
-        let queues = assign(&consumer, &settings, places, &inbox)?;
-        let open = Arc::clone(&shared.open);
-        let fetcher = Self { queues, consumer, settings, inbox, open, _running: running };
+        let queues = assign(&consumer, shared, places, &inbox)?;
+        let (known, open) = (Arc::clone(&shared.known), Arc::clone(&shared.open));
+        let fetcher = Self { queues, consumer, settings, known, inbox, open, _running: running };
         let thread = std::thread::Builder::new().name("kafka-fetcher".into());
         thread.spawn(move || fetcher.run()).map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(())
@@ -170,7 +161,11 @@ impl Fetcher {
             let bounds = Bounds { start: start.max(0) as Position, end: end.max(0) as Position };
             return Some(bounds.out_of_range(partition, position));
         }
-        match client::partition_error(error, partition) {
+        // librdkafka goes on if the partition comes back, but it may not: the reader must hear of it.
+        if error.rdkafka_error_code().is_some_and(|code| UNKNOWN_PARTITION.contains(&code)) {
+            return Some(self.known.missing(partition));
+        }
+        match self.known.error(error, partition) {
             // Leaders move and connections break; what lasts shows as AllBrokersDown or as records that do not come.
             error @ (Error::Unavailable(_) | Error::Deadline | Error::Full | Error::Closed) => {
                 tracing::debug!(%error, %partition, "Kafka consumer");
@@ -189,10 +184,11 @@ impl Fetcher {
 /// Assigns the partitions and gives each a queue of its own.
 fn assign(
     consumer: &Arc<Consumer>,
-    settings: &KafkaSettings,
+    shared: &Shared,
     places: &[(Partition, Position, Position)],
     inbox: &Arc<Inbox>,
 ) -> Result<Vec<PartitionQueue<Logging>>, Error> {
+    let Shared { settings, known, .. } = shared;
     let mut assignment = TopicPartitionList::with_capacity(places.len());
     for &(partition, position, _) in places {
         let offset = i64::try_from(position).map_err(|error| Error::Settings(error.to_string()))?;
@@ -202,14 +198,14 @@ fn assign(
                 partition.number as i32,
                 Offset::Offset(offset),
             )
-            .map_err(|error| client::partition_error(&error, partition))?;
+            .map_err(|error| known.error(&error, partition))?;
     }
     consumer.assign(&assignment).map_err(|error| client::error(&error))?;
     let mut queues = Vec::with_capacity(places.len());
     for &(partition, ..) in places {
         let mut queue = consumer
             .split_partition_queue(&settings.topic_name(partition.topic), partition.number as i32)
-            .ok_or_else(|| Error::UnknownPartition(partition.to_string()))?;
+            .ok_or_else(|| known.missing(partition))?;
         let wake = Arc::clone(inbox);
         queue.set_nonempty_callback(move || wake.signal());
         queues.push(queue);

@@ -14,18 +14,16 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use tokio::sync::Notify;
 
+use super::Shared;
 use super::client;
-use super::{KafkaSettings, Shared};
+use super::known::Known;
+use super::options;
 use crate::admission::{self, Pending, Room};
 use crate::metrics::TopicMetrics;
 use crate::{Error, NewRecord, Partition, Position, Producer, ProducerUse};
 
-/// How long librdkafka gathers records for one request: the edge waits for the answer.
-const LINGER_MS: u32 = 1;
 /// librdkafka answers at the deadline; this much later it is given up on.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
-/// librdkafka counts its own structures into the queue's size; ours is the limit that callers see.
-const QUEUE_SLACK_KIB: usize = 64 << 10;
 
 type Inner = ThreadedProducer<Deliveries>;
 
@@ -69,7 +67,9 @@ impl Ticket {
 }
 
 /// Receives what librdkafka reports.
-struct Deliveries;
+struct Deliveries {
+    known: Arc<Known>,
+}
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -89,7 +89,7 @@ impl ProducerContext for Deliveries {
             Ok(message) => Position::try_from(message.offset()).map_err(|_| {
                 Error::Unavailable("Kafka took the record before and no longer knows its position".into())
             }),
-            Err((error, _)) => Err(client::partition_error(error, ticket.call.partition)),
+            Err((error, _)) => Err(self.known.error(error, ticket.call.partition)),
         });
     }
 }
@@ -102,7 +102,7 @@ impl KafkaProducer {
                 usage.name
             )));
         }
-        let inner = create(&shared.settings, usage)?;
+        let inner = create(&shared, usage)?;
         let metrics = shared.settings.metrics.as_ref().map(|metrics| metrics.producer(usage.name));
         let pending = Pending::new(usage.max_pending_bytes, metrics);
         Ok(Self { shared, usage, pending, inner: Mutex::new(Some(Arc::new(inner))) })
@@ -140,6 +140,9 @@ impl KafkaProducer {
         if inner.client().fatal_error().is_some() {
             self.discard(&inner);
         }
+        if answers.iter().any(Result::is_ok) {
+            self.shared.known.saw(partition);
+        }
         self.measure(partition, &records, &answers);
         answers.resize(total, Err(Error::Full));
         answers
@@ -156,7 +159,7 @@ impl KafkaProducer {
             let bytes = admission::size(record);
             outgoing.delivery_opaque.answer(Err(match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit },
-                Some(_) | None => client::partition_error(&error, partition),
+                Some(_) | None => self.shared.known.error(&error, partition),
             }));
         }
     }
@@ -167,7 +170,7 @@ impl KafkaProducer {
         if let Some(inner) = &*inner {
             return Ok(Arc::clone(inner));
         }
-        let fresh = Arc::new(create(&self.shared.settings, self.usage)?);
+        let fresh = Arc::new(create(&self.shared, self.usage)?);
         *inner = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
@@ -226,17 +229,10 @@ fn release(inner: Option<Arc<Inner>>) {
     }
 }
 
-fn create(settings: &KafkaSettings, usage: ProducerUse) -> Result<Inner, Error> {
-    let ours = [
-        ("acks", "all".to_owned()),
-        ("enable.idempotence", "true".to_owned()),
-        ("linger.ms", LINGER_MS.to_string()),
-        ("message.timeout.ms", usage.deadline.as_millis().max(u128::from(LINGER_MS) + 1).to_string()),
-        ("message.max.bytes", client::max_batch_bytes(settings).to_string()),
-        ("queue.buffering.max.kbytes", (usage.max_pending_bytes / 1024 + QUEUE_SLACK_KIB).to_string()),
-        // The limit is one of bytes; 0 is none.
-        ("queue.buffering.max.messages", "0".to_owned()),
-    ];
-    Inner::from_config_and_context(&client::config(settings, &ours), Deliveries)
+fn create(shared: &Shared, usage: ProducerUse) -> Result<Inner, Error> {
+    let Shared { settings, known, .. } = shared;
+    let ours = options::producer(settings, usage.deadline, usage.max_pending_bytes);
+    let deliveries = Deliveries { known: Arc::clone(known) };
+    Inner::from_config_and_context(&client::config(settings, &ours), deliveries)
         .map_err(|error| client::error(&error))
 }

@@ -13,6 +13,7 @@ mod engine;
 mod keeping;
 mod reading;
 mod real_broker;
+mod real_topics;
 
 /// Makes each test one of either engine.
 macro_rules! conformance {

@@ -1,13 +1,10 @@
-//! What only Kafka has: a broker that goes away and comes back, and topics that somebody else made.
+//! What only Kafka has: a broker that goes away and comes back, and options of its client.
 
 use std::time::Duration;
 
 use eventlog::kafka::KafkaLog;
 use eventlog::metrics::Metrics;
 use eventlog::{Error, EventLog as _, Partition, ProducerUse, TopicSpec};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 
 use crate::engine::{
     Engine as _, Fixture, Kafka, LIMIT, MAX_RECORD_BYTES, USE, numbered, payloads, read, record, topic,
@@ -42,22 +39,6 @@ async fn a_broker_that_is_away_is_answered_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_restamps_or_forgets_is_refused() {
-    let engine = Kafka::shared().await;
-    let settings = engine.settings();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().unwrap();
-    let TopicSpec { name, partitions } = topic(1);
-    let created = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
-    admin.create_topics([&created], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-    let log = KafkaLog::connect(settings).await.unwrap();
-    let Err(Error::Settings(message)) = log.ensure_topics(&[TopicSpec { name, partitions }]).await else {
-        panic!("the topic was accepted");
-    };
-    assert!(message.contains("message.timestamp.type=CreateTime"), "{message}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_without_a_broker_is_unavailable() {
     let mut settings = Kafka::shared().await.settings();
     settings.brokers = "127.0.0.1:9".into();
@@ -67,6 +48,33 @@ async fn an_address_without_a_broker_is_unavailable() {
     settings.extra.insert("no.such.setting".into(), "1".into());
     let error = KafkaLog::connect(settings).await.unwrap_err();
     assert!(matches!(error, Error::Settings(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_that_break_the_promise_are_refused_on_connecting() {
+    for name in ["acks", "delivery.timeout.ms", "topic.auto.offset.reset", "check.crcs"] {
+        let mut settings = Kafka::shared().await.settings();
+        settings.extra.insert(name.into(), "the-value".into());
+        let Err(Error::Settings(message)) = KafkaLog::connect(settings).await else {
+            panic!("{name} was accepted");
+        };
+        assert!(message.contains(name) && !message.contains("the-value"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_options_are_never_shown() {
+    let mut settings = Kafka::shared().await.settings();
+    settings.extra.insert("sasl.password".into(), "c0rrect-h0rse".into());
+    let mut refused = settings.clone();
+    refused.extra.insert("security.protocol".into(), "c0rrect-h0rse".into());
+    let error = KafkaLog::connect(refused).await.unwrap_err();
+    let log = KafkaLog::connect(settings.clone()).await.unwrap();
+    let texts = [format!("{settings:?}"), format!("{log:#?}"), format!("{error} {error:?}")];
+    for (text, name) in texts.iter().zip(["sasl.password", "sasl.password", "security.protocol"]) {
+        assert!(text.contains(name), "{text}");
+        assert!(!text.contains("c0rrect-h0rse"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
