@@ -1,6 +1,7 @@
 //! Why a partition cannot go on.
 
 use schemas::wire::WireError;
+use warehouse::error::code;
 
 use crate::core::StateError;
 
@@ -120,8 +121,11 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Log(error) => error.is_retriable(),
-            Self::Warehouse(error) => error.is_retriable(),
-            Self::State(_)
+            // An INSERT that came too late left nothing behind: it is asked for and sent again.
+            Self::Warehouse(error) => error.is_retriable() || error.code() == Some(code::VIOLATED_CONSTRAINT),
+            // A full disk may have room again; the store is opened anew for each attempt.
+            Self::State(StateError::Store(_)) => true,
+            Self::State(StateError::Unreadable(_))
             | Self::Catalog(_)
             | Self::UnreadableRecord { .. }
             | Self::CatalogRevision { .. }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 /// How a partition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +26,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// The place where one partition of `part` says how it is.
-    pub fn partition(&self, part: &'static str, number: u32) -> PartitionHealth {
-        let health = PartitionHealth { health: self.clone(), key: (part, number) };
+    /// The place where one partition of `part` says how it is; `halted` shows it as a metric.
+    pub fn partition(&self, part: &'static str, number: u32, halted: IntGauge) -> PartitionHealth {
+        let health = PartitionHealth { health: self.clone(), key: (part, number), halted };
         health.set(State::Starting);
         health
     }
@@ -52,6 +53,7 @@ impl Health {
 pub struct PartitionHealth {
     health: Health,
     key: (&'static str, u32),
+    halted: IntGauge,
 }
 
 impl PartitionHealth {
@@ -71,6 +73,7 @@ impl PartitionHealth {
     }
 
     fn set(&self, state: State) {
+        self.halted.set(i64::from(matches!(state, State::Halted(_))));
         self.health.states.lock().insert(self.key, state);
     }
 }

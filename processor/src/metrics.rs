@@ -18,6 +18,7 @@ pub struct Metrics {
     rows: IntCounterVec,
     cut: IntGaugeVec,
     data_through: IntGaugeVec,
+    halted: IntGaugeVec,
 }
 
 impl Metrics {
@@ -82,7 +83,17 @@ impl Metrics {
                 "Log time of that cut, in seconds since 1970: everything logged before it is in reports.",
                 &["partition"],
             )?,
+            halted: gauge(
+                "tributary_partition_halted",
+                "1 where a processor's or a sink's partition has stopped and waits for a person, else 0.",
+                &["part", "partition"],
+            )?,
         })
+    }
+
+    /// Where a partition of `part` shows that it has halted.
+    pub(crate) fn halted(&self, part: &str, partition: u32) -> prometheus::IntGauge {
+        self.halted.with_label_values(&[part, &partition.to_string()])
     }
 
     /// The part of one processor partition.
@@ -114,10 +125,10 @@ impl OwnerMetrics {
         let set = |gauge: &IntGaugeVec, value: u64| {
             gauge.with_label_values(&[partition]).set(i64::try_from(value).unwrap_or(i64::MAX));
         };
-        set(&self.metrics.received, head.counters.received);
+        set(&self.metrics.received, head.received());
         set(&self.metrics.redelivered, head.counters.redelivered);
         set(&self.metrics.source, head.source);
-        self.metrics.imbalance.with_label_values(&[partition]).set(head.counters.imbalance());
+        self.metrics.imbalance.with_label_values(&[partition]).set(head.imbalance());
         for (status, count) in OutcomeStatus::ALL.into_iter().zip(head.counters.outcomes) {
             let outcome = self.metrics.outcomes.with_label_values(&[partition, status.as_str()]);
             outcome.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -151,8 +162,8 @@ mod tests {
     fn the_balance_can_be_read() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
-        let mut head = Head::default();
-        head.counters.received = 3;
+        let mut head = Head { source: 5, ..Head::default() };
+        (head.counters.ticks, head.counters.redelivered) = (1, 1);
         head.counters.outcomes[OutcomeStatus::Recorded as usize] = 2;
         metrics.owner(1).committed(&head, false);
         let text = service::telemetry::metrics_text(&registry).unwrap();

@@ -1,5 +1,6 @@
 //! Keeps every partition going: retries what may pass, halts what cannot, one partition at a time.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::store::Store;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// How long a halted partition waits before it looks whether the reason is gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a partition may finish what it has in hand when the process stops.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What both parts need of the process.
 #[derive(Clone)]
@@ -40,6 +45,12 @@ pub struct Surroundings {
     pub partitions: u32,
 }
 
+impl Surroundings {
+    fn partition_health(&self, part: &'static str, partition: u32) -> PartitionHealth {
+        self.health.partition(part, partition, self.metrics.halted(part, partition))
+    }
+}
+
 /// Starts an owner for each partition that this process decides. State lies below `state_root`.
 pub fn start_processor(
     surroundings: &Surroundings,
@@ -53,18 +64,22 @@ pub fn start_processor(
             dir: state_dir.display().to_string(),
             problem: format!("cannot be created: {error}"),
         })?;
-        let store = Store::open(&state_dir, partition)?;
+        // Opened here, so that a directory that cannot be right is refused at the start.
+        let opened = RefCell::new(Some(Store::open(&state_dir, partition)?));
         let parts = OwnerParts {
             partition,
             log: surroundings.log.clone(),
             settings: settings.clone(),
             clock: surroundings.clock.clone(),
-            health: surroundings.health.partition("processor", partition),
+            health: surroundings.partition_health("processor", partition),
             metrics: surroundings.metrics.owner(partition),
         };
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
             keep_going(&parts.health, &shutdown, async || {
+                // A store that has failed takes nothing more; each further attempt opens it anew.
+                let opened = opened.take();
+                let store = opened.map_or_else(|| Store::open(&state_dir, partition), Ok)?;
                 Owner::on(&parts, &store).await?.work(&shutdown).await
             })
             .await;
@@ -86,8 +101,7 @@ pub fn start_sink(
             log: surroundings.log.clone(),
             warehouse: warehouse.clone(),
             settings: settings.clone(),
-            clock: surroundings.clock.clone(),
-            health: surroundings.health.partition("sink", partition),
+            health: surroundings.partition_health("sink", partition),
             metrics: surroundings.metrics.sink(partition),
         };
         let shutdown = surroundings.shutdown.clone();
@@ -124,15 +138,24 @@ async fn keep_going(
     let mut backoff = FIRST_BACKOFF;
     while !shutdown.is_started() {
         let began = tokio::time::Instant::now();
-        let Err(error) = attempt().await else { continue };
+        let done = tokio::select! {
+            biased;
+            done = attempt() => done,
+            // What it had in hand is taken up again from the committed position.
+            () = past(shutdown, GRACE) => return,
+        };
+        let Err(error) = done else { continue };
         if shutdown.is_started() {
             return;
         }
         if !error.is_retriable() {
             tracing::error!(partition = %health, %error, "halted");
             health.halted(&error);
-            shutdown.started().await;
-            return;
+            // Still loud, and still undecided; but what only time or a repair can mend need not wait for a restart too.
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => continue,
+                () = shutdown.started() => return,
+            }
         }
         tracing::warn!(partition = %health, %error, retry_in_ms = backoff.as_millis() as u64, "tries again");
         health.retrying(&error);
@@ -145,6 +168,12 @@ async fn keep_going(
         }
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
+}
+
+/// Waits until the shutdown is this old.
+async fn past(shutdown: &Shutdown, age: Duration) {
+    shutdown.started().await;
+    tokio::time::sleep(age).await;
 }
 
 /// The partitions that the settings choose; all, if they choose none.

@@ -39,7 +39,19 @@ impl Store {
             let keyspace = database.keyspace("state", options)?;
             Ok((database, keyspace))
         };
-        let (database, keyspace) = open().map_err(|error| refused(format!("cannot be opened: {error}")))?;
+        let failed_to_open =
+            |error: fjall::Error| StateError::Store(format!("{} cannot be opened: {error}", dir.display()));
+        let (database, keyspace) = match open() {
+            // A power loss can tear what was not synced. Nothing of it is lost: it is folded again from the facts.
+            Err(error @ fjall::Error::JournalRecovery(_)) => {
+                tracing::warn!(dir = %dir.display(), %error, "the state is torn and begins anew from the facts");
+                std::fs::remove_dir_all(dir)
+                    .and_then(|()| std::fs::create_dir_all(dir))
+                    .map_err(|error| StateError::Store(format!("{}: {error}", dir.display())))?;
+                open().map_err(failed_to_open)?
+            }
+            opened => opened.map_err(failed_to_open)?,
+        };
         let store = Self { database, keyspace };
         let format = [FORMAT.to_be_bytes(), partition.to_be_bytes()].concat();
         match store.get(FORMAT_KEY)? {

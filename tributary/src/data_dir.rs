@@ -25,7 +25,9 @@ impl DataDir {
             .mode(0o700)
             .create(root)
             .map_err(|error| refused(format!("cannot be created: {error}")))?;
-        let dir = Self { root: root.to_owned() };
+        // What is printed must be right from any other directory, too.
+        let root = &std::path::absolute(root).map_err(|error| refused(error.to_string()))?;
+        let dir = Self { root: root.clone() };
         let file = root.join(VERSION_FILE);
         match fs::read_to_string(&file) {
             Ok(text) => match text.trim().parse::<u32>() {

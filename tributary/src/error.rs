@@ -62,6 +62,9 @@ pub enum Error {
     /// The edge.
     #[error("edge: {0}")]
     Edge(String),
+    /// The desk.
+    #[error("api: {0}")]
+    Desk(#[from] query_api::StartError),
     /// A task failed.
     #[error("{0}")]
     Tasks(#[from] service::lifecycle::TasksError),

@@ -1,17 +1,19 @@
 //! What `up` says when it is up: where everything is, and three lines that work as they stand.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// The text for people at a terminal.
 pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path>) -> String {
+    let (edge, api) = (reachable(edge), reachable(api));
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "edge  http://{edge}\napi   http://{api}");
     let Some(key_file) = key_file else { return text };
-    let key_file = key_file.display();
-    let _ = writeln!(text, "key   {key_file}");
+    let _ = writeln!(text, "key   {}", key_file.display());
+    // Quoted for a shell, whatever the path holds.
+    let key_file = key_file.display().to_string().replace('\'', r"'\''");
     let post = |path: &str, body: &str| {
         format!(
             "curl -sS http://{api}/api/v1/{path} -H \"Authorization: Bearer $(cat '{key_file}')\" \
@@ -31,4 +33,13 @@ pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path
     let _ = writeln!(text, "\nTry it:\n  {offer}\n  {link}");
     let _ = writeln!(text, "  curl -sSi -A 'Mozilla/5.0' 'http://{edge}/c/hello?sub1=first'");
     text
+}
+
+/// Where a client on this machine reaches a server that listens on every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    }
 }

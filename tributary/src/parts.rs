@@ -1,7 +1,7 @@
 //! The parts that both ways of running are put together from.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,14 +13,22 @@ use ingest::Edge;
 use processor::{Health, Metrics, Surroundings};
 use prometheus::Registry;
 use query_api::{Desk, Parts};
+use schemas::id::{IdGenerator, RequestKind, WorkspaceNumber};
+use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, SystemClock, random_seed};
 use service::lifecycle::{ServeSettings, Shutdown, Signals, Tasks, serve};
+use service::telemetry::MakeRequestId;
 use tokio::net::TcpListener;
 use warehouse::{Endpoint, Migration, Reader};
 
 use crate::error::Error;
 use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
+
+const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
+    Some(number) => number,
+    None => unreachable!(),
+};
 
 /// What every process has, whatever it runs. Servers stop before workers, so that what a server has taken in is finished.
 pub(crate) struct Process {
@@ -55,7 +63,8 @@ impl Process {
         router: Router,
         settings: &ServeSettings,
     ) {
-        self.servers.spawn(name, serve(listener, router, settings.clone(), self.servers.shutdown().clone()));
+        let (ids, shutdown) = (request_ids(self.clock.clone()), self.servers.shutdown().clone());
+        self.servers.spawn(name, serve(listener, router, settings.clone(), ids, shutdown));
     }
 
     /// What processor and sink need of the process.
@@ -87,23 +96,56 @@ impl Process {
             () = self.servers.shutdown().started() => {}
             () = self.workers.shutdown().started() => {}
         }
+        // All stages share one deadline: what an earlier one leaves is what the later ones have.
+        let by = tokio::time::Instant::now() + self.deadline;
+        let left = || by.saturating_duration_since(tokio::time::Instant::now());
         self.servers.shutdown().trigger();
-        let served = self.servers.join_all(self.deadline).await;
+        let served = self.servers.join_all(left()).await;
         // The edge's tasks end when they have drained, which is well only once the workers may end.
         self.workers.shutdown().trigger();
         if let Some(edge) = edge
-            && !edge.drain(self.deadline).await
+            && !edge.drain(left()).await
         {
             tracing::warn!("events were still unanswered at the deadline; their clients got no receipt");
         }
-        let worked = self.workers.join_all(self.deadline).await;
+        let worked = self.workers.join_all(left()).await;
         if let Some(follower) = follower {
             follower.shutdown().await;
         }
-        log.close(self.deadline).await;
+        log.close(left()).await;
         served?;
         Ok(worked?)
     }
+}
+
+impl Drop for Process {
+    /// A start that fails half way must not leave threads that wait for a shutdown.
+    fn drop(&mut self) {
+        self.servers.shutdown().trigger();
+        self.workers.shutdown().trigger();
+    }
+}
+
+/// Runs `work` on a runtime of its own. Threads that do not end with it are left behind: nothing that they do is lost.
+pub(crate) fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    /// How long the runtime waits for them.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(PATIENCE);
+    done
+}
+
+/// Ids of requests that no handler sees. Like all ids of requests they are of no workspace.
+fn request_ids(clock: SharedClock) -> MakeRequestId {
+    let ids = Mutex::new(IdGenerator::new(random_seed()));
+    Arc::new(move || {
+        let unix_ms = Timestamp::from_micros(clock.now_micros()).unix_ms();
+        ids.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next::<RequestKind>(unix_ms, NO_WORKSPACE)
+            .to_string()
+    })
 }
 
 /// Binds an address before anything else is done, so that a port in use changes nothing.
@@ -177,12 +219,14 @@ pub(crate) fn desk(
     follower: &Follower,
     reader: Reader,
 ) -> Result<Desk, Error> {
+    let health = process.health.clone();
     Ok(Desk::new(Parts {
         settings: settings.api.clone(),
         catalog: follower.clone(),
         warehouse: reader,
         clock: process.clock.clone(),
         registry: process.registry.clone(),
+        problems: Arc::new(move || health.problems()),
         seed: random_seed(),
     })?)
 }

@@ -21,8 +21,16 @@ const NOTES: &[(&str, &str)] = &[
     ("first_start.timezone", "Its IANA time zone."),
     ("engine.library", "`up`: the warehouse engine's library, libchdb.so."),
     ("engine.memory_mib", "`up`: memory that all statements of the engine together may use."),
+    (
+        "engine.password",
+        "`up`: the password of the engine's user, tributary, for a notebook beside it; empty takes a random one.",
+    ),
     ("engine.port", "`up`: the engine's port on the loopback interface; 0 takes a free one."),
     ("kafka.brokers", "Roles: host:port of brokers, with commas."),
+    (
+        "kafka.options",
+        "Roles: settings of librdkafka, such as socket.timeout.ms; in the file alone, their names have dots.",
+    ),
     (
         "kafka.topic_prefix",
         "Roles: what the names of our topics begin with, for several installations on one cluster.",
@@ -31,7 +39,7 @@ const NOTES: &[(&str, &str)] = &[
     ("warehouse.url", "Roles: ClickHouse's HTTP interface."),
     ("warehouse.user", "Roles: its user."),
     ("warehouse.password", "Roles: the user's password."),
-    ("warehouse.database", "Roles: the database of our tables; it must exist."),
+    ("warehouse.database", "Roles: the database of our tables; `migrate` creates it."),
     ("edge.listen", "Where the edge listens; port 0 takes a free one."),
     ("edge.public_url", "The edge's address as browsers see it. With https: cookies are Secure."),
     ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
@@ -53,6 +61,7 @@ const NOTES: &[(&str, &str)] = &[
     ("edge_http.max_headers", "The most headers that a request may have."),
     ("api.listen", "Where the query API listens; port 0 takes a free one."),
     ("api.edge_url", "The edge's address as clients know it, for answers that point there."),
+    ("api.max_waiting", "Receipts that may wait for their outcome at a time."),
     ("api.request_timeout_ms", "The time that a whole answer may take."),
     ("api.query_timeout_ms", "The time that one query of the warehouse may take."),
     ("api.body_timeout_ms", "The time that a body may take to arrive."),
@@ -76,7 +85,7 @@ const NOTES: &[(&str, &str)] = &[
         "sink.insert_timeout_ms",
         "How long one INSERT may take; below the 60 s after which the table refuses it.",
     ),
-    ("ops.listen", "Where processor and sink serve health and metrics."),
+    ("ops.listen", "Where processor and sink serve health and metrics, within the limits of api.http."),
 ];
 
 /// All settings with their defaults and notes, as TOML.

@@ -64,8 +64,7 @@ fn start(
 ) -> Result<(), Error> {
     let settings: Settings = service::config::load(arguments.config.as_deref())?;
     service::telemetry::init_logging(&settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(work(settings))
+    parts::block_on(work(settings))
 }
 
 async fn ingest(mut settings: Settings) -> Result<(), Error> {

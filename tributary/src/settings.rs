@@ -118,11 +118,13 @@ pub struct EngineSettings {
     pub memory_mib: u64,
     /// Its port on the loopback interface; 0 is a free one.
     pub port: u16,
+    /// The password of its user, for a notebook beside the product; empty is a new random one at each start.
+    pub password: Secret,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { library: PathBuf::from("libchdb.so"), memory_mib: 512, port: 0 }
+        Self { library: PathBuf::from("libchdb.so"), memory_mib: 512, port: 0, password: Secret::new("") }
     }
 }
 
@@ -136,7 +138,7 @@ pub struct KafkaSettings {
     pub topic_prefix: String,
     /// Replicas of the topics that `migrate` creates.
     pub replication_factor: u16,
-    /// Settings of librdkafka, such as `security.protocol`.
+    /// Settings of librdkafka, such as `socket.timeout.ms`; by the file alone, their names have dots.
     pub options: BTreeMap<String, Secret>,
 }
 
@@ -161,7 +163,7 @@ pub struct WarehouseSettings {
     pub user: String,
     /// The user's password.
     pub password: Secret,
-    /// The database of our tables; it must exist.
+    /// The database of our tables; `migrate` creates it.
     pub database: String,
 }
 

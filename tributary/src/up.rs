@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
 use processor::{start_processor, start_sink};
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
-use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings};
+use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, Password};
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;
@@ -18,12 +19,14 @@ use crate::greeting::greeting;
 use crate::parts::{self, Process};
 use crate::settings::Settings;
 
+/// How long the engine may finish what runs when everybody who asks it is gone.
+const ENGINE_STOP: Duration = Duration::from_secs(3);
+
 /// Runs until it is told to stop.
 pub(crate) fn run(arguments: Up) -> Result<(), Error> {
     let settings = settings(arguments)?;
     service::telemetry::init_logging(&settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(up(settings))
+    parts::block_on(up(settings))
 }
 
 /// The file and the environment, and over them the command line.
@@ -76,9 +79,8 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let text = greeting(edge_address, api_address, key_file.as_deref());
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
 
-    let deadline = settings.shutdown_deadline();
     let ended = process.run_to_end(log, Some(follower), Some(edge)).await;
-    engine.stop(deadline).await;
+    engine.stop(ENGINE_STOP).await;
     ended
 }
 
@@ -94,5 +96,7 @@ async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngin
     let mut engine =
         EmbeddedSettings::new(settings.engine.library.clone(), dir.join("warehouse"), memory_bytes);
     engine.port = settings.engine.port;
+    let password = settings.engine.password.expose();
+    engine.password = (!password.is_empty()).then(|| Password(password.to_owned()));
     Ok(EmbeddedEngine::start(engine).await?)
 }

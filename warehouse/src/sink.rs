@@ -146,6 +146,12 @@ impl Sink {
         rows.into_iter().next().ok_or_else(|| Error::Decode("no marks".to_owned()))
     }
 
+    /// The time by the warehouse's own clock, in seconds since 1970: what its constraints are judged by.
+    pub async fn now(&self, limits: &Limits) -> Result<u32, Error> {
+        let rows = self.reader.rows::<u32>("SELECT toUInt32(toUnixTimestamp(now()))", &[], limits).await?;
+        rows.into_iter().next().ok_or_else(|| Error::Decode("no time".to_owned()))
+    }
+
     /// Rows for the sink's own bookkeeping: where it resumes.
     pub fn reader(&self) -> &Reader {
         &self.reader

@@ -1,6 +1,5 @@
 //! Applying facts: the only place where state changes.
 
-use prost::Message;
 use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Parked, Record, Revision, Unparked};
 use schemas::id::WorkspaceNumber;
 use schemas::table::Table;
@@ -9,7 +8,7 @@ use schemas::wire;
 
 use super::WAIT_MICROS;
 use super::key;
-use super::mark::Marks;
+use super::mark;
 use super::state::{Overlay, State, StateError};
 use super::stored::{ParkedValue, StoredClick};
 
@@ -58,6 +57,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
     head.rows.add(fact);
     if Table::ALL.iter().any(|table| table.rows_of(fact) > 0) {
         head.uncut += 1;
+        head.uncut_bytes += row_bytes(fact);
     }
     match fact {
         Fact::Click(fact) => {
@@ -77,7 +77,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Unparked(unparked) => apply_unparked(state, unparked),
         Fact::Redelivered(mark) => {
             state.head_mut().counters.redelivered += 1;
-            see(state, *mark)
+            mark::see(state, *mark)
         }
         Fact::Ticked => {
             state.head_mut().counters.ticks += 1;
@@ -86,10 +86,37 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Cut(cut) => {
             let head = state.head_mut();
             head.cut = cut.number;
-            head.uncut = 0;
+            (head.uncut, head.uncut_bytes) = (0, 0);
             Ok(())
         }
     }
+}
+
+/// About how many bytes a fact's rows have; what matters is the part that a sender can make large.
+fn row_bytes(fact: &Fact) -> u64 {
+    /// Ids, times and numbers of a row.
+    const FIXED: usize = 256;
+    let texts = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    let bytes = match fact {
+        Fact::Click(fact) => {
+            let click = &fact.click;
+            let params = click.params.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            let seen = click.referrer.len() + click.user_agent.len() + click.destination_url.len();
+            FIXED + params + seen + texts(&click.subs) + texts(&click.labels)
+        }
+        Fact::Revision(revision) => {
+            let received = &revision.received;
+            let named = received.metadata.len() + received.customer_id.len() + received.transaction_id.len();
+            2 * FIXED + named + texts(&revision.attributed.subs) + revision.touches.len() * FIXED
+        }
+        Fact::Outcome(_)
+        | Fact::Parked(_)
+        | Fact::Unparked(_)
+        | Fact::Redelivered(_)
+        | Fact::Ticked
+        | Fact::Cut(_) => FIXED,
+    };
+    bytes as u64
 }
 
 fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
@@ -99,25 +126,15 @@ fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
 }
 
 fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), StateError> {
-    // A parked event is received once, when it is parked; the outcome that ends the wait moves it.
+    // The outcome that ends a wait takes the event from the level of the parked.
     let settles_parked = outcome.mark.is_none() && outcome.subject == schemas::fact::Subject::Conversion;
     let counters = &mut state.head_mut().counters;
     if settles_parked {
         let parked = &mut counters.outcomes[OutcomeStatus::Parked as usize];
         *parked = parked.saturating_sub(1);
-    } else {
-        counters.received += 1;
     }
     counters.outcomes[outcome.status as usize] += 1;
-    outcome.mark.map_or(Ok(()), |mark| see(state, mark))
-}
-
-fn see(state: &mut Overlay<'_>, mark: schemas::event::Mark) -> Result<(), StateError> {
-    let key = key::marks(mark.edge);
-    let mut marks = state.get(&key)?.map(|bytes| Marks::decode_from(&bytes)).transpose()?.unwrap_or_default();
-    marks.see(mark.number, state.head().core_time);
-    state.put(key, marks.encode_to_vec());
-    Ok(())
+    outcome.mark.map_or(Ok(()), |mark| mark::see(state, mark))
 }
 
 fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateError> {
@@ -162,10 +179,5 @@ fn sweep_marks(state: &mut Overlay<'_>) -> Result<(), StateError> {
         return Ok(());
     }
     state.head_mut().marks_swept = now;
-    for (key, bytes) in state.scan(&[key::MARKS], &[key::MARKS + 1], SWEPT_EDGES, false)? {
-        if now.micros_since(Marks::decode_from(&bytes)?.last_seen()) > WAIT_MICROS {
-            state.remove(key);
-        }
-    }
-    Ok(())
+    mark::sweep(state, WAIT_MICROS, SWEPT_EDGES)
 }

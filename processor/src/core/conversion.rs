@@ -11,7 +11,7 @@ use super::apply::parked_count;
 use super::attribution::{Answer, Lookback, Question, attribute};
 use super::decide::{Decider, Settled};
 use super::key;
-use super::payout::{Valuation, in_offer_currency, value};
+use super::payout::{Valuation, priced, value};
 use super::state::{State, StateError};
 use super::stored::StoredClick;
 use super::{PARKED_LIMIT, WAIT_MICROS};
@@ -44,6 +44,13 @@ impl Decider<'_, '_> {
                 Settled::because(reason::UNKNOWN_WORKSPACE),
             );
         };
+        if self.names_unknown(event, conversion) {
+            return self.settle(
+                reported,
+                OutcomeStatus::Rejected,
+                Settled::because(reason::UNKNOWN_REFERENCE),
+            );
+        }
         let key = dedupe_key(event, conversion);
         if let Some(existing) = self.existing(event, &key)? {
             return self.repeated(reported, workspace, &existing);
@@ -100,7 +107,9 @@ impl Decider<'_, '_> {
         self.drop_unknown_partner(event, &mut attributed);
         let offer: Option<&Offer> =
             attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
-        let received = in_offer_currency(conversion, offer);
+        let Ok(received) = priced(conversion, workspace, offer) else {
+            return self.settle(reported, OutcomeStatus::Rejected, Settled::because(reason::INVALID_AMOUNT));
+        };
         let Ok(valuation) = value(workspace, offer, attributed.partner, &received) else {
             return self.settle(
                 reported,
@@ -144,6 +153,14 @@ impl Decider<'_, '_> {
         }
     }
 
+    /// Whether the report names a source or an offer that is none of its workspace's: under an invented source one
+    /// transaction would count twice.
+    fn names_unknown(&self, event: &Event, conversion: &Conversion) -> bool {
+        let foreign = |source| self.catalog.source(source).is_none_or(|it| it.workspace != event.workspace);
+        conversion.source.is_some_and(foreign)
+            || conversion.offer.is_some_and(|offer| self.catalog.offer(event.workspace, offer).is_none())
+    }
+
     fn park(&mut self, reported: &Reported<'_>) -> Result<(), StateError> {
         let event = reported.event;
         // One that waited already and still finds no click has waited long enough.
@@ -184,7 +201,9 @@ impl Decider<'_, '_> {
         };
         let conflict = |reason| (OutcomeStatus::Conflict, settled(reason));
         let offer = existing.attributed.offer.and_then(|id| self.catalog.offer(existing.workspace, id));
-        let repetition = in_offer_currency(reported.conversion, offer);
+        let Ok(repetition) = priced(reported.conversion, workspace, offer) else {
+            return self.settle(reported, OutcomeStatus::Rejected, settled(reason::INVALID_AMOUNT));
+        };
         let repetition = repetition.as_ref();
         let trusted = repetition.trust.may_approve();
         let confirms =
@@ -193,7 +212,7 @@ impl Decider<'_, '_> {
         let (status, settled) = if !same_content(repetition, &existing.received, confirms) {
             conflict(reason::DIFFERENT_CONTENT)
         } else if confirms {
-            return self.confirm(reported, workspace, existing);
+            return self.confirm(reported, repetition, workspace, existing);
         } else if let Some(status) = wanted {
             if !trusted {
                 conflict(reason::UNTRUSTED_SENDER)
@@ -218,6 +237,7 @@ impl Decider<'_, '_> {
     fn confirm(
         &mut self,
         reported: &Reported<'_>,
+        repetition: &Conversion,
         workspace: &Workspace,
         existing: &Revision,
     ) -> Result<(), StateError> {
@@ -228,7 +248,6 @@ impl Decider<'_, '_> {
         };
         let attributed = &existing.attributed;
         let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
-        let repetition = in_offer_currency(reported.conversion, offer);
         let mut confirmed = existing.received.clone();
         confirmed.trust = repetition.trust;
         confirmed.status = repetition.status;

@@ -2,21 +2,21 @@
 
 use bytes::Bytes;
 use catalog::Catalog;
-use schemas::event::{Body, Click, Event, Mark};
+use schemas::event::{Body, Click, Event};
 use schemas::fact::{ClickFact, Cut, Decision, Fact, Outcome, OutcomeStatus, Subject, Unparked, reason};
 use schemas::id::{ConversionId, EventId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
 use sha2::{Digest, Sha256};
 
-use super::FACTS_PER_CUT;
 use super::apply::{apply, begin};
 use super::conversion::Reported;
 use super::head::Head;
 use super::key;
-use super::mark::Marks;
+use super::mark;
 use super::state::{Overlay, State, StateError};
 use super::stored::ParkedValue;
+use super::{BYTES_PER_CUT, FACTS_PER_CUT};
 
 /// Waits ended by one tick; the rest goes with the next.
 const WAITS_PER_TICK: usize = 1_000;
@@ -118,7 +118,7 @@ impl Decider<'_, '_> {
 
     fn event(&mut self, event: &Event) -> Result<(), StateError> {
         if let Some(mark) = event.mark
-            && self.was_delivered(mark)?
+            && mark::saw(self.state, mark)?
         {
             return self.emit(Fact::Redelivered(mark));
         }
@@ -129,11 +129,6 @@ impl Decider<'_, '_> {
             }
             Body::Tick => self.tick(),
         }
-    }
-
-    fn was_delivered(&self, mark: Mark) -> Result<bool, StateError> {
-        let Some(bytes) = self.state.get(&key::marks(mark.edge))? else { return Ok(false) };
-        Ok(Marks::decode_from(&bytes)?.saw(mark.number))
     }
 
     fn click(&mut self, event: &Event, click: &Click) -> Result<(), StateError> {
@@ -213,7 +208,8 @@ impl Decider<'_, '_> {
     }
 
     fn cut_if_full(&mut self) -> Result<(), StateError> {
-        if self.state.head().uncut >= FACTS_PER_CUT { self.cut() } else { Ok(()) }
+        let head = self.state.head();
+        if head.uncut >= FACTS_PER_CUT || head.uncut_bytes >= BYTES_PER_CUT { self.cut() } else { Ok(()) }
     }
 
     fn cut(&mut self) -> Result<(), StateError> {

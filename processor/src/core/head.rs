@@ -31,6 +31,8 @@ pub struct Head {
     pub cut: u64,
     /// Facts with rows since the last cut.
     pub uncut: u64,
+    /// About how many bytes they have.
+    pub uncut_bytes: u64,
     /// Core time at which stale delivery marks were last looked for.
     pub marks_swept: Timestamp,
     /// What was counted.
@@ -44,17 +46,21 @@ pub struct Counters {
     pub ticks: u64,
     /// Deliveries that stood in the log once more.
     pub redelivered: u64,
-    /// Events received.
-    pub received: u64,
     /// Outcomes, in the order of [`OutcomeStatus::ALL`]; the last one, parked, is the present level.
     pub outcomes: [u64; OutcomeStatus::ALL.len()],
 }
 
-impl Counters {
+impl Head {
+    /// Events received: every record of `events` up to here that is neither a tick nor a delivery seen before. It comes from
+    /// the position alone, so that an event that was passed over is missed.
+    pub fn received(&self) -> u64 {
+        self.source.saturating_sub(self.counters.ticks).saturating_sub(self.counters.redelivered)
+    }
+
     /// Events received less their outcomes: 0, or something is lost or doubled.
     pub fn imbalance(&self) -> i64 {
-        let settled: u64 = self.outcomes.iter().sum();
-        self.received.wrapping_sub(settled) as i64
+        let settled: u64 = self.counters.outcomes.iter().sum();
+        self.received().wrapping_sub(settled) as i64
     }
 }
 
@@ -71,6 +77,7 @@ impl Default for Head {
             rows: RowCounts::default(),
             cut: 0,
             uncut: 0,
+            uncut_bytes: 0,
             marks_swept: Timestamp::default(),
             counters: Counters::default(),
         }
@@ -99,14 +106,14 @@ struct HeadMessage {
     cut: u64,
     #[prost(uint64, tag = "10")]
     uncut: u64,
+    #[prost(uint64, tag = "14")]
+    uncut_bytes: u64,
     #[prost(int64, tag = "11")]
     marks_swept: i64,
     #[prost(uint64, tag = "12")]
     ticks: u64,
     #[prost(uint64, tag = "13")]
     redelivered: u64,
-    #[prost(uint64, tag = "14")]
-    received: u64,
     #[prost(uint64, repeated, tag = "15")]
     outcomes: Vec<u64>,
     #[prost(bytes = "vec", tag = "16")]
@@ -127,10 +134,10 @@ impl Head {
             rows: self.rows.all().to_vec(),
             cut: self.cut,
             uncut: self.uncut,
+            uncut_bytes: self.uncut_bytes,
             marks_swept: self.marks_swept.micros(),
             ticks: self.counters.ticks,
             redelivered: self.counters.redelivered,
-            received: self.counters.received,
             outcomes: self.counters.outcomes.to_vec(),
             last_event: self.last_event.to_vec(),
         }
@@ -152,11 +159,11 @@ impl Head {
             rows: RowCounts::new(head.rows.try_into().map_err(|_| unreadable())?),
             cut: head.cut,
             uncut: head.uncut,
+            uncut_bytes: head.uncut_bytes,
             marks_swept: Timestamp::from_micros(head.marks_swept),
             counters: Counters {
                 ticks: head.ticks,
                 redelivered: head.redelivered,
-                received: head.received,
                 outcomes: head.outcomes.try_into().map_err(|_| unreadable())?,
             },
         })

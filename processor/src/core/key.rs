@@ -6,6 +6,7 @@ use schemas::time::Timestamp;
 
 /// Delivery marks of an edge.
 pub(super) const MARKS: u8 = b'm';
+const GAP: u8 = b'g';
 const CLICK: u8 = b'c';
 const TOUCH: u8 = b't';
 const DEDUPE: u8 = b'd';
@@ -33,6 +34,16 @@ fn time_bytes(time: Timestamp) -> [u8; 8] {
 
 pub(super) fn marks(edge: EdgeId) -> Vec<u8> {
     key(MARKS, None, &[edge.bytes()])
+}
+
+/// A gap among an edge's deliveries, by its first number; the value is the number after its last.
+pub(super) fn gap(edge: EdgeId, from: u64) -> Vec<u8> {
+    key(GAP, None, &[edge.bytes(), &from.to_be_bytes()])
+}
+
+/// The half-open range of an edge's gaps that begin at `number` or below.
+pub(super) fn gaps_up_to(edge: EdgeId, number: u64) -> (Vec<u8>, Vec<u8>) {
+    (gap(edge, 0), key(GAP, None, &[edge.bytes(), &number.to_be_bytes(), &[0]]))
 }
 
 pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Vec<u8> {

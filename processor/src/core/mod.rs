@@ -38,3 +38,6 @@ pub const TOUCHES_PER_END: usize = 200;
 
 /// After this many facts with rows a cut is made without waiting for a tick.
 pub const FACTS_PER_CUT: u64 = 100_000;
+
+/// After facts of about this many bytes, too: a sink holds a batch in memory and sends its tables' rows in one piece.
+pub const BYTES_PER_CUT: u64 = 32 * 1024 * 1024;

@@ -66,20 +66,19 @@ pub(super) fn value(
     })
 }
 
-/// The conversion with its amount in the offer's currency, where the sender named none: the edge, which cannot know the
-/// offer of a click, has taken the workspace's.
-pub(super) fn in_offer_currency<'a>(
+/// The conversion with its amount as money: one that was stated without a currency is in the offer's, else in the
+/// workspace's.
+///
+/// # Errors
+/// [`MoneyError`] if the text is no amount of that currency.
+pub(super) fn priced<'a>(
     conversion: &'a Conversion,
+    workspace: &Workspace,
     offer: Option<&Offer>,
-) -> Cow<'a, Conversion> {
-    let unnamed = conversion.labels.iter().any(|known| known == label::DEFAULT_CURRENCY);
-    match (conversion.amount, offer) {
-        (Some(amount), Some(offer)) if unnamed && amount.currency != offer.currency => {
-            let amount = Some(Money { currency: offer.currency, ..amount });
-            Cow::Owned(Conversion { amount, ..conversion.clone() })
-        }
-        _ => Cow::Borrowed(conversion),
-    }
+) -> Result<Cow<'a, Conversion>, MoneyError> {
+    let Some(stated) = &conversion.stated_amount else { return Ok(Cow::Borrowed(conversion)) };
+    let amount = stated.in_currency(offer.map_or(workspace.currency, |offer| offer.currency))?;
+    Ok(Cow::Owned(Conversion { amount: Some(amount), stated_amount: None, ..conversion.clone() }))
 }
 
 /// The status that a conversion starts with: the sender's word where the sender is trusted, else the goal's rule.

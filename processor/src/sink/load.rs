@@ -10,9 +10,7 @@ use std::time::Duration;
 use schemas::fact::Fact;
 use schemas::table::Table;
 use schemas::time::Timestamp;
-use service::clock::SharedClock;
 use warehouse::batch::{Batch, Seconds};
-use warehouse::error::code;
 use warehouse::{InsertSettings, Limits, Marks};
 
 use super::cut::CutBatch;
@@ -29,12 +27,11 @@ const ROWS_PER_INSERT: u64 = 500_000;
 /// INSERTs of one chunk that may be answered with yes and leave it incomplete, or be refused as late, before that is an error.
 const ATTEMPTS: u32 = 5;
 /// How long after the question an INSERT may still be taken by the table.
-const INSERT_WINDOW_S: i64 = 60;
+const INSERT_WINDOW_S: u32 = 60;
 
 /// Loads cuts of one partition.
 pub(super) struct Loader<'a> {
     pub(super) warehouse: &'a warehouse::Sink,
-    pub(super) clock: &'a SharedClock,
     pub(super) timeout: Duration,
     pub(super) metrics: &'a SinkMetrics,
     pub(super) partition: u32,
@@ -79,7 +76,7 @@ impl Loader<'_> {
         let batch = rows(chunk.table, chunk.facts, chunk.first_row_seq, chunk.place)?;
         let count = batch.rows() as u64;
         let all = Marks::of_range(chunk.first_row_seq, count);
-        let (mut attempt, mut refused) = (1_u32, 0_u32);
+        let mut attempt = 1_u32;
         loop {
             let found = self.ask(chunk).await?;
             if found == all {
@@ -91,16 +88,10 @@ impl Loader<'_> {
             }
             let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
             let rest = batch.slice(batch.rows() - missing, missing)?;
-            match self.insert(chunk, &rest, found.count, attempt).await {
-                // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which
-                // remembers them, would refuse them: the next INSERT takes another one.
-                Ok(()) => attempt += 1,
-                // It arrived too late, after a machine's sleep for example, and none of it is there: asked again, sent again.
-                Err(error) if error.code() == Some(code::VIOLATED_CONSTRAINT) && refused < ATTEMPTS => {
-                    refused += 1;
-                }
-                Err(error) => return Err(error.into()),
-            }
+            self.insert(chunk, &rest, found.count, attempt).await?;
+            // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which remembers
+            // them, would refuse them: the next INSERT takes another one.
+            attempt += 1;
         }
     }
 
@@ -128,9 +119,8 @@ impl Loader<'_> {
         from: u64,
         attempt: u32,
     ) -> Result<(), warehouse::Error> {
-        let before = self.clock.now_micros() / 1_000_000 + INSERT_WINDOW_S;
-        // A clock outside of what the column can say gives a time at its end; the table judges it.
-        let before = Seconds(u32::try_from(before.max(0)).unwrap_or(u32::MAX));
+        // By the clock that will judge it: the sink's own may be wrong.
+        let before = self.warehouse.now(&Limits::default()).await?.saturating_add(INSERT_WINDOW_S);
         let Place { log_partition, cut, chunk: number } = chunk.place;
         let table = chunk.table.name();
         let month = &chunk.month;
@@ -140,7 +130,7 @@ impl Loader<'_> {
             ),
             timeout: self.timeout,
         };
-        let stream = rest.with_constant("insert_before", before)?.to_arrow_stream()?;
+        let stream = rest.with_constant("insert_before", Seconds(before))?.to_arrow_stream()?;
         self.warehouse.insert(table, stream, &settings).await
     }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use eventlog::{EventLog, Partition, Subscription};
 use schemas::topic;
-use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
 
 use crate::chain::{Accepted, Chain, Judged};
@@ -44,8 +43,6 @@ pub struct SinkParts {
     pub warehouse: warehouse::Sink,
     /// Settings.
     pub settings: SinkSettings,
-    /// The clock.
-    pub clock: SharedClock,
     /// Where the sink says how it is.
     pub health: PartitionHealth,
     /// Where the sink counts.
@@ -126,7 +123,6 @@ impl<'a> PartitionSink<'a> {
         for cut in cuts {
             let loader = Loader {
                 warehouse: &self.parts.warehouse,
-                clock: &self.parts.clock,
                 timeout: Duration::from_millis(self.parts.settings.insert_timeout_ms),
                 metrics: &self.parts.metrics,
                 partition: self.parts.partition,

@@ -122,7 +122,11 @@ impl Site {
             log: self.log.clone(),
             settings,
             clock,
-            health: Health::default().partition("processor", 0),
+            health: Health::default().partition(
+                "processor",
+                0,
+                prometheus::IntGauge::new("halted", "Halted.").unwrap(),
+            ),
             metrics: metrics.owner(0),
         };
         let shutdown = Shutdown::new();

@@ -128,7 +128,7 @@ fn decide_in(inputs: &[Input], lengths: &[usize]) -> (Vec<Record>, Vec<(Map, Hea
         changes.head.record = Some(records.len() as u64);
         changes.head.record_hash = wire::hash_record(&wire::encode_record(&record));
         commit(&mut state, &mut head, changes);
-        assert_eq!(head.counters.imbalance(), 0);
+        assert_eq!(head.imbalance(), 0);
         records.push(record);
         states.push((state.clone(), head.clone()));
     }
@@ -210,7 +210,7 @@ proptest! {
         let total = |events: &[Event]| {
             let mut core = Core::new();
             let facts: Vec<Fact> = events.iter().flat_map(|event| core.feed_fast(event)).collect();
-            (sums(facts.into_iter()), core.head.counters.received)
+            (sums(facts.into_iter()), core.head.received())
         };
         let in_order = total(&events);
         let mut ids = shuffle;
@@ -242,7 +242,7 @@ proptest! {
         }
         let (one, two) = (once.head.counters, twice.head.counters);
         prop_assert_eq!(two.redelivered, one.redelivered + inputs.len() as u64);
-        prop_assert_eq!((two.received, two.outcomes, twice.head.rows), (one.received, one.outcomes, once.head.rows));
+        prop_assert_eq!((twice.head.received(), two.outcomes, twice.head.rows), (once.head.received(), one.outcomes, once.head.rows));
         // What waits is keyed by the number of the fact that parked it, and redeliveries are facts.
         let settled = |state: &Map| -> Map {
             state.iter().filter(|(key, _)| !b"pq".contains(&key[0])).map(|(k, v)| (k.clone(), v.clone())).collect()

@@ -1,6 +1,6 @@
 //! What a conversion is worth, to whom, and the status that it begins with.
 
-use schemas::event::{Fault, Status, Trust, label};
+use schemas::event::{Conversion, Fault, StatedAmount, Status, Trust, label};
 use schemas::fact::{Fact, OutcomeStatus, Values};
 use schemas::id::WorkspaceNumber;
 use schemas::money::{Currency, Money};
@@ -110,17 +110,31 @@ fn an_amount_whose_currency_nobody_named_is_in_the_offers() {
     let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
     let click = edge.click(0, |it| it.offer = EURO_OFFER);
     core.feed(&click);
-    // The edge could not know the offer and took the workspace's currency.
-    let mut report = || {
+    // The edge could not know the offer: 80.00 of what, only the click tells.
+    let mut report = |stated: &str| {
         core.feed(&edge.conversion(HOUR, |it| {
             (it.click, it.transaction_id) = (Some(click_id(&click)), "t1".into());
-            it.labels = vec![label::DEFAULT_CURRENCY.to_owned()];
+            (it.amount, it.stated_amount) = (None, Some(StatedAmount::Decimal(stated.to_owned())));
         }))
     };
-    let facts = report();
-    assert_eq!(revision(&facts).received.amount.unwrap().currency.code(), "EUR");
+    assert_eq!(outcome(&report("80.005")), (OutcomeStatus::Rejected, "invalid_amount"));
+    let facts = report("80.00");
+    let amount = revision(&facts).received.amount.unwrap();
+    assert_eq!((amount.decimal().as_str(), amount.currency.code()), ("80.00", "EUR"));
     assert_eq!(outcome(&facts), (OutcomeStatus::Recorded, "no_rate"));
-    assert_eq!(outcome(&report()), (OutcomeStatus::Duplicate, ""));
+    assert_eq!(outcome(&report("80.00")), (OutcomeStatus::Duplicate, ""));
+    assert_eq!(outcome(&report("81.00")), (OutcomeStatus::Conflict, "different_content"));
+}
+
+#[test]
+fn an_invented_source_or_offer_is_no_second_way_to_count() {
+    let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+    for invent in
+        [|it: &mut Conversion| it.source = Some(id(99)), |it: &mut Conversion| it.offer = Some(id(99))]
+    {
+        let facts = core.feed(&edge.conversion(HOUR, invent));
+        assert_eq!(outcome(&facts), (OutcomeStatus::Rejected, "unknown_reference"));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use catalog::{
     Actor, ActorKind, Approval, Catalog, Change, Expected, Goal, Installation, Meta, Offer, Partner, Payout,
-    Proposal, Resource, Revenue, Workspace,
+    Proposal, Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Currency, Money, Percent};
@@ -77,6 +77,16 @@ fn partner(number: u8) -> Resource {
     })
 }
 
+fn source() -> Resource {
+    Resource::Source(Source {
+        id: id(3),
+        workspace: WORKSPACE,
+        name: "shop".into(),
+        auth: SourceAuth::Open,
+        meta: meta(),
+    })
+}
+
 /// The records of the topic `catalog`: the installation and its workspace, then the offers and partners.
 pub(crate) fn proposals() -> Vec<Bytes> {
     let workspace = Resource::Workspace(Workspace {
@@ -98,6 +108,7 @@ pub(crate) fn proposals() -> Vec<Bytes> {
         offer(EURO_OFFER, euro, None),
         partner(1),
         partner(2),
+        source(),
     ];
     [first, second].into_iter().enumerate().map(|(number, resources)| proposal(number, resources)).collect()
 }

@@ -81,6 +81,7 @@ impl Traffic {
             transaction_id: String::new(),
             client_event_id: String::new(),
             amount: Some(usd(80)),
+            stated_amount: None,
             status: None,
             source: None,
             trust: Trust::Secret,

@@ -2,12 +2,10 @@
 
 use processor::Error;
 use schemas::event::Event;
-use service::clock::ManualClock;
 use warehouse::error::code;
 
 use super::exact::batches;
 use super::warehouse::{Database, Warehouse};
-use crate::scene::T0;
 
 /// A warehouse with all rows loaded, to take rows from.
 async fn loaded() -> (Warehouse, Database) {
@@ -92,12 +90,18 @@ async fn rows_that_arrive_too_late_are_refused_and_sent_again_in_time() {
     };
     let rows = warehouse.decide(&[batch]).await;
     let database = warehouse.database("one").await;
-    // By this sink's clock every INSERT was given up long ago.
-    let error =
-        warehouse.sink_with(&database, ManualClock::at(T0 - 3_600_000_000)).ended().await.unwrap_err();
+    // By this table's clock an hour passes between the question and the INSERT.
+    let constrain = async |check: &str| {
+        database.execute("ALTER TABLE clicks DROP CONSTRAINT sent_in_time").await;
+        database.execute(&format!("ALTER TABLE clicks ADD CONSTRAINT sent_in_time CHECK {check}")).await;
+    };
+    constrain("now() + 3600 <= insert_before").await;
+    let error = warehouse.sink(&database).ended().await.unwrap_err();
     let Error::Warehouse(refused) = &error else { panic!("{error}") };
     assert_eq!(refused.code(), Some(code::VIOLATED_CONSTRAINT), "{error}");
+    assert!(error.is_retriable(), "{error}");
     assert_eq!(database.density().await[0], [0, 0, 0]);
+    constrain("now() <= insert_before").await;
     warehouse.load(&database, 1).await.unwrap();
     assert_eq!(database.density().await, rows.map(|count| [count; 3]));
     warehouse.stop().await;

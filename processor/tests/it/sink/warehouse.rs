@@ -9,7 +9,8 @@ use processor::sink::{PartitionSink, SinkParts};
 use processor::{Error, Health, Metrics, SinkSettings, Surroundings};
 use schemas::event::Event;
 use schemas::table::{MIGRATIONS, Table};
-use service::clock::{SharedClock, SystemClock};
+
+use service::clock::SystemClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -71,17 +72,16 @@ impl Warehouse {
 
     /// A sink without the runner: it ends with its first error.
     pub(crate) fn sink(&self, database: &Database) -> Running {
-        self.sink_with(database, SystemClock::shared())
-    }
-
-    pub(crate) fn sink_with(&self, database: &Database, clock: SharedClock) -> Running {
         let parts = SinkParts {
             partition: 0,
             log: self.site.log.clone(),
             warehouse: warehouse::connect(&database.endpoint).0,
             settings: SinkSettings::default(),
-            clock,
-            health: Health::default().partition("sink", 0),
+            health: Health::default().partition(
+                "sink",
+                0,
+                prometheus::IntGauge::new("halted", "Halted.").unwrap(),
+            ),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap().sink(0),
         };
         let shutdown = Shutdown::new();
