@@ -11,8 +11,11 @@ pub const SUBS: u8 = 10;
 
 /// What is encoded in a value: all but the unreserved characters of RFC 3986.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What is encoded even in a raw value, which lands in a header: controls and blanks.
-const RAW: &AsciiSet = &CONTROLS.add(b' ');
+/// What is encoded even in a raw value: controls and blanks, because it lands in a header, and what would begin a fragment
+/// and so cut off the rest of the address.
+const RAW: &AsciiSet = &CONTROLS.add(b' ').add(b'#');
+/// What is encoded in a raw macro's default, which its author wrote.
+const RAW_DEFAULT: &AsciiSet = &CONTROLS.add(b' ');
 
 /// A macro.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,17 +113,17 @@ fn sub(name: &str) -> Option<u8> {
     ((1..=SUBS).contains(&number) && name == format!("sub{number}")).then_some(number)
 }
 
-/// A parsed address.
+/// A parsed address. It borrows the text: it is parsed for every click.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
-    segments: Vec<Segment>,
+pub struct Template<'t> {
+    segments: Vec<Segment<'t>>,
 }
 
 /// A piece of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
+pub enum Segment<'t> {
     /// Stands as it is.
-    Literal(String),
+    Literal(&'t str),
     /// Stands for a value.
     Macro {
         /// Which.
@@ -128,7 +131,7 @@ pub enum Segment {
         /// Not percent-encoded, but for what would break the header that it lands in.
         raw: bool,
         /// What stands there if there is no value, or an empty one.
-        default: String,
+        default: &'t str,
     },
 }
 
@@ -146,18 +149,18 @@ pub enum TemplateError {
     Unbalanced,
 }
 
-impl Template {
+impl<'t> Template<'t> {
     /// Parses an address.
     ///
     /// # Errors
     /// [`TemplateError`] for unknown macros and for braces without a partner.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub fn parse(text: &'t str) -> Result<Self, TemplateError> {
         let mut segments = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
             let (literal, braced) = rest.split_at(at);
             if !literal.is_empty() {
-                segments.push(Segment::Literal(literal.to_owned()));
+                segments.push(Segment::Literal(literal));
             }
             let inner = braced.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
             let (inner, after) = inner.split_once('}').ok_or(TemplateError::Unbalanced)?;
@@ -165,13 +168,13 @@ impl Template {
             rest = after;
         }
         if !rest.is_empty() {
-            segments.push(Segment::Literal(rest.to_owned()));
+            segments.push(Segment::Literal(rest));
         }
         Ok(Self { segments })
     }
 
     /// Its pieces, in order.
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &[Segment<'t>] {
         &self.segments
     }
 
@@ -184,38 +187,65 @@ impl Template {
     }
 
     /// What stands before the first macro.
-    pub(crate) fn head(&self) -> &str {
+    pub(crate) fn head(&self) -> &'t str {
         match self.segments.first() {
             Some(Segment::Literal(head)) => head,
             Some(Segment::Macro { .. }) | None => "",
         }
     }
 
+    /// Whether a value stands in it raw.
+    pub fn has_raw(&self) -> bool {
+        self.segments.iter().any(|segment| match segment {
+            Segment::Literal(_) => false,
+            Segment::Macro { raw, .. } => *raw,
+        })
+    }
+
     /// Appends the address to `out`, with the values that `value` gives; an empty one is none.
-    pub fn render<'a>(&self, out: &mut String, mut value: impl FnMut(Macro) -> Cow<'a, str>) {
+    pub fn render<'a>(&self, out: &mut String, value: impl FnMut(Macro) -> Cow<'a, str>) {
+        self.write(out, RAW, value);
+    }
+
+    /// [`Template::render`], but no value is raw: none has any say in how the address is built.
+    pub fn render_encoded<'a>(&self, out: &mut String, value: impl FnMut(Macro) -> Cow<'a, str>) {
+        self.write(out, VALUE, value);
+    }
+
+    fn write<'a>(
+        &self,
+        out: &mut String,
+        raw_value: &'static AsciiSet,
+        mut value: impl FnMut(Macro) -> Cow<'a, str>,
+    ) {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(literal) => out.push_str(literal),
                 Segment::Macro { name, raw, default } => {
                     let value = value(*name);
-                    let value = if value.is_empty() { default.as_str() } else { &value };
-                    out.extend(utf8_percent_encode(value, if *raw { RAW } else { VALUE }));
+                    let (text, encoded) = match (value.is_empty(), raw) {
+                        (true, true) => (*default, RAW_DEFAULT),
+                        (true, false) => (*default, VALUE),
+                        (false, true) => (&*value, raw_value),
+                        (false, false) => (&*value, VALUE),
+                    };
+                    out.extend(utf8_percent_encode(text, encoded));
                 }
             }
         }
     }
 }
 
-fn parse_macro(inner: &str) -> Result<Segment, TemplateError> {
+fn parse_macro(inner: &str) -> Result<Segment<'_>, TemplateError> {
     let (name, options) = inner.split_once('|').unwrap_or((inner, ""));
     let found = Macro::from_name(name).ok_or_else(|| TemplateError::UnknownMacro(name.to_owned()))?;
     let mut raw = false;
-    let mut default = String::new();
+    let mut default = "";
     if inner.contains('|') {
         for option in options.split('|') {
             match option.split_once(':') {
                 None if option == "raw" => raw = true,
-                Some(("default", text)) => default = text.to_owned(),
+                Some(("default", text)) => default = text,
                 Some(_) | None => return Err(TemplateError::UnknownOption(option.to_owned())),
             }
         }
@@ -230,7 +260,7 @@ mod tests {
     use super::*;
 
     fn rendered(template: &str) -> String {
-        let values = [(Macro::ClickId, "click_1"), (Macro::Sub(1), "a b&c=ü\r\nX: y")];
+        let values = [(Macro::ClickId, "click_1"), (Macro::Sub(1), "a b&c=ü#\r\nX: y")];
         let mut out = String::new();
         Template::parse(template).unwrap().render(&mut out, |name| {
             values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value).into()
@@ -241,9 +271,15 @@ mod tests {
     #[test]
     fn values_are_encoded_unless_raw_and_never_break_a_header() {
         assert_eq!(rendered("https://a.example/?c={click_id}"), "https://a.example/?c=click_1");
-        assert_eq!(rendered("x={sub1}"), "x=a%20b%26c%3D%C3%BC%0D%0AX%3A%20y");
-        assert_eq!(rendered("x={sub1|raw}"), "x=a%20b&c=%C3%BC%0D%0AX:%20y");
+        assert_eq!(rendered("x={sub1}"), "x=a%20b%26c%3D%C3%BC%23%0D%0AX%3A%20y");
+        assert_eq!(rendered("x={sub1|raw}"), "x=a%20b&c=%C3%BC%23%0D%0AX:%20y");
         assert_eq!(rendered("x={sub2|default:0}&y={sub3}&z={sub2|raw|default:a&b}"), "x=0&y=&z=a&b");
+        assert_eq!(rendered("x?y=1{sub2|raw|default:#top}"), "x?y=1#top");
+        let mut out = String::new();
+        let template = Template::parse("{sub1|raw}{sub2|raw|default:&c}").unwrap();
+        assert!(template.has_raw() && !Template::parse("{sub1}raw").unwrap().has_raw());
+        template.render_encoded(&mut out, |name| if name == Macro::Sub(1) { "a&b" } else { "" }.into());
+        assert_eq!(out, "a%26b&c");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(crate) fn accepted(status: StatusCode, receipt: EventId) -> Response {
     response
 }
 
+/// Headers of a redirect, the request's id among them: the map need not grow.
+const REDIRECT_HEADERS: usize = 7;
+
 /// A redirect that nobody may remember.
 pub(crate) struct Redirect {
     pub(crate) status: StatusCode,
@@ -54,15 +57,16 @@ impl IntoResponse for Redirect {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        headers.reserve(REDIRECT_HEADERS);
         headers.insert(LOCATION, self.location);
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
         headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
         if let Some(receipt) = self.receipt {
-            insert(headers, X_RECEIPT, &receipt.to_string());
+            insert(headers, X_RECEIPT, receipt.to_string());
         }
         if let Some(cookie) = self.cookie {
-            insert(headers, SET_COOKIE, &cookie);
+            insert(headers, SET_COOKIE, cookie);
         }
         response
     }
@@ -75,8 +79,10 @@ pub(crate) fn gif(outcome: Result<EventId, ErrorCode>) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
     headers.insert(CACHE_CONTROL, NO_STORE);
     match outcome {
-        Ok(receipt) => insert(headers, X_RECEIPT, &receipt.to_string()),
-        Err(code) => insert(headers, X_ERROR, code.as_str()),
+        Ok(receipt) => insert(headers, X_RECEIPT, receipt.to_string()),
+        Err(code) => {
+            headers.insert(X_ERROR, HeaderValue::from_static(code.as_str()));
+        }
     }
     response
 }
@@ -141,9 +147,9 @@ fn page(refusal: &Refusal, request_id: &str) -> String {
     )
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    // Ids, codes and cookies of ours are ASCII; should one ever not be, the answer goes without.
-    if let Ok(value) = HeaderValue::from_str(text) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {
+    // Ids and cookies of ours are ASCII; should one ever not be, the answer goes without.
+    if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(name, value);
     }
 }

@@ -208,7 +208,6 @@ impl Clicked<'_> {
             click_id_param: &self.offer.click_id_param,
             passed: &parameters.passed,
         };
-        let text = |text: &'_ Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned().into();
         Ok(destination.render(|name| -> Cow<'_, str> {
             match name {
                 Macro::ClickId => click_id.as_str().into(),
@@ -216,9 +215,10 @@ impl Clicked<'_> {
                 Macro::Offer => self.offer.id.to_string().into(),
                 Macro::Partner => partner.map(|id| id.to_string()).unwrap_or_default().into(),
                 Macro::Sub(number) => {
-                    parameters.subs.get(usize::from(number).wrapping_sub(1)).map(text).unwrap_or_default()
+                    let sub = parameters.subs.get(usize::from(number).wrapping_sub(1));
+                    sub.and_then(Option::as_deref).unwrap_or_default().into()
                 }
-                Macro::SourceId => text(&parameters.source_id),
+                Macro::SourceId => parameters.source_id.as_deref().unwrap_or_default().into(),
                 Macro::Timestamp => self.now.unix_seconds().to_string().into(),
                 Macro::Rand => random_part(id).to_string().into(),
                 // Known from the address and the agent by a later step; until then their defaults stand.

@@ -197,9 +197,8 @@ pub(crate) fn read(mut fields: Fields, is_flat: bool, sender: &Sender<'_>) -> Re
     let partner = references.partner(&mut reader);
     let (offer, offer_currency) = references.offer(&mut reader);
     let source = references.source(&mut reader);
-    let default_currency = offer_currency.unwrap_or(sender.workspace.currency);
-    let amount = take_money(&mut reader, default_currency);
-    if amount.is_some_and(|amount| amount.is_default_currency) && offer_currency.is_none() {
+    let earned = take_money(&mut reader, offer_currency);
+    if earned.stated.is_some() {
         labels.push(label::DEFAULT_CURRENCY.to_owned());
     }
     let conversion = Conversion {
@@ -215,7 +214,8 @@ pub(crate) fn read(mut fields: Fields, is_flat: bool, sender: &Sender<'_>) -> Re
         client_event_id: reader
             .text(&["event_id"], MAX_TEXT_BYTES)
             .map_or_else(|| sender.idempotency_key.to_owned(), |(_, text)| text),
-        amount: amount.map(|amount| amount.money),
+        amount: earned.money,
+        stated_amount: earned.stated,
         status: reader.status(),
         source,
         trust: sender.trust,

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 use schemas::event::Body;
 use schemas::id::EventId;
 
@@ -13,11 +13,9 @@ use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::metrics::Route;
-use crate::sender::{Sender, presented_key};
+use crate::sender::{Sender, idempotency_key, presented_key, refuse_secret_in_url};
 
 const JSON: &str = "application/json";
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// Answers a reported conversion.
 pub(crate) async fn report(State(edge): State<Edge>, request: Request) -> Response {
@@ -41,6 +39,7 @@ async fn recorded(
     body: axum::body::Body,
 ) -> Result<EventId, Refusal> {
     edge.check_uri(&parts.uri)?;
+    refuse_secret_in_url(&parts.uri)?;
     let key = presented_key(&parts.headers)?;
     // Who may not send is told so before a byte of the body is read, and nobody else has one parsed.
     let check = edge.understand(|catalog| {
@@ -54,7 +53,7 @@ async fn recorded(
     let bytes = body::read(body, edge.settings().max_body_bytes).await?;
     let received_at = edge.now();
     let fields = Fields::from_json(&bytes)?;
-    let idempotency_key = idempotency_key(&parts.headers)?;
+    let idempotency_key = idempotency_key(&parts.headers).map_err(|fault| Refusal::Invalid(vec![fault]))?;
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
             let mut sender = Sender::by_key(catalog, key, &parts.headers, received_at)?;
@@ -72,13 +71,4 @@ async fn recorded(
         Understood { value: value.map(|(stamped, _)| stamped), is_incomplete }
     });
     Ok(edge.record(understood.await?).await?)
-}
-
-/// The client's name for this event, should the body have none; empty for none.
-fn idempotency_key(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok("") };
-    match value.to_str() {
-        Ok(key) if (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => Ok(key),
-        _ => Err(Refusal::invalid("Idempotency-Key", "must be 1 to 255 visible ASCII characters")),
-    }
 }

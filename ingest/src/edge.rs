@@ -209,7 +209,8 @@ impl Edge {
     }
 }
 
-/// Whether a look at a newer catalog may change the answer: an unknown key or source is refused as unauthorized.
+/// Whether a look at a newer catalog may change the answer: an unknown key or source is refused as unauthorized, an
+/// unknown workspace as not found.
 pub(crate) fn may_be_news(refusal: &Refusal) -> bool {
-    refusal.code() == ErrorCode::Unauthorized
+    matches!(refusal.code(), ErrorCode::Unauthorized | ErrorCode::NotFound)
 }

@@ -1,6 +1,10 @@
 //! Money as clients state it: `"amount": "12.50"` with `"currency"` beside or around it, or `"amount_minor": 1250`.
+//!
+//! Without a named currency the offer's is meant. Where the request names no offer either, only the click tells which
+//! that is, and the click may not be known here: the amount is kept as it was stated, and priced by the core.
 
-use schemas::money::{Currency, Money, MoneyError};
+use schemas::event::StatedAmount;
+use schemas::money::{Currency, MICROS_PER_UNIT, Money, MoneyError, split_decimal};
 use serde_json::Value;
 
 use crate::conversion_fields::Reader;
@@ -8,16 +12,38 @@ use crate::conversion_fields::Reader;
 const AMOUNT: [&str; 4] = ["amount", "payout", "revenue", "sum"];
 const AMOUNT_MINOR: [&str; 2] = ["amount_minor", "amountCents"];
 const CURRENCY: &str = "currency";
+/// Digits of an amount whose currency is not known yet: 64 bits of micro-units have 19, and some are zeros in front.
+const MAX_STATED_DIGITS: usize = 20;
+/// No currency's smallest unit is smaller than a micro-unit.
+const MAX_DECIMALS: usize = MICROS_PER_UNIT.ilog10() as usize;
 
-/// An amount, and whether its currency was the sender's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StatedMoney {
-    pub(crate) money: Money,
-    pub(crate) is_default_currency: bool,
+/// What the sender earned, so far as the request tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Earned {
+    /// The amount, if its currency is known.
+    pub(crate) money: Option<Money>,
+    /// The amount, if its currency is not known.
+    pub(crate) stated: Option<StatedAmount>,
 }
 
-/// Takes the amount out of the fields. `default` is the currency of an amount without one.
-pub(crate) fn take_money(reader: &mut Reader, default: Currency) -> Option<StatedMoney> {
+/// Takes the amount out of the fields. `offer_currency` is that of the offer which the request names.
+pub(crate) fn take_money(reader: &mut Reader, offer_currency: Option<Currency>) -> Earned {
+    let Some((name, stated, currency)) = take_stated(reader) else { return Earned::default() };
+    let earned = match currency.or(offer_currency) {
+        Some(currency) => stated
+            .in_currency(currency)
+            .map(|money| Earned { money: Some(money), stated: None })
+            .map_err(|error| error.to_string()),
+        None => check_without_currency(&stated).map(|()| Earned { money: None, stated: Some(stated) }),
+    };
+    earned.unwrap_or_else(|message| {
+        reader.fault(name, message);
+        Earned::default()
+    })
+}
+
+/// The amount, the field it stood in, and the currency that the sender named. `None` if there is none or it is wrong.
+fn take_stated(reader: &mut Reader) -> Option<(&'static str, StatedAmount, Option<Currency>)> {
     let flat = reader.take(&[CURRENCY]);
     let amount = reader.take(&AMOUNT);
     let minor = reader.take(&AMOUNT_MINOR);
@@ -30,8 +56,7 @@ pub(crate) fn take_money(reader: &mut Reader, default: Currency) -> Option<State
         (None, Some((name, value))) => {
             let currency = read_currency(reader, flat)?;
             let minor = read_minor(reader, name, &value)?;
-            let money = Money::from_minor(minor, currency.unwrap_or(default));
-            return state(reader, name, money, currency);
+            return Some((name, StatedAmount::Minor(minor), currency));
         }
         (Some((name, Value::String(text))), None) => (name, text, None),
         (Some((name, Value::Object(mut members))), None) => {
@@ -47,23 +72,25 @@ pub(crate) fn take_money(reader: &mut Reader, default: Currency) -> Option<State
         }
     };
     let currency = read_currency(reader, inner.map(|value| (CURRENCY, value)).or(flat))?;
-    let money = Money::parse(&text, currency.unwrap_or(default));
-    state(reader, name, money, currency)
+    Some((name, StatedAmount::Decimal(text), currency))
 }
 
-fn state(
-    reader: &mut Reader,
-    name: &str,
-    money: Result<Money, MoneyError>,
-    stated: Option<Currency>,
-) -> Option<StatedMoney> {
-    match money {
-        Ok(money) => Some(StatedMoney { money, is_default_currency: stated.is_none() }),
-        Err(error) => {
-            reader.fault(name, error.to_string());
-            None
+/// Refuses what is no amount of any currency.
+fn check_without_currency(stated: &StatedAmount) -> Result<(), String> {
+    let whole = match stated {
+        StatedAmount::Minor(minor) => i64::try_from(*minor).ok(),
+        StatedAmount::Decimal(text) => {
+            let (whole, decimals) = split_decimal(text).map_err(|error| error.to_string())?;
+            if whole.len() + decimals.len() > MAX_STATED_DIGITS {
+                return Err(format!("must have at most {MAX_STATED_DIGITS} digits"));
+            }
+            if decimals.len() > MAX_DECIMALS {
+                return Err("has more decimals than any currency".to_owned());
+            }
+            whole.parse().ok().and_then(|units: i64| units.checked_mul(MICROS_PER_UNIT))
         }
-    }
+    };
+    whole.map(|_| ()).ok_or_else(|| MoneyError::TooLarge.to_string())
 }
 
 /// `None` if the currency is wrong, `Some(None)` if there is none.

@@ -15,7 +15,7 @@ use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::metrics::Route;
-use crate::sender::Sender;
+use crate::sender::{Sender, refuse_secret_in_url};
 
 /// Answers a pixel.
 pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response {
@@ -35,6 +35,7 @@ pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response
 
 async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
     edge.check_uri(&parts.uri)?;
+    refuse_secret_in_url(&parts.uri)?;
     let mut fields = Fields::default();
     fields.add_pairs(parts.uri.query().unwrap_or_default().as_bytes());
     let key = fields.take_text("key").filter(|key| !key.is_empty());

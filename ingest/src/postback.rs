@@ -17,7 +17,7 @@ use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::metrics::Route;
-use crate::sender::{Sender, X_POSTBACK_TOKEN};
+use crate::sender::{Sender, X_POSTBACK_TOKEN, idempotency_key, refuse_secret_in_url};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -43,9 +43,13 @@ async fn recorded(
     body: axum::body::Body,
 ) -> Result<EventId, Refusal> {
     edge.check_uri(&parts.uri)?;
+    refuse_secret_in_url(&parts.uri)?;
     let mut fields = Fields::default();
     fields.add_pairs(parts.uri.query().unwrap_or_default().as_bytes());
-    let mut fault = None;
+    let (idempotency_key, mut fault) = match idempotency_key(&parts.headers) {
+        Ok(key) => (key, None),
+        Err(fault) => ("", Some(fault)),
+    };
     if parts.method == Method::POST {
         let bytes = body::read(body, edge.settings().max_body_bytes).await?;
         if bytes.is_empty() || body::is_type(&parts.headers, FORM) {
@@ -62,7 +66,8 @@ async fn recorded(
     let token = token.as_deref().filter(|token| !token.is_empty()).or(header);
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
-            let sender = Sender::by_source(catalog, src.as_deref(), token, received_at)?;
+            let mut sender = Sender::by_source(catalog, src.as_deref(), token, received_at)?;
+            sender.idempotency_key = idempotency_key;
             let reading = conversion_fields::read(fields.clone(), true, &sender);
             let Reading { mut conversion, faults, has_unknown_reference } = reading;
             if let Some(fault) = fault.iter().chain(&faults).next() {

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::Method;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
@@ -35,7 +36,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(other_method)
         .with_state(edge)
         .layer(from_fn_with_state(make, request_id))
 }
@@ -59,6 +60,16 @@ async fn not_found(State(edge): State<Edge>, request: Request) -> Response {
         "there is no such route"
     });
     refuse(&edge, &request, &refused)
+}
+
+/// What is read from a path that the edge only writes to, the query API has.
+async fn other_method(edge: State<Edge>, request: Request) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_read && request.uri().path().starts_with(API) {
+        not_found(edge, request).await
+    } else {
+        method_not_allowed(edge, request).await
+    }
 }
 
 async fn method_not_allowed(State(edge): State<Edge>, request: Request) -> Response {

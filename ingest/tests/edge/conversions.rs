@@ -1,11 +1,14 @@
 use std::time::Duration;
 
+use catalog::bootstrap::FIRST_WORKSPACE;
 use http::Request;
-use schemas::event::{Conversion, Status, Trust, label};
+use schemas::event::{Conversion, StatedAmount, Status, Trust, label};
 use schemas::money::{Currency, Money};
 use serde_json::json;
 
-use crate::fixture::{NOW, ORIGIN, PUBLISHABLE, PUBLISHABLE_NOWHERE, READ_SECRET, SECRET, TEST_SECRET};
+use crate::fixture::{
+    NOW, OPERATOR, OPERATOR_ONLY, ORIGIN, PUBLISHABLE, PUBLISHABLE_NOWHERE, READ_SECRET, SECRET, TEST_SECRET,
+};
 use crate::harness::{TestEdge, request};
 
 const CLICK: &str = "click_01h455vb4pex5vsknk084sn02q";
@@ -49,6 +52,7 @@ async fn a_conversion_is_accepted_and_stands_in_the_log() {
         transaction_id: "A-1".into(),
         client_event_id: "e-1".into(),
         amount: money("80", "USD"),
+        stated_amount: None,
         status: Some(Status::Pending),
         source: Some(edge.fixture.token_source),
         trust: Trust::Secret,
@@ -89,7 +93,7 @@ async fn aliases_stand_for_canonical_names_which_win() {
         );
     }
     let conversion = reported(json!({
-        "sum": "2", "amount": "1", "customerId": "no", "customer_id": "c", "affiliateSlug": "anna", "txid": null,
+        "sum": "2", "amount": "1", "currency": "USD", "customerId": "no", "customer_id": "c", "affiliateSlug": "anna", "txid": null,
         "tid": "t",
     }));
     let conversion = conversion.await;
@@ -100,21 +104,38 @@ async fn aliases_stand_for_canonical_names_which_win() {
 }
 
 #[tokio::test]
-async fn money_has_three_forms_and_a_default_currency() {
+async fn money_has_three_forms_and_the_currency_of_the_offer() {
     let edge = TestEdge::start().await;
     let offer = edge.fixture.offer;
-    for (body, amount, is_default) in [
-        (json!({"amount": {"amount": "12.50", "currency": "EUR"}}), money("12.5", "EUR"), false),
-        (json!({"amount_minor": 1250, "currency": "JPY"}), money("1250", "JPY"), false),
-        (json!({"amountCents": 1250, "currency": "EUR"}), money("12.5", "EUR"), false),
-        (json!({"amount": "3", "offer": offer}), money("3", "EUR"), false),
-        (json!({"amount": "3"}), money("3", "USD"), true),
-        (json!({"currency": "EUR"}), None, false),
+    for (body, amount) in [
+        (json!({"amount": {"amount": "12.50", "currency": "EUR"}}), money("12.5", "EUR")),
+        (json!({"amount_minor": 1250, "currency": "JPY"}), money("1250", "JPY")),
+        (json!({"amountCents": 1250, "currency": "EUR"}), money("12.5", "EUR")),
+        (json!({"amount": "3", "offer": offer}), money("3", "EUR")),
+        (json!({"amount": "3", "currency": "JPY", "offer": offer}), money("3", "JPY")),
+        (json!({"amount_minor": 3, "offer": offer}), money("0.03", "EUR")),
+        (json!({"currency": "EUR"}), None),
     ] {
         let conversion = reported(body.clone()).await;
-        assert_eq!(conversion.amount, amount, "{body}");
-        let labels: &[&str] = if is_default { &[label::DEFAULT_CURRENCY] } else { &[] };
-        assert_eq!(conversion.labels, labels, "{body}");
+        assert_eq!((conversion.amount, conversion.stated_amount), (amount, None), "{body}");
+        assert!(conversion.labels.is_empty(), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_amount_whose_currency_nobody_named_is_kept_as_it_was_stated() {
+    let decimal = |text: &str| StatedAmount::Decimal(text.to_owned());
+    for (body, stated) in [
+        (json!({"amount": "3"}), decimal("3")),
+        (json!({"sum": "12.505", "click_id": CLICK}), decimal("12.505")),
+        (json!({"amount": {"amount": "007.10"}, "partner": "anna"}), decimal("007.10")),
+        (json!({"amount_minor": 1250, "click_id": CLICK}), StatedAmount::Minor(1250)),
+        // Whether there is such an offer, the core decides; until then nobody knows its currency.
+        (json!({"amount": "3", "offer": "offer_01h455vb4pex5vsknk084sn02q"}), decimal("3")),
+    ] {
+        let conversion = reported(body.clone()).await;
+        assert_eq!((conversion.amount, conversion.stated_amount), (None, Some(stated)), "{body}");
+        assert_eq!(conversion.labels, [label::DEFAULT_CURRENCY], "{body}");
     }
 }
 
@@ -135,6 +156,12 @@ async fn wrong_values_are_named_and_nothing_is_written() {
         (json!({"amount": "1e3"}), "amount"),
         (json!({"amount": "1,50"}), "amount"),
         (json!({"amount": "12.505", "currency": "EUR"}), "amount"),
+        (json!({"amount": "12.500", "currency": "EUR"}), "amount"),
+        (json!({"amount": "12.500", "offer": edge.fixture.offer}), "amount"),
+        (json!({"amount": "1.0000000"}), "amount"),
+        (json!({"amount": "000000000000000000001"}), "amount"),
+        (json!({"amount": "9300000000000"}), "amount"),
+        (json!({"amount": ".5", "click_id": CLICK}), "amount"),
         (json!({"sum": "1.5", "currency": "JPY"}), "sum"),
         (json!({"amount": {"amount": 1, "currency": "EUR"}}), "amount"),
         (json!({"amount": "1", "currency": "eur"}), "currency"),
@@ -255,11 +282,75 @@ async fn keys_decide_who_may_send_and_how_far_they_are_trusted() {
 }
 
 #[tokio::test]
+async fn an_operator_may_name_another_workspace() {
+    let mut edge = TestEdge::start().await;
+    let first = edge.follower.read().workspace(FIRST_WORKSPACE).cloned().unwrap();
+    let second = edge.second_workspace().await;
+    let [unknown, own, other] =
+        ["ws_01h455vb4pex5vsknk084sn02q".to_owned(), first.id.to_string(), second.id.to_string()];
+    let send = async |key: &str, workspaces: &[&str]| {
+        let mut builder = request("POST", "/api/v1/conversions")
+            .header("content-type", "application/json")
+            .header("x-api-key", key)
+            .header("origin", ORIGIN);
+        for workspace in workspaces {
+            builder = builder.header("x-workspace", *workspace);
+        }
+        edge.send(builder.body("{}".into()).unwrap()).await
+    };
+    for (key, named, status, code) in [
+        (SECRET, &[&*other][..], 403, "forbidden"),
+        (SECRET, &[&unknown], 403, "forbidden"),
+        (PUBLISHABLE, &[&other], 403, "forbidden"),
+        (OPERATOR_ONLY, &[&other], 403, "forbidden"),
+        (OPERATOR, &[&unknown], 404, "not_found"),
+        ("tb_live_unknown", &[&other], 401, "unauthorized"),
+    ] {
+        send(key, named).await.error(status, code);
+    }
+    for malformed in [&["main"][..], &[""], &["link_01h455vb4pex5vsknk084sn02q"], &[&other, &other]] {
+        let field = send(OPERATOR, malformed).await.error(400, "validation_failed");
+        assert_eq!(field.as_deref(), Some("X-Workspace"), "{malformed:?}");
+    }
+    assert!(edge.events().await.is_empty());
+    for (key, named, workspace) in [
+        (SECRET, &[&*own][..], &first),
+        (PUBLISHABLE, &[&own], &first),
+        (OPERATOR, &[], &first),
+        (OPERATOR, &[&other], &second),
+    ] {
+        let answer = send(key, named).await;
+        assert_eq!(answer.status, 202, "{named:?}");
+        let receipt = answer.json()["receipt"].as_str().unwrap().to_owned();
+        let events = edge.events().await;
+        let event = events.iter().find(|event| event.id.to_string() == receipt).unwrap();
+        assert_eq!(
+            (event.workspace, event.id.workspace()),
+            (workspace.number, workspace.number),
+            "{named:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_key_in_the_url_is_refused_and_not_stored() {
+    let edge = TestEdge::start().await;
+    for query in ["key=tb_live_unknown", &format!("x=a{SECRET}"), "tb_test_x=1", "x=tb%5Flive%5Fx"] {
+        let builder = request("POST", &format!("/api/v1/conversions?{query}"))
+            .header("x-api-key", SECRET)
+            .header("content-type", "application/json");
+        edge.send(builder.body("{}".into()).unwrap()).await.error(401, "unauthorized");
+    }
+    assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
 async fn the_idempotency_key_names_an_event_without_a_name() {
     for (key, body, expected) in [
         ("k-1", "{}", Some("k-1")),
         ("k-1", r#"{"event_id": "e-1"}"#, Some("e-1")),
         (&*"k".repeat(256), "{}", None),
+        ("a\tb", "{}", None),
     ] {
         let edge = TestEdge::start().await;
         let request: Request<axum::body::Body> = request("POST", "/api/v1/conversions")

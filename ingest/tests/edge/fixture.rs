@@ -14,6 +14,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_793_491_200_000_000);
 pub(crate) const SECRET: &str = "tb_live_ingest";
 pub(crate) const TEST_SECRET: &str = "tb_test_ingest";
 pub(crate) const READ_SECRET: &str = "tb_live_read";
+pub(crate) const OPERATOR: &str = "tb_live_operator";
+pub(crate) const OPERATOR_ONLY: &str = "tb_live_operator_only";
 pub(crate) const PUBLISHABLE: &str = "tb_pub_shop";
 pub(crate) const PUBLISHABLE_NOWHERE: &str = "tb_pub_nowhere";
 pub(crate) const TOKEN: &str = "tb_src_token";
@@ -110,7 +112,7 @@ impl Maker {
         Source { id: self.id(), workspace: self.workspace, name: name.into(), auth, meta: Meta::new(NOW) }
     }
 
-    fn keys(&mut self) -> [Key; 5] {
+    fn keys(&mut self) -> [Key; 7] {
         let mut key = |secret: &str, scope: Scope| Key {
             id: self.id(),
             workspace: self.workspace,
@@ -130,6 +132,8 @@ impl Maker {
             key(SECRET, Scope::Ingest),
             Key { environment: Environment::Test, ..key(TEST_SECRET, Scope::Admin) },
             key(READ_SECRET, Scope::Read),
+            Key { scopes: vec![Scope::Ingest, Scope::Operator], ..key(OPERATOR, Scope::Ingest) },
+            key(OPERATOR_ONLY, Scope::Operator),
             Key { kind: KeyKind::Publishable, allowed_origins, ..key(PUBLISHABLE, Scope::Ingest) },
             Key { kind: KeyKind::Publishable, ..key(PUBLISHABLE_NOWHERE, Scope::Ingest) },
         ]

@@ -10,14 +10,14 @@ use axum::extract::ConnectInfo;
 use axum::response::Response;
 use catalog::bootstrap::{Bootstrap, FIRST_WORKSPACE, bootstrap};
 use catalog::follower::FollowerSettings;
-use catalog::{Actor, ActorKind, Change, Expected, Follower, Proposal, Resource};
+use catalog::{Actor, ActorKind, Change, Expected, Follower, Proposal, Resource, Workspace};
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, Partition, TopicSpec};
 use http::{HeaderMap, Request, StatusCode};
 use ingest::{Edge, IngestSettings};
 use prometheus::Registry;
 use schemas::event::{Body as EventBody, Click, Conversion, Event};
-use schemas::id::IdGenerator;
+use schemas::id::{IdGenerator, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::topic;
 use schemas::wire::decode_event;
@@ -142,6 +142,17 @@ impl TestEdge {
     pub(crate) async fn put(&mut self, resources: Vec<Resource>) {
         let proposal = self.proposal(resources);
         self.follower.propose(proposal).await.unwrap();
+    }
+
+    /// Another workspace, as an operator makes it.
+    pub(crate) async fn second_workspace(&mut self) -> Workspace {
+        let first = self.follower.read().workspace(FIRST_WORKSPACE).cloned().unwrap();
+        let number = WorkspaceNumber::new(FIRST_WORKSPACE.get() + 1).unwrap();
+        let id = self.ids.next(NOW.unix_ms(), number);
+        let partition = (first.partition + 1) % PARTITIONS;
+        let second = Workspace { number, id, name: "Second".into(), partition, ..first };
+        self.put(vec![Resource::Workspace(second.clone())]).await;
+        second
     }
 
     pub(crate) fn proposal(&mut self, resources: Vec<Resource>) -> Proposal {

@@ -1,7 +1,7 @@
-use schemas::event::{Trust, label};
+use schemas::event::{StatedAmount, Trust, label};
 use schemas::money::{Currency, Money};
 
-use crate::fixture::TOKEN;
+use crate::fixture::{PUBLISHABLE, TOKEN};
 use crate::harness::{Answer, TestEdge, request};
 
 const CLICK: &str = "click_01h455vb4pex5vsknk084sn02q";
@@ -114,4 +114,48 @@ async fn a_wrong_value_is_kept_as_a_fault() {
     let edge = TestEdge::start().await;
     assert_eq!(post(&edge, &source_query(&edge), "application/json", "{}").await.status, 200);
     assert_eq!(edge.only_conversion().await.fault.unwrap().field, "body");
+}
+
+#[tokio::test]
+async fn the_idempotency_key_names_an_event_without_a_name() {
+    let long = "k".repeat(256);
+    for (key, parameters, event_id, is_fault) in [
+        ("k-1", "", "k-1", false),
+        ("k-1", "&event_id=e-1", "e-1", false),
+        (&*long, "", "", true),
+        ("", "&txid=T-1", "", true),
+    ] {
+        let edge = TestEdge::start().await;
+        let uri = format!("/postback?src={}{parameters}", edge.fixture.open_source);
+        let answer = edge.get_with(&uri, &[("idempotency-key", key)]).await;
+        assert_eq!(answer.status, 200, "{key}");
+        let conversion = edge.only_conversion().await;
+        assert_eq!(conversion.client_event_id, event_id, "{key}");
+        let field = conversion.fault.map(|fault| fault.field);
+        assert_eq!(field.as_deref(), is_fault.then_some("Idempotency-Key"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_key_in_the_url_is_refused_and_not_stored() {
+    let edge = TestEdge::start().await;
+    let source = edge.fixture.open_source;
+    for query in ["x=tb_live_unknown", "key=tb_test_x", "tb_live_x=1", "x=a%74b_live_x"] {
+        edge.get(&format!("/postback?src={source}&{query}")).await.error(401, "unauthorized");
+        let pixel = edge.get(&format!("/p.gif?key={PUBLISHABLE}&{query}")).await;
+        assert_eq!((pixel.status.as_u16(), pixel.header("x-error")), (200, Some("unauthorized")), "{query}");
+    }
+    assert!(edge.events().await.is_empty());
+    // A redirect is never refused for what stands in its query.
+    assert_eq!(edge.get("/c/anna?x=tb_live_unknown").await.status, 302);
+}
+
+#[tokio::test]
+async fn an_amount_without_a_currency_waits_for_the_clicks_offer() {
+    let edge = TestEdge::start().await;
+    let source = edge.fixture.open_source;
+    edge.get(&format!("/postback?src={source}&cid={CLICK}&amount_minor=150")).await;
+    let conversion = edge.only_conversion().await;
+    assert_eq!((conversion.amount, conversion.stated_amount), (None, Some(StatedAmount::Minor(150))));
+    assert_eq!((conversion.labels, conversion.fault), (vec![label::DEFAULT_CURRENCY.to_owned()], None));
 }

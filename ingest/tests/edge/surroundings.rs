@@ -12,6 +12,7 @@ use ingest::{Edge, IngestSettings, StartError};
 use prometheus::Registry;
 use service::clock::SystemClock;
 use service::lifecycle::{Shutdown, Tasks};
+use service::telemetry::{MakeRequestId, request_id};
 use tower::ServiceExt;
 
 use crate::fixture::{NOW, SECRET};
@@ -56,13 +57,16 @@ async fn unknown_routes_and_methods_answer_in_the_contracts_shape() {
         edge.send(request.body(Body::empty()).unwrap()).await
     };
     send("GET", "/nowhere").await.error(404, "not_found");
-    let other = send("GET", "/api/v1/reports").await;
-    other.error(404, "not_found");
-    assert!(other.json()["message"].as_str().unwrap().contains("query API"));
+    for path in ["/api/v1/reports", "/api/v1/conversions", "/api/v1/conversions/conv_x"] {
+        let other = send("GET", path).await;
+        other.error(404, "not_found");
+        assert!(other.json()["message"].as_str().unwrap().contains("query API"), "{path}");
+    }
+    assert_eq!(send("HEAD", "/api/v1/conversions").await.status, 404);
     for (method, path, allowed) in [
         ("POST", "/c/anna", "GET,HEAD"),
         ("DELETE", "/postback", "GET,HEAD,POST"),
-        ("GET", "/api/v1/conversions", "POST"),
+        ("DELETE", "/api/v1/conversions", "POST"),
         ("POST", "/healthz", "GET,HEAD"),
     ] {
         let answer = send(method, path).await;
@@ -98,7 +102,16 @@ async fn the_api_routes_stand_alone() {
         (refused.status.as_u16(), refused.json()["error"].as_str()),
         (405, Some("method_not_allowed"))
     );
-    assert_eq!(answer(router.oneshot(get("/c/anna")).await.unwrap()).await.status, 404);
+    assert_eq!(answer(router.clone().oneshot(get("/c/anna")).await.unwrap()).await.status, 404);
+    // Whoever merges it names the requests.
+    let make: MakeRequestId = Arc::new(|| "req_outside".to_owned());
+    let router = router.layer(axum::middleware::from_fn_with_state(make, request_id));
+    for method in ["GET", "POST"] {
+        let request = request(method, "/api/v1/conversions").body(Body::empty()).unwrap();
+        let refused = answer(router.clone().oneshot(request).await.unwrap()).await;
+        assert_eq!(refused.json()["request_id"], "req_outside", "{method}");
+        assert_eq!(refused.header("x-request-id"), Some("req_outside"), "{method}");
+    }
 }
 
 #[tokio::test]
