@@ -30,6 +30,8 @@ pub(super) struct TopicDir {
 /// Creates the directory if it is missing and takes its lock, held as long as the file is open.
 pub(super) fn lock(dir: &Path) -> Result<File, Error> {
     let file = fs::create_dir_all(dir)
+        // A directory that is new must survive a power loss with what is acknowledged in it.
+        .and_then(|()| dir.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir))
         .and_then(|()| File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)))
         .map_err(|error| {
             Error::Settings(format!("cannot open the log's directory {}: {error}", dir.display()))

@@ -116,8 +116,12 @@ fn later_promise(
             // Cheap tests first: only what would prove damage is worth reading whole.
             let Some((frame_bytes, stamp, _)) = frame::peek(header) else { continue };
             let offset = piece_at + at as u64;
+            // No more frames fit in between than there is room for: what a sender puts into a payload, to look like a frame from
+            // far ahead, is none.
+            let most = (offset - broken_at) / OVERHEAD_BYTES as u64;
+            let near = stamp.position.saturating_sub(position) <= most;
             let promises = stamp.durable_end > position && stamp.position >= stamp.durable_end;
-            if promises && frame_bytes <= max_frame_bytes && offset + frame_bytes as u64 <= length {
+            if near && promises && frame_bytes <= max_frame_bytes && offset + frame_bytes as u64 <= length {
                 let mut whole = vec![0; frame_bytes];
                 file.read_exact_at(&mut whole, offset)?;
                 if matches!(frame::decode(&whole, max_frame_bytes), Decoded::Intact(_)) {

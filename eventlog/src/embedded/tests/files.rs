@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::frame::{Stamp, encode};
 use super::*;
 
 #[tokio::test]
@@ -55,6 +56,23 @@ async fn a_broken_frame_in_the_group_that_was_being_written_is_a_torn_tail() {
     let mut bytes = fs::read(bench.segment(0)).unwrap();
     let in_two = OVERHEAD_BYTES + 4 + OVERHEAD_BYTES + 2;
     bytes[in_two] ^= 1;
+    fs::write(bench.segment(0), &bytes).unwrap();
+    let log = bench.open().await;
+    assert_eq!(payloads(&log).await, ["one"]);
+    log.close(WAIT).await;
+}
+
+#[tokio::test]
+async fn a_payload_that_looks_like_a_later_frame_does_not_make_a_torn_tail_damage() {
+    let bench = Bench::new();
+    let log = bench.open().await;
+    append(&log, &["one", "two"]).await;
+    log.close(WAIT).await;
+    let mut bytes = fs::read(bench.segment(0)).unwrap();
+    // The second frame is torn, and behind it lies what a sender made up: a frame from far ahead.
+    bytes[2 * OVERHEAD_BYTES + "kone".len()] ^= 1;
+    let stamp = Stamp { position: 5_000, log_time: Timestamp::from_micros(1), durable_end: 4_000 };
+    encode(&mut bytes, stamp, b"", b"");
     fs::write(bench.segment(0), &bytes).unwrap();
     let log = bench.open().await;
     assert_eq!(payloads(&log).await, ["one"]);
