@@ -86,7 +86,10 @@ impl Server {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new(Shutdown::new());
-        tasks.spawn("server", serve(listener, router, ServeSettings::default(), tasks.shutdown().clone()));
+        let make_request_id = Arc::new(|| "req_made".to_owned());
+        let served =
+            serve(listener, router, ServeSettings::default(), make_request_id, tasks.shutdown().clone());
+        tasks.spawn("server", served);
         Self { address, tasks }
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::state::Desk;
@@ -25,16 +26,43 @@ impl<T: DeserializeOwned> FromRequest<Desk> for JsonBody<T> {
         if !is_json(request.headers()) {
             return Err(Error::UnsupportedMediaType);
         }
-        let settings = desk.settings();
-        let arrived = tokio::time::timeout(settings.body_timeout(), Bytes::from_request(request, desk)).await;
-        let read = arrived.map_err(|_| Error::RequestTimeout(settings.body_timeout_ms))?;
-        let bytes = read.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::PayloadTooLarge(settings.max_body_bytes),
-            _ => Error::Malformed("the body broke off".to_owned()),
-        })?;
+        let bytes = arrived(request, desk).await?;
         let value = parse(&bytes)?;
         Ok(Self { value, bytes })
     }
+}
+
+/// The body of a route that takes no fields: nothing, or an empty object.
+#[derive(Debug, Clone)]
+pub(crate) struct NoBody {
+    /// The bytes as they came.
+    pub(crate) bytes: Bytes,
+}
+
+impl FromRequest<Desk> for NoBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Error> {
+        let bytes = arrived(request, desk).await?;
+        if !bytes.is_empty() {
+            let fields: Map<String, Value> = parse(&bytes)?;
+            if let Some(name) = fields.keys().next() {
+                return Err(Error::invalid(name.clone(), "is not a field that can be set here"));
+            }
+        }
+        Ok(Self { bytes })
+    }
+}
+
+/// A body that arrived in time and within bounds.
+async fn arrived(request: Request, desk: &Desk) -> Result<Bytes, Error> {
+    let settings = desk.settings();
+    let arrived = tokio::time::timeout(settings.body_timeout(), Bytes::from_request(request, desk)).await;
+    let read = arrived.map_err(|_| Error::RequestTimeout(settings.body_timeout_ms))?;
+    read.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::PayloadTooLarge(settings.max_body_bytes),
+        _ => Error::Malformed("the body broke off".to_owned()),
+    })
 }
 
 /// Reads JSON of `T`'s shape; the field that is wrong is named where serde names it.

@@ -189,8 +189,9 @@ pub(crate) async fn answer_errors(State(desk): State<Desk>, request: Request, ne
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let error =
-        response.extensions_mut().remove::<Error>().unwrap_or_else(|| foreign(status, method.as_str()));
+    let error = response.extensions_mut().remove::<Error>();
+    let max_body_bytes = desk.settings().max_body_bytes;
+    let error = error.unwrap_or_else(|| foreign(status, method.as_str(), max_body_bytes));
     if status.is_server_error() {
         tracing::error!(request_id, route, code = error.code().as_str(), %error, "request failed");
     }
@@ -209,15 +210,37 @@ pub(crate) async fn answer_errors(State(desk): State<Desk>, request: Request, ne
 }
 
 /// The error that stands for a status which none of our handlers gave.
-fn foreign(status: StatusCode, method: &str) -> Error {
+fn foreign(status: StatusCode, method: &str, max_body_bytes: usize) -> Error {
     match status.as_u16() {
         401 => Error::Unauthorized("a key is needed"),
         403 => Error::Forbidden("this is not allowed"),
         404 => Error::not_found("route"),
         405 => Error::MethodNotAllowed(method.to_owned()),
-        413 => Error::Malformed("the body is too large".to_owned()),
+        413 => Error::PayloadTooLarge(max_body_bytes),
         415 => Error::UnsupportedMediaType,
         400..=499 => Error::Malformed("the request cannot be understood".to_owned()),
         _ => Error::Internal(format!("a library answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_status_gets_the_code_that_stands_for_it() {
+        for code in [
+            ErrorCode::Unauthorized,
+            ErrorCode::Forbidden,
+            ErrorCode::NotFound,
+            ErrorCode::MethodNotAllowed,
+            ErrorCode::PayloadTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::ServerError,
+        ] {
+            let status = StatusCode::from_u16(code.status()).unwrap();
+            assert_eq!(foreign(status, "GET", 7).code(), code, "{status}");
+        }
+        assert_eq!(foreign(StatusCode::UNPROCESSABLE_ENTITY, "GET", 7).code(), ErrorCode::ValidationFailed);
     }
 }

@@ -11,6 +11,8 @@ use crate::sql::Values;
 
 /// Most values of one filter.
 pub(crate) const MAX_VALUES: usize = 100;
+/// The id of a row that has none.
+const NO_ID: [u8; 16] = [0; 16];
 /// Sub-ids of a click.
 pub(crate) const SUBS: u8 = 10;
 
@@ -195,6 +197,8 @@ fn operand(
     match (operator, field) {
         (Operator::IsNull, _) if value == "true" || value == "false" => Ok(Operand::Text(value)),
         (Operator::IsNull, _) => Err("must be true or false".to_owned()),
+        // As everywhere, an empty value is that of the rows that have none.
+        (Operator::Eq | Operator::Not, Field::Id(_)) if value.is_empty() => Ok(Operand::Id(NO_ID)),
         (Operator::Eq | Operator::Not, Field::Id(referent)) => {
             referent.resolve(catalog, workspace, &value).map(Operand::Id)
         }

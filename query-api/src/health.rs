@@ -28,7 +28,7 @@ pub(crate) async fn healthz() -> &'static str {
 
 pub(crate) async fn readyz(State(desk): State<Desk>) -> Result<Json<Readiness>, Error> {
     let status = desk.catalog().status();
-    let mut lacking = Vec::new();
+    let mut lacking = desk.problems();
     if let Some(reason) = status.halted {
         lacking.push(format!("the catalog is halted: {reason}"));
     } else if status.staleness > MAX_CATALOG_STALENESS {

@@ -29,4 +29,4 @@ mod test_rows;
 
 pub use routes::{Edge, router};
 pub use settings::QueryApiSettings;
-pub use state::{Desk, Parts};
+pub use state::{Desk, Parts, Problems, StartError};

@@ -42,9 +42,10 @@ pub fn router(desk: Desk, edge: Edge) -> Router {
         .layer(DefaultBodyLimit::max(desk.settings().max_body_bytes))
         .layer(from_fn_with_state(desk.clone(), within_limits))
         .layer(from_fn_with_state(desk.clone(), answer_errors))
-        .layer(from_fn_with_state(make, service::telemetry::request_id))
         .with_state(desk)
         .merge(edge)
+        // The edge has limits and errors of its own, but ids of requests are made once for both.
+        .layer(from_fn_with_state(make, service::telemetry::request_id))
 }
 
 fn routes() -> Router<Desk> {

@@ -26,8 +26,29 @@ pub struct Parts {
     pub clock: SharedClock,
     /// Where the metrics of the process are.
     pub registry: Registry,
+    /// What is not well in the rest of the process; the desk's `/readyz` names it.
+    pub problems: Problems,
     /// What ids made here grow from.
     pub seed: u64,
+}
+
+/// Tells what is not well, one text each; nothing if all is.
+pub type Problems = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Why a desk does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting contradicts itself, or another one.
+    #[error("{setting} {reason}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A metric was registered twice.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// The desk: what every handler holds. Cheap to clone.
@@ -43,18 +64,25 @@ struct Inner {
     clock: SharedClock,
     registry: Registry,
     metrics: Metrics,
+    problems: Problems,
     ids: Mutex<IdGenerator>,
     waiting: Arc<Semaphore>,
 }
 
 impl Desk {
     /// A desk of these parts; registers its metrics.
-    pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
-        let Parts { settings, catalog, warehouse, clock, registry, seed } = parts;
+    ///
+    /// # Errors
+    /// [`StartError`], naming the setting that cannot be.
+    pub fn new(parts: Parts) -> Result<Self, StartError> {
+        let Parts { settings, catalog, warehouse, clock, registry, problems, seed } = parts;
+        if let Some((setting, reason)) = settings.contradiction() {
+            return Err(StartError::Setting { setting, reason });
+        }
         let metrics = Metrics::register(&registry)?;
         let ids = Mutex::new(IdGenerator::new(seed));
         let waiting = Arc::new(Semaphore::new(settings.max_waiting));
-        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, ids, waiting };
+        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, problems, ids, waiting };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -78,6 +106,11 @@ impl Desk {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// What is not well in the rest of the process.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        (self.inner.problems)()
     }
 
     /// A place among the requests that wait for an outcome; `None` when all are taken.

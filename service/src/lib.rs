@@ -1,8 +1,9 @@
-//! What every process of ours needs and no domain owns: settings, logs and metrics, start and stop, time.
+//! What every process of ours needs and no domain owns: settings, logs and metrics, start and stop, the server, time.
 //!
-//! Four files. What does not fit into one of them lives where it is used.
+//! Five files. What does not fit into one of them lives where it is used.
 
 pub mod clock;
 pub mod config;
 pub mod lifecycle;
+mod server;
 pub mod telemetry;

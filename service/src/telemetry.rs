@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::{Registry, TextEncoder};
@@ -106,16 +106,30 @@ impl RequestId {
 /// Makes the ids of requests that bring none; its answers must be such as [`RequestId::new`] takes.
 pub type MakeRequestId = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Middleware (`axum::middleware::from_fn_with_state`): keeps the id that a request brings or makes one, and answers it.
+/// Middleware (`axum::middleware::from_fn_with_state`): keeps the id that a request brings or makes one, answers it, and
+/// logs one line for the request.
 pub async fn request_id(State(make): State<MakeRequestId>, mut request: Request, next: Next) -> Response {
     let brought = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = brought.and_then(RequestId::new).unwrap_or_else(|| RequestId(make().into()));
     request.extensions_mut().insert(id.clone());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
+    log_request(id.as_str(), method.as_str(), uri.path(), response.status());
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The query is left out: it may hold what a log should not.
+fn log_request(request_id: &str, method: &str, path: &str, status: StatusCode) {
+    let is_ours = status.is_server_error();
+    let status = status.as_u16();
+    if is_ours {
+        tracing::warn!(request_id, method, path, status, "request");
+    } else {
+        tracing::debug!(request_id, method, path, status, "request");
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +176,53 @@ mod tests {
             let seen = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
             assert_eq!(seen, answered, "{brought:?}");
         }
+    }
+
+    /// What a subscriber wrote.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn every_request_is_logged_with_its_id_and_without_its_query() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _until_the_end = tracing::subscriber::set_default(subscriber);
+        let make: MakeRequestId = Arc::new(|| "req_made".to_owned());
+        let router = Router::new()
+            .route("/well", get(|| async { "well" }))
+            .route("/ill", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
+            .layer(middleware::from_fn_with_state(make, request_id));
+        for address in ["/well?token=secret", "/ill?token=secret"] {
+            let request = Request::builder().uri(address).body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap();
+        }
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let found: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            found,
+            [
+                "DEBUG request request_id=\"req_made\" method=\"GET\" path=\"/well\" status=200",
+                "WARN request request_id=\"req_made\" method=\"GET\" path=\"/ill\" status=503",
+            ]
+        );
     }
 
     #[test]

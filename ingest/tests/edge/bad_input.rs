@@ -142,7 +142,9 @@ async fn a_head_of_64_kilobytes_is_refused_by_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
-    let served = serve(listener, edge.router.clone(), ServeSettings::default(), shutdown.clone());
+    let make_request_id = std::sync::Arc::new(|| "req_made".to_owned());
+    let router = edge.router.clone();
+    let served = serve(listener, router, ServeSettings::default(), make_request_id, shutdown.clone());
     let client = async {
         let mut answers = Vec::new();
         let padding = format!("x-padding: {}\r\n", "x".repeat(1_000)).repeat(64);

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use schemas::id::ClickKind;
-use schemas::money::Money;
+use catalog::Catalog;
+use schemas::id::{ClickKind, OfferId, WorkspaceNumber};
+use schemas::money::{Money, Percent};
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ use crate::state::Desk;
 const MODEL: &str = "last_touch";
 /// The most touches that the core keeps of a conversion, first and last ones together.
 const MAX_TOUCHES: usize = 400;
+
+/// What the core calls the payout of the offer's goal.
+const GOAL_RULE: &str = "offer_goal";
 
 /// How a conversion came to its partner and its payout.
 #[derive(Debug, Serialize)]
@@ -48,9 +52,13 @@ struct Credits {
     last_touch: u16,
 }
 
+/// Which rule gave the payout. A conversion keeps the rule's name but not its terms, and the catalog keeps only the present
+/// ones: `type` and `percent` are null unless they surely are those that were applied.
 #[derive(Debug, Serialize)]
 struct Payout {
     rule: String,
+    r#type: Option<&'static str>,
+    percent: Option<Percent>,
     base: Option<Money>,
     result: Option<Money>,
 }
@@ -83,6 +91,7 @@ pub(crate) async fn explain(
     let last = touches.iter().map(|row| row.version).max();
     touches.retain(|row| Some(row.version) == last);
     let catalog = desk.catalog().read();
+    let terms = terms(&catalog, workspace.number, &conversion);
     let show = |row: Row| Touch {
         id: id_text::<ClickKind>(&row.click_hex),
         r#type: "click",
@@ -98,12 +107,33 @@ pub(crate) async fn explain(
         model: MODEL,
         touches: touches.into_iter().map(show).collect(),
         payout: Payout {
+            r#type: terms.map(|(word, _)| word),
+            percent: terms.and_then(|(_, percent)| percent),
             rule: conversion.payout_rule,
             base: money(conversion.amount, &conversion.currency).filter(|_| conversion.amount_known),
             result: money(conversion.payout, &conversion.currency),
         },
         rate: None,
     }))
+}
+
+/// The terms of the goal that the conversion was paid by, if they cannot have been others: those of an offer that was never
+/// changed.
+fn terms(
+    catalog: &Catalog,
+    workspace: WorkspaceNumber,
+    conversion: &super::Row,
+) -> Option<(&'static str, Option<Percent>)> {
+    if conversion.payout_rule != GOAL_RULE {
+        return None;
+    }
+    let offer = catalog.offer(workspace, OfferId::from_bytes(unhex(&conversion.offer_hex)?))?;
+    let goal = offer.goal(&conversion.goal).filter(|_| offer.meta.version == 1)?;
+    Some(match goal.payout {
+        catalog::Payout::None => ("none", None),
+        catalog::Payout::Fixed(_) => ("fixed", None),
+        catalog::Payout::Percent(percent) => ("percent", Some(percent)),
+    })
 }
 
 /// The touches of the conversion's latest revisions, in the order in which they happened.

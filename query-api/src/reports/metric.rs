@@ -47,6 +47,14 @@ impl Base {
         }
     }
 
+    /// Whether the number comes from `clicks`, and not from `conversion_revisions`.
+    pub(crate) const fn counts_clicks(self) -> bool {
+        match self {
+            Self::Clicks | Self::InvalidClicks => true,
+            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => false,
+        }
+    }
+
     /// The number over a group of rows of `clicks`.
     pub(crate) fn of_clicks(self, gross: bool) -> String {
         let count = match self {

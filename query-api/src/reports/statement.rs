@@ -60,6 +60,8 @@ pub(crate) fn totals(plan: &Plan, bases: &[Base], tenant: Tenant) -> Statement {
 }
 
 /// One row a group: `g0…` (dimensions) and `t0…` (bases).
+///
+/// A table whose numbers nobody asked for takes no part: its groups would be rows of nothing.
 fn groups(
     plan: &Plan,
     dimensions: &[Dimension],
@@ -69,13 +71,29 @@ fn groups(
 ) -> String {
     let names = (0..dimensions.len()).map(|at| format!("g{at}"));
     let sums = (0..bases.len()).map(|at| format!("sum(p{at}) AS t{at}"));
+    let has_clicks = bases.iter().any(|base| base.counts_clicks()) && !leaves_clicks_out(plan);
+    let has_revisions = !has_clicks || bases.iter().any(|base| !base.counts_clicks());
+    let clicks = has_clicks.then(|| clicks(plan, dimensions, bases, tenant, values));
+    let revisions = has_revisions.then(|| revisions(plan, dimensions, bases, tenant, values));
     format!(
-        "SELECT {} FROM ({} UNION ALL {}){}",
+        "SELECT {} FROM ({}){}",
         names.chain(sums).collect::<Vec<_>>().join(", "),
-        clicks(plan, dimensions, bases, tenant, values),
-        revisions(plan, dimensions, bases, tenant, values),
+        clicks.into_iter().chain(revisions).collect::<Vec<_>>().join(" UNION ALL "),
         group_by(dimensions.len()),
     )
+}
+
+/// Whether the report is cut by what clicks do not have, and filtered on it as well: then no row of it, and so no total,
+/// has any click.
+fn leaves_clicks_out(plan: &Plan) -> bool {
+    plan.filters.iter().any(|filter| {
+        is_of_conversions(filter.field) && plan.dimensions.contains(&Dimension::Field(filter.field))
+    })
+}
+
+/// Whether conversions have the field and clicks do not.
+const fn is_of_conversions(field: Field) -> bool {
+    matches!(field, Field::Goal | Field::Status)
 }
 
 /// One row a group of clicks: `g0…` and `p0…` (parts of the sums).
@@ -94,7 +112,7 @@ fn clicks(
     Select {
         columns: columns.collect(),
         table: Table::Clicks,
-        conditions: conditions(plan, |field| !matches!(field, Field::Goal | Field::Status), values),
+        conditions: conditions(plan, |field| !is_of_conversions(field), values),
         tail: group_by(dimensions.len()),
     }
     .text(tenant, values)

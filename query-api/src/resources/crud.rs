@@ -20,6 +20,8 @@ pub(crate) trait Crud: Entity {
     type View: Serialize + Send;
     /// Its segment in paths.
     const PATH: &'static str;
+    /// Whether it can be active again once it was archived.
+    const RETURNS: bool = true;
 
     /// The resource before its first field is read: an id of its own, everything else at its default. A replacement keeps
     /// of `before` what a body does not hold.

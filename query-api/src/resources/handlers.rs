@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use catalog::validate;
-use catalog::{Catalog, Expected, ExternalId, Rejected};
+use catalog::{Catalog, Expected, ExternalId, Idempotency, Rejected};
 use http::StatusCode;
 use schemas::time::Timestamp;
 use serde_json::{Map, Value};
@@ -220,7 +220,7 @@ pub(crate) async fn archive<T: Crud>(
     params: Params,
 ) -> Result<Response, Error> {
     params.finish()?;
-    let stored = edit::<T>(&desk, &caller, &text, |resource| {
+    let stored = edit::<T>(&desk, &caller, &text, None, |resource| {
         let changes = !resource.meta().archived;
         resource.meta_mut().archived = true;
         Ok(Edit { changes, secret: None })
@@ -236,13 +236,18 @@ pub(crate) struct Edit {
     pub(crate) secret: Option<String>,
 }
 
-/// Changes a stored resource without a body.
+/// Changes a stored resource without a body. A repetition under the same idempotency key gets the first answer, without
+/// the secret, and changes nothing.
 pub(crate) async fn edit<T: Crud>(
     desk: &Desk,
     caller: &Caller,
     text: &str,
+    idempotency: Option<Idempotency>,
     edit: impl Fn(&mut T) -> Result<Edit, Error>,
 ) -> Result<Stored<T>, Error> {
+    if let Some(stored) = Stored::replay(desk, caller, idempotency.as_ref())? {
+        return Ok(stored);
+    }
     for _ in 0..MAX_ATTEMPTS {
         let mut resource = stored::<T>(desk, caller, text)?;
         resource.permit(caller)?;
@@ -252,7 +257,7 @@ pub(crate) async fn edit<T: Crud>(
             return Ok(Stored::unchanged(resource));
         }
         let draft = Draft { resource, expected, secret, at: proposed_at(desk) };
-        match propose(desk, caller, draft, None).await? {
+        match propose(desk, caller, draft, idempotency.clone()).await? {
             Ok(stored) => return Ok(stored),
             Err(Rejected::VersionConflict { .. }) => {}
             Err(rejected) => return Err(refused(rejected)),
@@ -326,7 +331,10 @@ fn draft<T: Crud>(
         }
         Target::Stored { before, purpose: Purpose::Patch } => (before.clone(), Some(before), Purpose::Patch),
         Target::Stored { before, purpose: Purpose::Whole } => {
-            (T::blank(&context, Some(&before)), Some(before), Purpose::Whole)
+            let mut blank = T::blank(&context, Some(&before));
+            // A replacement that says nothing of it does not bring back what was archived.
+            blank.meta_mut().archived = before.meta().archived;
+            (blank, Some(before), Purpose::Whole)
         }
     };
     if let Some(before) = &before {
@@ -335,6 +343,10 @@ fn draft<T: Crud>(
     let mut fields = Fields::new(body, purpose);
     resource.read(&mut fields, &context, before.as_ref());
     fields.meta(resource.meta_mut());
+    let returns = before.as_ref().is_some_and(|before| before.meta().archived) && !resource.meta().archived;
+    if returns && !T::RETURNS {
+        fields.fault("status", "cannot be active again: make another one");
+    }
     let secret = resource.issue(before.as_ref());
     let mut faults = fields.finish();
     for fault in validate::faults(&resource.clone().into()) {
@@ -348,18 +360,6 @@ fn draft<T: Crud>(
     resource.permit(caller)?;
     let expected = before.map_or(Expected::New, |before| Expected::Version(before.meta().version));
     Ok(Draft { resource, expected, secret, at })
-}
-
-/// Refuses a body where a route takes none: nothing, or an empty object.
-pub(crate) fn no_fields(bytes: &[u8]) -> Result<(), Error> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let fields: Map<String, Value> = crate::body::parse(bytes)?;
-    match fields.keys().next() {
-        None => Ok(()),
-        Some(name) => Err(Error::invalid(name.clone(), "is not a field that can be set here")),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use bytes::Bytes;
 use catalog::key::{hash_secret, new_secret};
 use catalog::{Environment, Key, KeyKind, Meta, PreviousSecret, Scope};
 use http::StatusCode;
@@ -13,9 +12,11 @@ use serde_json::Value;
 use super::crud::{Context, Crud};
 use super::fields::Fields;
 use super::handlers::{self, Edit};
+use super::idempotency::IdempotencyKey;
 use super::value;
 use super::view::{Head, Tail};
 use crate::auth::{Admin, Allowed, Caller};
+use crate::body::NoBody;
 use crate::error::Error;
 use crate::params::Params;
 use crate::state::Desk;
@@ -30,6 +31,8 @@ impl Crud for Key {
     type Writes = Admin;
     type View = KeyView;
     const PATH: &'static str = "keys";
+    // Who archived a key relies on its secret being good for nothing.
+    const RETURNS: bool = false;
 
     fn blank(context: &Context<'_>, before: Option<&Self>) -> Self {
         let workspace = context.workspace.number;
@@ -143,20 +146,27 @@ fn scopes(value: Value) -> Result<Vec<Scope>, String> {
     value::texts(value)?.iter().map(|word| scope(word).ok_or_else(known)).collect()
 }
 
-/// `POST /keys/{reference}/rotate`.
+/// `POST /keys/{reference}/rotate`. The secret before the last one ends where its grace ends, and until then there is no
+/// further rotation.
 pub(crate) async fn rotate(
     State(desk): State<Desk>,
     caller: Allowed<Admin>,
     Path(text): Path<String>,
     params: Params,
-    body: Bytes,
+    key: IdempotencyKey,
+    body: NoBody,
 ) -> Result<Response, Error> {
     params.finish()?;
-    handlers::no_fields(&body)?;
     let now = desk.now();
-    let stored = handlers::edit::<Key>(&desk, &caller, &text, |key| {
+    let stored = handlers::edit::<Key>(&desk, &caller, &text, key.over(&body.bytes), |key| {
         if key.revoked_at.is_some() || key.meta.archived {
             let message = "the key is revoked".to_owned();
+            return Err(Error::Conflict { message, field: None, current_version: None });
+        }
+        // A key holds two secrets: a third would end one that is still in use.
+        if let Some(previous) = key.previous.as_ref().filter(|previous| previous.valid_until > now) {
+            let until = previous.valid_until;
+            let message = format!("the key was rotated already, its old secret is good until {until}");
             return Err(Error::Conflict { message, field: None, current_version: None });
         }
         let secret = fresh_secret(key);
@@ -174,12 +184,11 @@ pub(crate) async fn revoke(
     caller: Allowed<Admin>,
     Path(text): Path<String>,
     params: Params,
-    body: Bytes,
+    _body: NoBody,
 ) -> Result<Response, Error> {
     params.finish()?;
-    handlers::no_fields(&body)?;
     let now = desk.now();
-    let stored = handlers::edit::<Key>(&desk, &caller, &text, |key| {
+    let stored = handlers::edit::<Key>(&desk, &caller, &text, None, |key| {
         let changes = key.revoked_at.is_none();
         key.revoked_at = key.revoked_at.or(Some(now));
         Ok(Edit { changes, secret: None })

@@ -24,7 +24,9 @@ const MADE_KEY_CHARACTERS: usize = 9;
 const LETTERS: &[u8; 57] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 /// Stands for an offer that was not named; the missing field is a fault, so it is never proposed.
-const NO_OFFER: OfferId = Id::from_bytes([0; 16]);
+const NO_OFFER: OfferId = Id::from_bytes(NOTHING);
+/// The id of what is not there.
+const NOTHING: [u8; 16] = [0; 16];
 
 impl Crud for Link {
     type Reads = Read;
@@ -80,7 +82,8 @@ impl Crud for Link {
         let partners = referents::<Partner>(params, "partner", catalog, workspace)?;
         Ok(Box::new(move |link| {
             let offer = offers.as_ref().is_none_or(|offers| offers.contains(&link.offer));
-            let partner = |partners: &Vec<_>| link.partner.is_some_and(|partner| partners.contains(&partner));
+            let partner = link.partner.unwrap_or(Id::from_bytes(NOTHING));
+            let partner = |partners: &Vec<_>| partners.contains(&partner);
             offer && partners.as_ref().is_none_or(partner)
         }))
     }
@@ -103,7 +106,7 @@ impl Crud for Link {
     }
 }
 
-/// The ids that a filter names; `None` if there is no such filter.
+/// The ids that a filter names, [`NOTHING`] for an empty value; `None` if there is no such filter.
 fn referents<T: Crud>(
     params: &mut Params,
     name: &str,
@@ -112,6 +115,9 @@ fn referents<T: Crud>(
 ) -> Result<Option<Vec<Id<T::IdKind>>>, Error> {
     let Some(texts) = params.take_list(name)? else { return Ok(None) };
     let id = |text: &String| {
+        if text.is_empty() {
+            return Ok(Id::from_bytes(NOTHING));
+        }
         let found = reference::find::<T>(catalog, workspace, text);
         found.map(T::id).ok_or_else(|| Error::invalid(name, format!("there is no such {}", T::KIND.as_str())))
     };

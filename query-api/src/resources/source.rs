@@ -2,7 +2,6 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use bytes::Bytes;
 use catalog::key::{hash_secret, new_token};
 use catalog::{Meta, Source, SourceAuth};
 use http::StatusCode;
@@ -11,9 +10,11 @@ use serde::Serialize;
 use super::crud::{Context, Crud};
 use super::fields::Fields;
 use super::handlers::{self, Edit};
+use super::idempotency::IdempotencyKey;
 use super::value;
 use super::view::{Head, Tail};
 use crate::auth::{Admin, Allowed, Read};
+use crate::body::NoBody;
 use crate::error::Error;
 use crate::params::Params;
 use crate::state::Desk;
@@ -98,14 +99,15 @@ pub(crate) async fn rotate(
     caller: Allowed<Admin>,
     Path(text): Path<String>,
     params: Params,
-    body: Bytes,
+    key: IdempotencyKey,
+    body: NoBody,
 ) -> Result<Response, Error> {
     params.finish()?;
-    handlers::no_fields(&body)?;
-    let stored = handlers::edit::<Source>(&desk, &caller, &text, |source| match source.auth {
-        SourceAuth::Open => Err(Error::invalid("auth", "an open source has no token")),
-        SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(give_token(source)) }),
-    });
+    let stored =
+        handlers::edit::<Source>(&desk, &caller, &text, key.over(&body.bytes), |source| match source.auth {
+            SourceAuth::Open => Err(Error::invalid("auth", "an open source has no token")),
+            SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(give_token(source)) }),
+        });
     Ok(stored.await?.answer(&desk, StatusCode::OK))
 }
 

@@ -19,9 +19,10 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use crate::state::Parts;
-use crate::{Desk, Edge, QueryApiSettings, router};
+use crate::{Desk, Edge, QueryApiSettings, StartError, router};
 
 mod credentials;
+mod limits;
 mod offers;
 mod rules;
 
@@ -72,19 +73,24 @@ impl Installation {
 
     /// A node with the admin key; every node has its own seed.
     async fn desk(&self, seed: u64) -> TestDesk {
+        self.desk_with(seed, QueryApiSettings::default()).await.unwrap()
+    }
+
+    async fn desk_with(&self, seed: u64, settings: QueryApiSettings) -> Result<TestDesk, StartError> {
         let follower = Follower::start(Arc::clone(&self.log), FollowerSettings::default()).await.unwrap();
         // Nothing listens there: the catalog's routes need no warehouse.
         let endpoint = warehouse::Endpoint::new("http://127.0.0.1:1", "u", "p", "d");
         let parts = Parts {
-            settings: QueryApiSettings::default(),
+            settings,
             catalog: follower.clone(),
             warehouse: warehouse::connect(&endpoint).1,
             clock: self.clock.clone(),
             registry: prometheus::Registry::new(),
+            problems: Arc::new(Vec::new),
             seed,
         };
-        let router = router(Desk::new(parts).unwrap(), Edge::Elsewhere);
-        TestDesk { router, follower, key: self.admin_key.clone() }
+        let router = router(Desk::new(parts)?, Edge::Elsewhere);
+        Ok(TestDesk { router, follower, key: self.admin_key.clone() })
     }
 }
 

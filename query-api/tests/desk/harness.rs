@@ -1,7 +1,7 @@
 //! One desk on an engine, a log and a catalog of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -43,6 +43,8 @@ pub(crate) struct Harness {
     pub(crate) first: Tenant,
     pub(crate) second: Tenant,
     pub(crate) follower: Follower,
+    /// What the rest of the process has to complain about.
+    pub(crate) problems: Arc<Mutex<Vec<String>>>,
     engine: EmbeddedEngine,
     log: Arc<dyn EventLog>,
     ids: IdGenerator,
@@ -119,12 +121,15 @@ impl Harness {
         let number = WorkspaceNumber::new(1).unwrap();
         let id = follower.read().workspace(number).unwrap().id;
         let clock = ManualClock::at(NOW.micros());
+        let problems = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::clone(&problems);
         let desk = Desk::new(Parts {
             settings,
             catalog: follower.clone(),
             warehouse: reader,
             clock: clock.clone(),
             registry: prometheus::Registry::new(),
+            problems: Arc::new(move || found.lock().unwrap().clone()),
             seed: 42,
         })
         .unwrap();
@@ -137,6 +142,7 @@ impl Harness {
             second: first.clone(),
             first,
             follower,
+            problems,
             engine,
             log,
             ids: IdGenerator::new(7),

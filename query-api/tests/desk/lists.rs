@@ -1,8 +1,12 @@
 //! Lists: filters, order, pages, and one conversion explained.
 
+use axum::body::Body;
+use axum::http::Request;
+use catalog::{Approval, Goal, Meta, Offer, Payout, Resource, Revenue};
 use schemas::event::Status;
 use schemas::id::{ClickKind, ConversionId, ConversionKind};
 use schemas::time::Timestamp;
+use serde_json::Value;
 
 use crate::harness::{Harness, NOW};
 use crate::rows::{self, Click, Credit, NONE, Revision};
@@ -20,6 +24,7 @@ fn conversions(harness: &mut Harness, count: i64) -> Vec<Revision> {
                 at,
                 conversion: *harness.id::<ConversionKind>(at, number).bytes(),
                 version: 1,
+                offer: NONE,
                 partner: *harness.first.partners[usize::try_from(n % 3).unwrap()].bytes(),
                 sub1: String::new(),
                 goal: if n % 2 == 0 { "sale" } else { "lead" },
@@ -72,6 +77,10 @@ async fn pages_follow_the_order_and_filters_keep_what_they_say() {
         ids(&harness, &format!("occurred_at[gte]={from}&occurred_at[lt]={to}")).await,
         texts(&rows, |row| row.at >= from && row.at < to)
     );
+    assert_eq!(ids(&harness, "offer=").await, texts(&rows, |_| true));
+    let bens = texts(&rows, |row| row.partner == *harness.first.partners[1].bytes());
+    assert_eq!(ids(&harness, "partner=,ben").await, bens);
+    assert_eq!(ids(&harness, "partner[not]=").await, texts(&rows, |_| true));
     let transaction = rows::transaction(&rows[11]);
     assert_eq!(ids(&harness, &format!("transaction_id={transaction}")).await, texts(&rows[11..12], |_| true));
     assert_eq!(ids(&harness, "status=approved").await, Vec::<String>::new());
@@ -151,6 +160,53 @@ async fn the_highest_version_stands_and_is_explained() {
     rows::finish_cut(&harness.sink, 1, NOW).await;
     let explained = harness.get(&format!("/api/v1/conversions/{id}/explain")).await.ok();
     insta::assert_json_snapshot!("explanation", explained);
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
+    let mut harness = Harness::start().await;
+    let number = harness.first.number;
+    let percent = schemas::money::Percent::parse("10").unwrap();
+    let goal = Goal {
+        key: "sale".to_owned(),
+        payout: Payout::Percent(percent),
+        revenue: Revenue::Postback,
+        approval: Approval::Auto,
+    };
+    let offer = Offer {
+        id: harness.id(NOW, number),
+        workspace: number,
+        name: "Shoes".to_owned(),
+        destination_url: "https://shop.example".to_owned(),
+        currency: schemas::money::Currency::USD,
+        click_id_param: "click_id".to_owned(),
+        fallback_url: None,
+        click_lookback_micros: None,
+        goals: vec![goal],
+        meta: Meta::new(NOW),
+    };
+    let id = offer.id;
+    harness.put(number, vec![Resource::Offer(offer)]).await;
+    let mut rows = conversions(&mut harness, 2);
+    for row in &mut rows {
+        row.offer = *id.bytes();
+    }
+    rows::conversions(&harness.sink, &rows, "USD").await;
+    let [sale, lead] = [0, 1]
+        .map(|at| format!("/api/v1/conversions/{}/explain", ConversionId::from_bytes(rows[at].conversion)));
+    let terms = async |address: &str| {
+        let payout = harness.get(address).await.ok()["payout"].clone();
+        (payout["type"].clone(), payout["percent"].clone())
+    };
+    assert_eq!(terms(&sale).await, ("percent".into(), "10".into()));
+    assert_eq!(terms(&lead).await, (Value::Null, Value::Null), "the offer has no such goal");
+
+    let rename = Request::patch(format!("/api/v1/offers/{id}"))
+        .header("x-api-key", &harness.first.admin)
+        .header("content-type", "application/json");
+    harness.send(rename.body(Body::from("{\"name\": \"Boots\"}")).unwrap()).await.ok();
+    assert_eq!(terms(&sale).await, (Value::Null, Value::Null), "the offer may have had other terms");
     harness.stop().await;
 }
 

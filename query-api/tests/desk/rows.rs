@@ -34,6 +34,7 @@ pub(crate) struct Revision {
     pub(crate) at: Timestamp,
     pub(crate) conversion: [u8; 16],
     pub(crate) version: u32,
+    pub(crate) offer: [u8; 16],
     pub(crate) partner: [u8; 16],
     pub(crate) sub1: String,
     pub(crate) goal: &'static str,
@@ -133,6 +134,7 @@ pub(crate) async fn conversions(sink: &Sink, rows: &[Revision], currency: &'stat
         .column("status", rows.iter().map(|row| row.after.as_str()))
         .column("goal", rows.iter().map(|row| row.goal))
         .column("partner", rows.iter().map(|row| row.partner))
+        .column("offer", rows.iter().map(|row| row.offer))
         .column("transaction_id", transactions.iter().map(String::as_str))
         .column("original_amount", rows.iter().map(|row| row.revenue))
         .column("original_currency", rows.iter().map(|_| currency))

@@ -36,6 +36,7 @@ async fn fill(
         at: NOW,
         conversion: *conversion.bytes(),
         version: 1,
+        offer: rows::NONE,
         partner,
         sub1: mark.to_owned(),
         goal: "sale",

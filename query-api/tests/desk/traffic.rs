@@ -80,6 +80,7 @@ fn make(harness: &mut Harness) -> Rows {
             at,
             conversion: *harness.id::<ConversionKind>(at, tenant.number).bytes(),
             version: 1,
+            offer: NONE,
             partner: *partner.bytes(),
             sub1: format!("s{}", dice.below(4)),
             goal: ["sale", "lead"][usize::try_from(dice.below(2)).unwrap()],

@@ -42,6 +42,55 @@ async fn a_key_is_shown_once_and_can_be_rotated_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_second_rotation_ends_no_secret_that_is_in_use() {
+    let (installation, desk) = desk().await;
+    let made = desk.made("/keys", json!({"name": "k", "scopes": ["read"]})).await;
+    let path = format!("/keys/{}/rotate", text(&made["id"]));
+    let first = desk.post_once(&path, "once", json!({})).await;
+    let secrets = [text(&made["key"]), text(&first.body["key"])];
+    // A client that did not get the answer asks again, by the same key or without one.
+    let again = desk.post_once(&path, "once", json!({})).await;
+    assert!(again.replayed && again.body["key"].is_null(), "{}", again.body);
+    assert_eq!(again.body["version"], first.body["version"]);
+    desk.call(Method::POST, &path, None).await.is(409, "conflict", "");
+    desk.post_once(&path, "twice", json!({})).await.is(409, "conflict", "");
+    for secret in &secrets {
+        desk.with_key(secret).get("/offers").await.ok();
+    }
+    installation.clock.advance(Duration::from_secs(24 * 60 * 60));
+    let next = text(&desk.call(Method::POST, &path, None).await.ok()["key"]);
+    desk.with_key(&secrets[0]).get("/offers").await.is(401, "unauthorized", "");
+    for secret in [&secrets[1], &next] {
+        desk.with_key(secret).get("/offers").await.ok();
+    }
+}
+
+#[tokio::test]
+async fn an_archived_key_stays_archived_whatever_is_written_to_it() {
+    let (_installation, desk) = desk().await;
+    let body = json!({"name": "k", "scopes": ["admin"]});
+    let made = desk.put("/keys/external/crm/7", body.clone()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let (holder, path) =
+        (desk.with_key(&text(&made.body["key"])), format!("/keys/{}", text(&made.body["id"])));
+    holder.get("/keys").await.ok();
+    desk.delete(&path).await.ok();
+    for path in ["/keys/external/crm/7", path.as_str()] {
+        assert_eq!(desk.put(path, body.clone()).await.ok()["status"], json!("archived"));
+        for status in [json!("active"), Value::Null] {
+            let mut revived = body.clone();
+            revived["status"] = status.clone();
+            desk.put(path, revived).await.is(400, "validation_failed", "status");
+        }
+    }
+    for status in [json!("active"), Value::Null] {
+        desk.patch(&path, json!({"status": status})).await.is(400, "validation_failed", "status");
+    }
+    assert_eq!(desk.patch(&path, json!({"name": "x"})).await.ok()["status"], json!("archived"));
+    holder.get("/keys").await.is(401, "unauthorized", "");
+}
+
+#[tokio::test]
 async fn a_key_can_expire_and_be_archived() {
     let (installation, desk) = desk().await;
     let until = Timestamp::from_micros(NOW_MICROS + 1_000_000).to_string();

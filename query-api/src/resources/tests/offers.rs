@@ -60,6 +60,21 @@ async fn an_offer_is_made_read_changed_and_archived() {
 }
 
 #[tokio::test]
+async fn a_replacement_brings_back_what_was_archived_only_if_it_says_so() {
+    let (_installation, desk) = desk().await;
+    let body = json!({"name": "Anna"});
+    let made = desk.put("/partners/external/crm/7", body.clone()).await;
+    let path = format!("/partners/{}", text(&made.body["id"]));
+    desk.delete(&path).await.ok();
+    let upserted = desk.put("/partners/external/crm/7", body.clone()).await.ok();
+    assert_eq!((&upserted["status"], &upserted["version"]), (&json!("archived"), &json!(3)));
+    let replaced = desk.put(&path, body).await.ok();
+    assert_eq!(replaced["status"], json!("archived"));
+    let restored = desk.put(&path, json!({"name": "Anna", "status": "active"})).await.ok();
+    assert_eq!(restored["status"], json!("active"));
+}
+
+#[tokio::test]
 async fn lists_are_paged_newest_first() {
     let (installation, desk) = desk().await;
     for number in 0..7 {

@@ -19,6 +19,9 @@ async fn a_link_refers_in_every_form_and_answers_with_ids() {
     desk.made("/links", json!({"offer": desk.offer().await, "key": "other"})).await;
     let filtered = desk.get(&format!("/links?offer={offer}&partner=anna&sort=created_at")).await.ok();
     assert_eq!(column(&filtered, "key"), ["key0", "key1", "key2"]);
+    let nobodys = desk.get("/links?partner=,anna&sort=created_at").await.ok();
+    assert_eq!(column(&nobodys, "key"), ["key0", "key1", "key2", "other"]);
+    assert_eq!(column(&desk.get("/links?partner=").await.ok(), "key"), ["other"]);
     desk.get("/links?partner=bert").await.is(400, "validation_failed", "partner");
     let made = desk
         .made(
