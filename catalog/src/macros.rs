@@ -109,8 +109,10 @@ impl Macro {
 
 /// `sub1` to `sub10`, in this one spelling.
 fn sub(name: &str) -> Option<u8> {
-    let number: u8 = name.strip_prefix("sub")?.parse().ok()?;
-    ((1..=SUBS).contains(&number) && name == format!("sub{number}")).then_some(number)
+    let digits = name.strip_prefix("sub")?;
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    let number = digits.parse().ok().filter(|_| is_plain)?;
+    (number <= SUBS).then_some(number)
 }
 
 /// A parsed address. It borrows the text: it is parsed for every click.
@@ -288,6 +290,8 @@ mod tests {
             ("{clickid}", TemplateError::UnknownMacro("clickid".into())),
             ("{sub0}", TemplateError::UnknownMacro("sub0".into())),
             ("{sub01}", TemplateError::UnknownMacro("sub01".into())),
+            ("{sub+1}", TemplateError::UnknownMacro("sub+1".into())),
+            ("{sub}", TemplateError::UnknownMacro("sub".into())),
             ("{sub11}", TemplateError::UnknownMacro("sub11".into())),
             ("{}", TemplateError::UnknownMacro(String::new())),
             ("{{click_id}}", TemplateError::UnknownMacro("{click_id".into())),

@@ -35,7 +35,7 @@ enum Seen {
     Unknown,
     /// A link that takes no clicks, and where they go instead.
     Gone(Option<String>),
-    Live(Box<Followed>),
+    Live(Followed),
 }
 
 /// A click that is ready to be recorded, and its answer.
@@ -50,7 +50,7 @@ pub(crate) async fn follow(State(edge): State<Edge>, request: Request) -> Respon
     let received = edge.metrics().receive(Route::Click);
     let refused = match seen(&edge, &parts).await {
         Ok(Seen::Live(followed)) => {
-            let Followed { click, mut redirect } = *followed;
+            let Followed { click, mut redirect } = followed;
             match edge.record(click).await {
                 Ok(receipt) => {
                     received.acknowledged();
@@ -115,9 +115,7 @@ fn look(edge: &Edge, catalog: &Catalog, link: &Link, parts: &Parts, now: Timesta
         let fallback = link.fallback_url.as_ref().or(offer.fallback_url.as_ref());
         return Ok(Seen::Gone(fallback.or(workspace.fallback_url.as_ref()).cloned()));
     }
-    Clicked { edge, catalog, workspace, offer, link, parts, now }
-        .followed()
-        .map(|it| Seen::Live(Box::new(it)))
+    Clicked { edge, catalog, workspace, offer, link, parts, now }.followed().map(Seen::Live)
 }
 
 /// A click on a live link.

@@ -1,6 +1,7 @@
 //! Who asks: the client's address, what its browser says of itself, and the visitor's cookie.
 
-use std::net::IpAddr;
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr as _;
 
 use http::header::{COOKIE, HeaderMap, HeaderName, ORIGIN, REFERER, USER_AGENT};
@@ -18,6 +19,9 @@ const VISITOR_COOKIE_MAX_AGE: u32 = 365 * 24 * 60 * 60;
 /// What is left of an address when the workspace stores it truncated.
 const KEPT_BITS_V4: u32 = 24;
 const KEPT_BITS_V6: u32 = 48;
+/// Bytes that hold the network of an address, and those that hold the cookie.
+const ADDRESS_CAPACITY: usize = 16;
+const COOKIE_CAPACITY: usize = 112;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The headers by which browsers announce that nobody has clicked yet.
@@ -67,14 +71,21 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 
 /// The network of the address, which is what is stored.
 pub(crate) fn truncated(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => {
-            std::net::Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - KEPT_BITS_V4))).to_string()
-        }
+    let network = match address {
+        IpAddr::V4(v4) => IpAddr::from(Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - KEPT_BITS_V4)))),
         IpAddr::V6(v6) => {
-            std::net::Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - KEPT_BITS_V6))).to_string()
+            IpAddr::from(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - KEPT_BITS_V6))))
         }
-    }
+    };
+    written(ADDRESS_CAPACITY, format_args!("{network}"))
+}
+
+/// What `format!` gives, in a buffer that need not grow: this is done for every click.
+fn written(capacity: usize, text: fmt::Arguments<'_>) -> String {
+    let mut buffer = String::with_capacity(capacity);
+    // Writing to a string does not fail.
+    let _ = buffer.write_fmt(text);
+    buffer
 }
 
 /// The `User-Agent`, bounded; empty for none.
@@ -122,8 +133,11 @@ pub(crate) fn visitor(headers: &HeaderMap) -> Option<VisitorId> {
 /// The `Set-Cookie` that makes the browser remember the visitor.
 pub(crate) fn visitor_cookie(visitor: VisitorId, is_https: bool) -> String {
     let secure = if is_https { "; Secure" } else { "" };
-    format!(
-        "{VISITOR_COOKIE}={visitor}; Max-Age={VISITOR_COOKIE_MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{secure}"
+    written(
+        COOKIE_CAPACITY,
+        format_args!(
+            "{VISITOR_COOKIE}={visitor}; Max-Age={VISITOR_COOKIE_MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        ),
     )
 }
 
