@@ -222,8 +222,13 @@ impl Writer {
 
     /// Numbers and encodes the group now; the future appends it and answers.
     fn append(&mut self, group: Group) -> impl Future<Output = ()> + Send + use<> {
-        let Group { events, deadline, answer, timer } = group;
+        let Group { mut events, deadline, answer, timer } = group;
         let count = events.len();
+        // Its clients have been refused by now. An event that they send again must not stand in the log already.
+        let is_late = deadline <= Instant::now();
+        if is_late {
+            events.clear();
+        }
         let answer = AnswerOnDrop { queue: Arc::clone(&self.queue), answer, count, timer: Some(timer) };
         let mut records = Vec::with_capacity(count);
         for mut event in events {
@@ -234,6 +239,10 @@ impl Writer {
         self.metrics.group(count);
         let (producer, partition) = (Arc::clone(&self.producer), self.partition);
         async move {
+            if is_late {
+                tracing::warn!(%partition, events = count, "events waited for the log until their deadline");
+                return answer.give(Answer::AllFailed(eventlog::Error::Deadline.into()));
+            }
             let answers = tokio::time::timeout_at(deadline, producer.append(partition, records)).await;
             match answers {
                 Ok(answers) => {

@@ -73,7 +73,8 @@ fn strictly<M: prost::Message>(message: M, length: usize) -> Result<M, WireError
 }
 
 fn id_bytes<K: Kind>(id: Id<K>) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(id.bytes())
+    // With an owner of its own: a copied one is allocated once more when prost clones it to write it.
+    bytes::Bytes::from_owner(*id.bytes())
 }
 
 fn optional_id_bytes<K: Kind>(id: Option<Id<K>>) -> bytes::Bytes {
