@@ -6,6 +6,7 @@ mod bad_input;
 mod harness;
 mod lists;
 mod receipts;
+mod report_rows;
 mod reports;
 mod rows;
 mod surface;
