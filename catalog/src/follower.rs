@@ -34,6 +34,9 @@ const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
 /// The shortest time between two looks for the log's end on behalf of [`Follower::catch_up`].
 pub const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The shortest time between two looks when the first did not succeed: the log is away or slow.
+const AWAY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long the follower waits for things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowerSettings {
@@ -85,7 +88,8 @@ struct Progress {
 /// A look for the log's end.
 struct Look {
     began: Instant,
-    reached: CatalogRevision,
+    /// What it has folded; `None` while it lasts and when it failed.
+    reached: Option<CatalogRevision>,
 }
 
 /// How far the follower is, for metrics and readiness.
@@ -186,18 +190,23 @@ impl Follower {
 
     async fn look(&self, arrived: Instant) -> Result<CatalogRevision, FollowError> {
         let mut last = self.shared.catch_up.lock().await;
-        if let Some(look) = last.as_ref() {
+        match last.as_ref() {
             // A look that began after this caller came saw all that this caller needs to see.
-            if look.began >= arrived {
-                return Ok(look.reached);
+            Some(Look { began, reached: Some(reached) }) if *began >= arrived => return Ok(*reached),
+            // The log did not answer just now: whoever asks for the unknown then shall not pile up looks.
+            Some(Look { began, reached: None }) if began.elapsed() < AWAY_INTERVAL => {
+                return Err(FollowError::Timeout);
             }
-            sleep_until(look.began + CATCH_UP_INTERVAL).await;
+            Some(look) => sleep_until(look.began + CATCH_UP_INTERVAL).await,
+            None => {}
         }
         let began = Instant::now();
+        // Said before it is known how it ends: the caller's time may run out in the middle.
+        *last = Some(Look { began, reached: None });
         let end = self.shared.log.bounds(PARTITION).await?.end;
         self.folded(end).await?;
         let reached = self.revision();
-        *last = Some(Look { began, reached });
+        *last = Some(Look { began, reached: Some(reached) });
         Ok(reached)
     }
 

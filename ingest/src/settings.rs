@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct IngestSettings {
     /// Where the edge listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The edge's address as browsers see it. If it starts with `https:`, cookies are `Secure`.
+    /// The edge's address as browsers see it; empty is where it listens. If it starts with `https:`, cookies are `Secure`.
     pub public_url: String,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -33,7 +33,7 @@ impl Default for IngestSettings {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         Self {
             listen,
-            public_url: format!("http://{listen}"),
+            public_url: String::new(),
             trusted_proxies: vec![
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
                 IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
@@ -68,8 +68,8 @@ impl IngestSettings {
         if let Some((setting, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
             return Some((setting, "must be greater than 0"));
         }
-        let is_web =
-            url::Url::parse(&self.public_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let is_web = self.public_url.is_empty()
+            || url::Url::parse(&self.public_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if is_web { None } else { Some(("public_url", "must be an http or https address")) }
     }
 }

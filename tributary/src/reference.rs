@@ -41,7 +41,10 @@ const NOTES: &[(&str, &str)] = &[
     ("warehouse.password", "Roles: the user's password."),
     ("warehouse.database", "Roles: the database of our tables; `migrate` creates it."),
     ("edge.listen", "Where the edge listens; port 0 takes a free one."),
-    ("edge.public_url", "The edge's address as browsers see it. With https: cookies are Secure."),
+    (
+        "edge.public_url",
+        "The edge's address as browsers see it; with https: cookies are Secure. Empty: where it listens.",
+    ),
     ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
     ("edge.append_deadline_ms", "How long a request may wait for its event to become durable."),
     (

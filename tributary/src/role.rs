@@ -113,8 +113,9 @@ async fn sink(settings: Settings) -> Result<(), Error> {
     process.run_to_end(log, None, None).await
 }
 
-async fn query_api(settings: Settings) -> Result<(), Error> {
+async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
+    settings.take_real_address(settings.edge.listen);
     let listener = parts::listen("api.listen", settings.api.listen).await?;
     let address = parts::local_address(&listener)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;

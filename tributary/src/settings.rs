@@ -67,13 +67,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Where nobody said how browsers reach the edge, it is the address that it really listens on.
+    /// Where nobody said how browsers reach the edge, it is the address that it really listens on; and where nobody said how
+    /// clients of the API reach it, it is the same.
     pub(crate) fn take_real_address(&mut self, edge: SocketAddr) {
-        let default = IngestSettings::default().public_url;
-        if self.edge.public_url == default {
+        if self.edge.public_url.is_empty() {
             self.edge.public_url = format!("http://{edge}");
         }
-        if self.api.edge_url == default {
+        if self.api.edge_url == QueryApiSettings::default().edge_url {
             self.api.edge_url.clone_from(&self.edge.public_url);
         }
     }
