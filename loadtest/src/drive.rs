@@ -82,9 +82,12 @@ impl Drive {
         // A server that is not there at all is an error, not a result.
         drop(self.target.connect(Instant::now() + self.patience()).await?);
         let ledger = self.ledger.as_deref().map(Writer::create).transpose()?;
-        let start = Instant::now();
-        let state = RefCell::new(State { load, next: 0, tally: Tally::new()?, failure: None });
-        let (ledger_ref, start_micros) = (ledger.as_ref(), clock.now_micros());
+        let tally = Tally::new()?;
+        // Both clocks in one breath: the ledger's times are the one, counted by the other. A ledger that is ahead of the
+        // server's clock would begin after its own first event.
+        let (start_micros, start) = (clock.now_micros(), Instant::now());
+        let state = RefCell::new(State { load, next: 0, tally, failure: None });
+        let ledger_ref = ledger.as_ref();
         let run = Run { drive: self, clock, ledger: ledger_ref, start, start_micros, state };
         futures::future::join_all((0..self.connections).map(|_| run.worker())).await;
         let mut state = run.state.into_inner();

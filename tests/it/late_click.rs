@@ -65,9 +65,11 @@ async fn a_delivery_that_reached_the_log_twice_counts_once(engines: Engines) {
     let id: ClickId = edge.ids.next(now().unix_ms(), first_workspace());
     let body = Body::Click(Box::new(click(id, &campaign.offer, &campaign.partner, &campaign.link)));
     let event = edge.event(body);
-    // Once more at once, and once more after a restart: state remembers it.
+    // Once more at once, and once more after a restart of every role: state remembers it.
     stack.append(&[event.clone(), event.clone()]).await;
     stack.await_totals(&json!({"clicks": 1})).await;
+    stack.stop_all();
+    stack.start_all();
     stack.append(&[event]).await;
     let receipt = stack.convert(json!({"click_id": id.to_string(), "amount": "1.00"})).await;
     assert_eq!(stack.receipt(&receipt).await["status"], "recorded");

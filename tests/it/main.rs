@@ -9,9 +9,11 @@ mod harness;
 mod tidy;
 
 mod bad_start;
+mod commands;
 mod first_report;
 mod kills;
 mod late_click;
+mod loadtest_audit;
 mod readme;
 mod repeats;
 mod restarts;

@@ -10,6 +10,11 @@ pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100
 /// How long a number may take to be right after everything was sent.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+/// A report over everything.
+const REPORT: &str =
+    "/reports?from=2026-01-01&to=2035-01-01&group_by=partner&metrics=clicks,conversions,revenue,payout";
+/// The longest page of a list.
+const PAGE: usize = 200;
 
 /// Asks again until the answer is there; panics with `what` and the last answer after the limit.
 pub async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
@@ -134,10 +139,8 @@ impl Customer {
 
     /// The totals of a report over everything, once they are as wanted.
     pub async fn await_totals(&self, wanted: &Value) -> Value {
-        let metrics = "clicks,conversions,revenue,payout";
-        let path = format!("/reports?from=2026-01-01&to=2035-01-01&group_by=partner&metrics={metrics}");
         wait_for("totals", async || {
-            let (_, answer) = self.try_api(Method::GET, &path, None).await;
+            let (_, answer) = self.try_api(Method::GET, REPORT, None).await;
             let totals = &answer["totals"];
             let same = wanted.as_object().unwrap().iter().all(|(metric, value)| {
                 let found = &totals[metric];
@@ -146,5 +149,27 @@ impl Customer {
             if same { Ok(answer.clone()) } else { Err(format!("wanted {wanted}, found {answer}")) }
         })
         .await
+    }
+
+    /// How many clicks are in the report over everything.
+    pub async fn reported_clicks(&self) -> Result<u64, String> {
+        let (_, answer) = self.try_api(Method::GET, REPORT, None).await;
+        answer["totals"]["clicks"].as_u64().ok_or_else(|| answer.to_string())
+    }
+
+    /// The receipts of all clicks in the list, page by page.
+    pub async fn listed_clicks(&self) -> Result<Vec<String>, String> {
+        let (mut receipts, mut cursor) = (Vec::new(), String::new());
+        loop {
+            // Ascending: what arrives meanwhile stands at the end.
+            let path = format!("/clicks?take={PAGE}&sort=occurred_at{cursor}");
+            let (_, page) = self.try_api(Method::GET, &path, None).await;
+            let items = page["items"].as_array().ok_or_else(|| page.to_string())?;
+            receipts.extend(items.iter().map(|click| click["receipt"].as_str().unwrap().to_owned()));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(receipts),
+            }
+        }
     }
 }

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a process may take to say that it is up.
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long it may take to end after SIGTERM: longer than any deadline of its own.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(10);
 
 /// The repository's folder.
 pub fn repository() -> &'static Path {
@@ -82,13 +85,13 @@ impl Process {
     }
 
     fn await_line(&self, ready: &str) {
-        loop {
-            match self.lines.recv_timeout(START_LIMIT) {
-                Ok(line) if line.starts_with(ready) => return,
-                Ok(_) => {}
-                Err(error) => panic!("{} did not say {ready:?}: {error}", self.name),
-            }
-        }
+        while !self.next_line(ready).starts_with(ready) {}
+    }
+
+    /// The next line of its standard output; panics, naming what was waited for, if none comes.
+    pub fn next_line(&self, wanted: &str) -> String {
+        let line = self.lines.recv_timeout(START_LIMIT);
+        line.unwrap_or_else(|error| panic!("{} did not say {wanted:?}: {error}", self.name))
     }
 
     /// Its id.
@@ -111,7 +114,14 @@ impl Process {
     /// SIGTERM, and waits until it has ended well.
     pub fn stop(mut self) {
         self.signal(nix::sys::signal::Signal::SIGTERM);
-        let status = self.child.wait().unwrap();
+        let deadline = Instant::now() + STOP_LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "{} goes on after SIGTERM", self.name);
+            std::thread::sleep(POLL);
+        };
         assert!(status.success(), "{} ended with {status} after SIGTERM", self.name);
     }
 }

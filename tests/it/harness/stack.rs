@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings};
+use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, PACKAGE_VERSION};
 
 use super::client::{Customer, wait_for};
 use super::process::{Process, binary, free_port, repository};
@@ -63,7 +63,7 @@ pub struct Stack {
 
 /// The engine's library; `./test` and `./run` fetch it.
 pub fn engine_library() -> PathBuf {
-    let library = repository().join(".cache/engine/26.7.3-stable.1/libchdb.so");
+    let library = repository().join(".cache/engine").join(PACKAGE_VERSION).join("libchdb.so");
     assert!(library.is_file(), "no engine library at {}: run deploy/engine/fetch.sh", library.display());
     library
 }

@@ -1,9 +1,11 @@
 //! Traffic while things break: every acknowledgement is remembered, every conversion is tried until it is acknowledged.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -15,6 +17,8 @@ use super::stack::Stack;
 const CLIENTS: u64 = 4;
 /// How long a client waits after a refusal.
 const RETRY: Duration = Duration::from_millis(20);
+/// Receipts that are asked for at a time.
+const QUESTIONS: usize = 8;
 
 /// What was sent and what was acknowledged.
 #[derive(Default)]
@@ -33,9 +37,16 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts the clients. Each click is followed by a conversion of 10.00.
-    pub fn start(stack: &Stack, link: &str) -> Self {
-        let (ledger, stop) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
+    /// Starts the clients as soon as the edge knows the link. Each click of theirs is followed by a conversion of 10.00.
+    pub async fn start(stack: &Stack, link: &str) -> Self {
+        // Nothing breaks yet: what is not acknowledged is a link that is not known, and no click.
+        let first = stack.click(link).await;
+        let ledger = Ledger {
+            clicks_sent: AtomicU64::new(1),
+            clicks: Mutex::new(vec![first.receipt]),
+            ..Ledger::default()
+        };
+        let (ledger, stop) = (Arc::new(ledger), Arc::new(AtomicBool::new(false)));
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let customer = stack.customer();
@@ -91,13 +102,18 @@ impl Traffic {
 impl Stack {
     /// Everything that was acknowledged is counted once, nothing else is counted but what may have been.
     pub async fn audit(&self, ledger: &Ledger) {
-        for receipt in ledger.clicks.lock().await.iter() {
-            let settled = self.receipt(receipt).await;
-            assert_eq!(settled["status"], "recorded", "{settled}");
-        }
-        // An acknowledgement may have been lost with a killed edge: the repetition is then the duplicate.
-        for receipt in ledger.conversions.lock().await.iter() {
-            let settled = self.receipt(receipt).await;
+        self.audit_conversions(ledger).await;
+        self.audit_clicks(ledger).await;
+        self.assert_balance().await;
+    }
+
+    /// Every transaction was sent until it was acknowledged: each is in the sums exactly once.
+    async fn audit_conversions(&self, ledger: &Ledger) {
+        let receipts = ledger.conversions.lock().await;
+        let asking = receipts.iter().map(|receipt| self.receipt(receipt));
+        let mut settled = futures::stream::iter(asking).buffer_unordered(QUESTIONS);
+        while let Some(settled) = settled.next().await {
+            // An acknowledgement may have been lost with a killed edge: the repetition is then the duplicate.
             assert!(settled["status"] == "recorded" || settled["status"] == "duplicate", "{settled}");
         }
         let transactions = ledger.transactions.load(Ordering::Relaxed);
@@ -106,11 +122,30 @@ impl Stack {
             "revenue": format!("{}.00", transactions * 10),
             "payout": format!("{transactions}.00"),
         });
-        let report = self.await_totals(&wanted).await;
-        let clicks = report["totals"]["clicks"].as_u64().unwrap();
-        let acknowledged = ledger.clicks.lock().await.len() as u64;
-        let sent = ledger.clicks_sent.load(Ordering::Relaxed);
-        assert!((acknowledged..=sent).contains(&clicks), "{acknowledged} <= {clicks} <= {sent}");
-        self.assert_balance().await;
+        self.await_totals(&wanted).await;
+    }
+
+    /// Every acknowledged click is in the list exactly once, and the report counts what the list shows.
+    async fn audit_clicks(&self, ledger: &Ledger) {
+        let acknowledged = ledger.clicks.lock().await;
+        let listed = wait_for("clicks", async || {
+            let listed = self.listed_clicks().await?;
+            let reported = self.reported_clicks().await?;
+            let present: HashSet<&String> = listed.iter().collect();
+            let lost = acknowledged.iter().filter(|receipt| !present.contains(receipt)).count();
+            if lost == 0 && reported == listed.len() as u64 {
+                return Ok(listed);
+            }
+            let (acknowledged, listed) = (acknowledged.len(), listed.len());
+            Err(format!(
+                "{lost} of {acknowledged} acknowledged clicks not listed; {listed} listed, {reported} reported"
+            ))
+        })
+        .await;
+        let unique = |receipts: &[String]| receipts.iter().collect::<HashSet<_>>().len();
+        assert_eq!(unique(&acknowledged), acknowledged.len(), "two clicks have one receipt");
+        assert_eq!(unique(&listed), listed.len(), "a click is counted twice");
+        let (listed, sent) = (listed.len() as u64, ledger.clicks_sent.load(Ordering::Relaxed));
+        assert!(listed <= sent, "{listed} clicks listed, {sent} sent");
     }
 }

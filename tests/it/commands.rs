@@ -1,0 +1,55 @@
+//! The binary's small commands, and what `up` says.
+
+use std::process::{Command, Output};
+
+use crate::harness::{Process, binary, engine_library};
+
+fn tributary(argument: &str) -> Output {
+    Command::new(binary("tributary")).arg(argument).output().unwrap()
+}
+
+#[test]
+fn config_prints_every_setting_by_its_table() {
+    let output = tributary("config");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let edge = text.split("\n[edge]\n").nth(1).unwrap_or_else(|| panic!("no table [edge]: {text}"));
+    let edge = edge.split("\n[").next().unwrap();
+    assert!(edge.lines().any(|line| line.starts_with("# listen = \"")), "{edge}");
+}
+
+#[test]
+fn the_version_is_that_of_the_workspace() {
+    let output = tributary("--version");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("tributary {version}\n"));
+}
+
+/// Whoever reads the lines has another terminal, and that another working directory.
+#[test]
+fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = Command::new(binary("tributary"));
+    up.args(["up", "--edge", "127.0.0.1:0", "--api", "127.0.0.1:0", "--data", "data", "--engine-library"])
+        .arg(engine_library())
+        .env("TRIBUTARY_LOG__FILTER", "warn")
+        .current_dir(dir.path());
+    let up = Process::start("up", up, "Try it:");
+    let lines: Vec<String> = (0..3).map(|_| up.next_line("three lines to try")).collect();
+    assert!(lines.iter().all(|line| line.trim_start().starts_with("curl ")), "{lines:#?}");
+
+    // The lines are not touched: curl's own settings make it say how each was answered.
+    std::fs::write(dir.path().join(".curlrc"), "write-out = \"%{stderr}%{http_code}\\n\"\n").unwrap();
+    let output = Command::new("bash")
+        .args(["-e", "-c", &lines.join("\n")])
+        .env("CURL_HOME", dir.path())
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}{stderr}");
+    let statuses: Vec<&str> = stderr.lines().collect();
+    assert_eq!(statuses, ["201", "201", "302"], "{lines:#?}\n{stdout}");
+    up.stop();
+}
