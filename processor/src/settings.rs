@@ -24,7 +24,7 @@ impl Default for ProcessorSettings {
         Self {
             partitions: Vec::new(),
             max_batch_events: 5_000,
-            batch_linger_ms: 10,
+            batch_linger_ms: 50,
             append_deadline_ms: 10_000,
             cut_period_ms: 1_000,
         }
