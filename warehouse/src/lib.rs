@@ -18,4 +18,4 @@ pub use endpoint::Endpoint;
 pub use error::Error;
 pub use migrations::{MigrateError, Migration, migrate};
 pub use reader::{Limits, Param, Reader};
-pub use sink::{Cluster, InsertSettings, Marks, Sink};
+pub use sink::{InsertSettings, Marks, Sink};

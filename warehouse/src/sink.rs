@@ -69,28 +69,11 @@ impl Marks {
 pub struct Sink {
     client: Client,
     reader: Reader,
-    cluster: Option<Cluster>,
-}
-
-/// What a cluster of replicas needs on top.
-#[derive(Clone, Copy, Debug)]
-pub struct Cluster {
-    /// How many replicas must have a part before its INSERT is answered.
-    pub insert_quorum: u16,
-    /// How long an INSERT waits for them; below the 60 s after which a late INSERT is refused.
-    pub insert_quorum_timeout: Duration,
 }
 
 impl Sink {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
-        Self { client: client(endpoint), reader: Reader::new(endpoint), cluster: None }
-    }
-
-    /// The same sink for tables that are replicated.
-    #[must_use]
-    pub fn on_cluster(mut self, cluster: Cluster) -> Self {
-        self.cluster = Some(cluster);
-        self
+        Self { client: client(endpoint), reader: Reader::new(endpoint) }
     }
 
     /// Inserts a batch, an Arrow stream, into `table`. An error does not say that nothing was committed:
@@ -110,11 +93,6 @@ impl Sink {
         for (name, value) in ONE_PART {
             insert = insert.with_setting(name, value);
         }
-        if let Some(cluster) = self.cluster {
-            insert = insert
-                .with_setting("insert_quorum", cluster.insert_quorum.to_string())
-                .with_setting("insert_quorum_timeout", cluster.insert_quorum_timeout.as_millis().to_string());
-        }
         let data = arrow_stream.into();
         let sent = async move {
             insert.send(data).await?;
@@ -133,10 +111,6 @@ impl Sink {
         limits: &Limits,
     ) -> Result<Marks, Error> {
         let table = plain_name(table)?;
-        if self.cluster.is_some() {
-            let sync = self.client.query_raw(&format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"));
-            within(limits.timeout, sync.execute()).await?;
-        }
         let params = [
             ("log_partition", Param::from(log_partition)),
             ("cut", Param::from(cut)),
