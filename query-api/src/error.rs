@@ -163,7 +163,7 @@ impl Error {
     }
 }
 
-/// The error travels as an extension; [`answer_errors`], which knows the request's id, writes the body.
+/// The error travels as an extension; `answer_errors`, which knows the request's id, writes the body.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

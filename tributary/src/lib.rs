@@ -1,6 +1,6 @@
 //! Tributary's one binary: everything on embedded engines with `tributary up`, or one role each on Kafka and ClickHouse.
 //!
-//! Wiring is done by hand: [`up`] and [`role`] each put their parts together on one page, from [`parts`] that both use.
+//! Wiring is done by hand: `up` and `role` each put their parts together on one page, from `parts` that both use.
 
 pub mod cli;
 mod data_dir;
