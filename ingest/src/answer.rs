@@ -9,6 +9,7 @@ use schemas::id::EventId;
 use serde::Serialize;
 
 use crate::error::Refusal;
+use crate::metrics::Received;
 
 /// The header that carries a receipt where the body cannot.
 pub(crate) const X_RECEIPT: HeaderName = HeaderName::from_static("x-receipt");
@@ -32,8 +33,27 @@ struct Accepted {
     status: &'static str,
 }
 
+/// The answer to a reported conversion, which counts the request: its receipt, or why it was refused.
+pub(crate) fn reported(
+    received: Received<'_>,
+    status: StatusCode,
+    recorded: Result<EventId, Refusal>,
+    request_id: impl FnOnce() -> String,
+) -> Response {
+    match recorded {
+        Ok(receipt) => {
+            received.acknowledged();
+            accepted(status, receipt)
+        }
+        Err(refused) => {
+            received.refused(refused.code());
+            refusal(&refused, Form::Json, &request_id())
+        }
+    }
+}
+
 /// The event is durable: its receipt.
-pub(crate) fn accepted(status: StatusCode, receipt: EventId) -> Response {
+fn accepted(status: StatusCode, receipt: EventId) -> Response {
     let body = Accepted { receipt, status: "accepted" };
     let mut response = (status, axum::Json(body)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);

@@ -14,14 +14,14 @@ use catalog::{Catalog, Link, Offer, Workspace};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use schemas::event::{Body, Click, label};
-use schemas::id::{ClickId, PartnerId};
+use schemas::id::{ClickId, PartnerId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use crate::answer::{Form, Redirect, refusal};
 use crate::click_parameters::ClickParameters;
 use crate::client;
 use crate::destination::{Destination, location};
-use crate::edge::{Edge, NO_WORKSPACE, Stamped, Understood};
+use crate::edge::{Edge, Stamped, Understood};
 use crate::error::Refusal;
 use crate::metrics::Route;
 use crate::reference::resolve_partner;
@@ -234,7 +234,7 @@ impl Clicked<'_> {
         if let Some(known) = client::visitor(headers) {
             return (Some(known), None);
         }
-        let new = self.edge.new_id(self.now, NO_WORKSPACE);
+        let new = self.edge.new_id(self.now, WorkspaceNumber::NONE);
         (Some(new), Some(client::visitor_cookie(new, self.edge.settings().is_https())))
     }
 

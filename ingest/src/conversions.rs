@@ -6,7 +6,7 @@ use http::StatusCode;
 use schemas::event::Body;
 use schemas::id::EventId;
 
-use crate::answer::{Form, accepted, refusal};
+use crate::answer::reported;
 use crate::body;
 use crate::conversion_fields::{self, Reading};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
@@ -21,16 +21,8 @@ const JSON: &str = "application/json";
 pub(crate) async fn report(State(edge): State<Edge>, request: Request) -> Response {
     let received = edge.metrics().receive(Route::Conversions);
     let (parts, body) = request.into_parts();
-    match recorded(&edge, &parts, body).await {
-        Ok(receipt) => {
-            received.acknowledged();
-            accepted(StatusCode::ACCEPTED, receipt)
-        }
-        Err(refused) => {
-            received.refused(refused.code());
-            refusal(&refused, Form::Json, &edge.request_id(&parts.extensions))
-        }
-    }
+    let recorded = recorded(&edge, &parts, body).await;
+    reported(received, StatusCode::ACCEPTED, recorded, || edge.request_id(&parts.extensions))
 }
 
 async fn recorded(

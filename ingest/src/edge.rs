@@ -25,12 +25,6 @@ use crate::settings::IngestSettings;
 /// How long a request waits for the catalog when it names something unknown.
 const CATCH_UP_LIMIT: Duration = Duration::from_millis(200);
 
-/// What is nobody's in particular: a visitor, a request, a life of the edge.
-pub(crate) const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
-    Some(number) => number,
-    None => unreachable!(),
-};
-
 /// The edge. Clones share everything.
 #[derive(Clone)]
 pub struct Edge {
@@ -95,7 +89,7 @@ impl Edge {
         let metrics = Arc::new(Metrics::register(registry)?);
         let now = Timestamp::from_micros(clock.now_micros());
         let mut ids = IdGenerator::new(random_seed());
-        let life = ids.next(now.unix_ms(), NO_WORKSPACE);
+        let life = ids.next(now.unix_ms(), WorkspaceNumber::NONE);
         let limits = Limits { deadline: settings.append_deadline(), queue_events: settings.queue_events };
         let appender =
             Appender::start(Arc::from(producer), (life, found), limits, Arc::clone(&metrics), tasks);
@@ -152,7 +146,7 @@ impl Edge {
 
     /// Makes ids for requests that bring none.
     pub(crate) fn new_request_id(&self) -> String {
-        self.new_id::<RequestKind>(self.now(), NO_WORKSPACE).to_string()
+        self.new_id::<RequestKind>(self.now(), WorkspaceNumber::NONE).to_string()
     }
 
     /// The request's id; made here only where no middleware did.

@@ -10,7 +10,7 @@ use schemas::error_code::FieldError;
 use schemas::event::{Body, Fault};
 use schemas::id::EventId;
 
-use crate::answer::{Form, accepted, refusal};
+use crate::answer::reported;
 use crate::body;
 use crate::conversion_fields::{self, INVALID_VALUE, Reading};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
@@ -25,16 +25,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) async fn report(State(edge): State<Edge>, request: Request) -> Response {
     let received = edge.metrics().receive(Route::Postback);
     let (parts, body) = request.into_parts();
-    match recorded(&edge, &parts, body).await {
-        Ok(receipt) => {
-            received.acknowledged();
-            accepted(StatusCode::OK, receipt)
-        }
-        Err(refused) => {
-            received.refused(refused.code());
-            refusal(&refused, Form::Json, &edge.request_id(&parts.extensions))
-        }
-    }
+    let recorded = recorded(&edge, &parts, body).await;
+    reported(received, StatusCode::OK, recorded, || edge.request_id(&parts.extensions))
 }
 
 async fn recorded(

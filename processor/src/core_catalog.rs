@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
-use eventlog::{EventLog, Partition, Subscription};
+use catalog::follower::PARTITION;
+use eventlog::{EventLog, Subscription};
 use schemas::event::CatalogRevision;
-use schemas::topic;
 
 use crate::error::Error;
 
-const PARTITION: Partition = Partition { topic: topic::CATALOG, number: 0 };
 /// Records read at once.
 const READ_AHEAD: usize = 1_000;
 /// How long a record that lies before the log's known end may take to arrive.

@@ -75,6 +75,7 @@ pub struct Owner<'a> {
 
 /// What was decided and is not yet known to be accepted.
 struct Speculation {
+    payload: Bytes,
     hash: RecordHash,
     changes: Changes,
 }
@@ -182,7 +183,8 @@ impl<'a> Owner<'a> {
             return Err(Error::Foreign("the position in the state"));
         }
         let (payload, changes) = self.decide_what_fits(inputs).await?;
-        let speculation = Speculation { hash: wire::hash_record(&payload), changes };
+        let hash = wire::hash_record(&payload);
+        let speculation = Speculation { payload: payload.clone(), hash, changes };
         let partition = Partition { topic: topic::FACTS, number: self.parts.partition };
         let answers = self.producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
         let position = answers.into_iter().next().unwrap_or(Err(eventlog::Error::Closed))?;
@@ -293,12 +295,11 @@ impl<'a> Owner<'a> {
         record: &eventlog::Record,
         mine: &mut Option<Speculation>,
     ) -> Result<bool, Error> {
-        let hash = wire::hash_record(&record.payload);
         // The speculation was built on the present head, so that its own record fits without being read again.
-        let own = mine.take_if(|speculation| speculation.hash == hash);
+        let own = mine.take_if(|speculation| speculation.payload == record.payload);
         let foreign = own.is_none();
-        let mut changes = match own {
-            Some(speculation) => speculation.changes,
+        let (hash, mut changes) = match own {
+            Some(speculation) => (speculation.hash, speculation.changes),
             None => {
                 let mut chain = Chain {
                     partition: self.parts.partition,
@@ -315,7 +316,7 @@ impl<'a> Owner<'a> {
                 };
                 // Whatever was decided on the predecessor of this record will not fit any more.
                 *mine = None;
-                self.apply(&accepted.record, record.position, accepted.hash).await?
+                (accepted.hash, self.apply(&accepted.record, record.position, accepted.hash).await?)
             }
         };
         changes.head.record = Some(record.position);

@@ -16,12 +16,6 @@ use crate::error::{Error, answer_errors};
 use crate::state::Desk;
 use crate::{clicks, conversions, health, receipts, reports, resources};
 
-/// The workspace in the ids of requests, which belong to none before their key is read.
-const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
-    Some(number) => number,
-    None => unreachable!(),
-};
-
 /// Where the edge's routes are.
 pub enum Edge {
     /// On this address too: its router, with its own state and errors, and without a fallback.
@@ -37,7 +31,7 @@ pub fn router(desk: Desk, edge: Edge) -> Router {
         Edge::Elsewhere => (routes().merge(edge_routes()).fallback(elsewhere), Router::new()),
     };
     let ids = desk.clone();
-    let make: MakeRequestId = Arc::new(move || ids.new_id::<RequestKind>(NO_WORKSPACE).to_string());
+    let make: MakeRequestId = Arc::new(move || ids.new_id::<RequestKind>(WorkspaceNumber::NONE).to_string());
     routes
         .layer(DefaultBodyLimit::max(desk.settings().max_body_bytes))
         .layer(from_fn_with_state(desk.clone(), within_limits))

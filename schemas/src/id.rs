@@ -28,7 +28,7 @@ pub struct WorkspaceNumber(u32);
 impl WorkspaceNumber {
     /// The largest number that fits into an id.
     pub const MAX: u32 = (1 << 24) - 1;
-    /// The number that no workspace has: of ticks, and of records whose workspace cannot be told.
+    /// The number that no workspace has: of ticks, requests, visitors, and of records whose workspace cannot be told.
     pub const NONE: Self = Self(0);
 
     /// `None` if the number does not fit into 24 bits.

@@ -5,6 +5,7 @@
 pub mod error_code;
 pub mod event;
 pub mod fact;
+pub mod hex;
 pub mod id;
 pub mod money;
 pub mod table;

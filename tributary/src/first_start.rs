@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use catalog::Follower;
 use catalog::bootstrap::{Bootstrap, admin_secret, bootstrap};
+use schemas::hex;
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 use service::clock::{SharedClock, random_seed};
@@ -27,7 +28,7 @@ pub(crate) async fn first_start(
     clock: &SharedClock,
 ) -> Result<Option<PathBuf>, Error> {
     let key_file = dir.join(KEY_FILE);
-    let unfinished = dir.read(SEED_FILE)?.and_then(|text| decode(text.trim()));
+    let unfinished = dir.read(SEED_FILE)?.and_then(|text| hex::decode(text.trim()));
     if follower.read().installation().is_some() && unfinished.is_none() {
         return Ok(key_file.is_file().then_some(key_file));
     }
@@ -35,7 +36,7 @@ pub(crate) async fn first_start(
         Some(seed) => seed,
         None => {
             let seed = new_seed();
-            dir.write_private(SEED_FILE, &encode(&seed))?;
+            dir.write_private(SEED_FILE, &hex::encode(&seed))?;
             seed
         }
     };
@@ -77,21 +78,6 @@ fn new_seed() -> [u8; 32] {
     seed
 }
 
-fn encode(seed: &[u8; 32]) -> String {
-    seed.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn decode(text: &str) -> Option<[u8; 32]> {
-    let mut seed = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in seed.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
-    }
-    Some(seed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,8 +85,8 @@ mod tests {
     #[test]
     fn a_seed_survives_its_file() {
         let seed = new_seed();
-        assert_eq!(decode(&encode(&seed)), Some(seed));
-        assert_eq!(decode("00"), None);
+        assert_eq!(hex::decode(&hex::encode(&seed)), Some(seed));
+        assert_eq!(hex::decode::<32>("00"), None);
         assert_ne!(new_seed(), seed);
     }
 }

@@ -14,22 +14,17 @@ pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path
     let _ = writeln!(text, "key   {}", key_file.display());
     // Quoted for a shell, whatever the path holds.
     let key_file = key_file.display().to_string().replace('\'', r"'\''");
-    let post = |path: &str, body: &str| {
+    let put = |path: &str, body: &str| {
         format!(
-            "curl -sS http://{api}/api/v1/{path} -H \"Authorization: Bearer $(cat '{key_file}')\" \
+            "curl -sS -X PUT http://{api}/api/v1/{path} -H \"Authorization: Bearer $(cat '{key_file}')\" \
              -H 'Content-Type: application/json' -d '{body}'"
         )
     };
-    let offer = post(
+    let offer = put(
         "offers/external/walk/shoes",
         r#"{"name": "Shoes", "destination_url": "https://shop.example/?cid={click_id}"}"#,
-    )
-    .replacen("curl -sS", "curl -sS -X PUT", 1);
-    let link = post("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#).replacen(
-        "curl -sS",
-        "curl -sS -X PUT",
-        1,
     );
+    let link = put("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#);
     let _ = writeln!(text, "\nTry it:\n  {offer}\n  {link}");
     let _ = writeln!(text, "  curl -sSi -A 'Mozilla/5.0' 'http://{edge}/c/hello?sub1=first'");
     text

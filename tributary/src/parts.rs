@@ -25,11 +25,6 @@ use warehouse::{Endpoint, Migration, Reader};
 use crate::error::Error;
 use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
 
-const NO_WORKSPACE: WorkspaceNumber = match WorkspaceNumber::new(0) {
-    Some(number) => number,
-    None => unreachable!(),
-};
-
 /// What every process has, whatever it runs. Servers stop before workers, so that what a server has taken in is finished.
 pub(crate) struct Process {
     pub(crate) clock: SharedClock,
@@ -143,7 +138,7 @@ fn request_ids(clock: SharedClock) -> MakeRequestId {
         let unix_ms = Timestamp::from_micros(clock.now_micros()).unix_ms();
         ids.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .next::<RequestKind>(unix_ms, NO_WORKSPACE)
+            .next::<RequestKind>(unix_ms, WorkspaceNumber::NONE)
             .to_string()
     })
 }

@@ -194,11 +194,7 @@ impl Decider<'_, '_> {
         workspace: &Workspace,
         existing: &Revision,
     ) -> Result<(), StateError> {
-        let settled = |reason| Settled {
-            reason,
-            conversion: Some(existing.conversion),
-            original: Some(existing.conversion.rename()),
-        };
+        let settled = |reason| Settled::meeting(existing, reason);
         let conflict = |reason| (OutcomeStatus::Conflict, settled(reason));
         let offer = existing.attributed.offer.and_then(|id| self.catalog.offer(existing.workspace, id));
         let Ok(repetition) = priced(reported.conversion, workspace, offer) else {
@@ -241,11 +237,7 @@ impl Decider<'_, '_> {
         workspace: &Workspace,
         existing: &Revision,
     ) -> Result<(), StateError> {
-        let settled = |reason| Settled {
-            reason,
-            conversion: Some(existing.conversion),
-            original: Some(existing.conversion.rename()),
-        };
+        let settled = |reason| Settled::meeting(existing, reason);
         let attributed = &existing.attributed;
         let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
         let mut confirmed = existing.received.clone();

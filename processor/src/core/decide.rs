@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use catalog::Catalog;
 use schemas::event::{Body, Click, Event};
-use schemas::fact::{ClickFact, Cut, Decision, Fact, Outcome, OutcomeStatus, Subject, Unparked, reason};
+use schemas::fact::{
+    ClickFact, Cut, Decision, Fact, Outcome, OutcomeStatus, Revision, Subject, Unparked, reason,
+};
 use schemas::id::{ConversionId, EventId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
@@ -102,6 +104,12 @@ pub(super) struct Settled<'a> {
 impl<'a> Settled<'a> {
     pub(super) const fn because(reason: &'a str) -> Self {
         Self { reason, conversion: None, original: None }
+    }
+
+    /// What is said of an event that meets a conversion which is there already.
+    pub(super) const fn meeting(existing: &Revision, reason: &'a str) -> Self {
+        let original = existing.conversion.rename();
+        Self { reason, conversion: Some(existing.conversion), original: Some(original) }
     }
 }
 

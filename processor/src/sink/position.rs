@@ -2,6 +2,7 @@
 
 use clickhouse::Row;
 use schemas::fact::RecordHash;
+use schemas::hex;
 use schemas::table::RowCounts;
 use serde::Deserialize;
 use warehouse::batch::{Batch, BatchBuilder, Micros};
@@ -44,9 +45,8 @@ impl SinkPosition {
         rows.into_iter()
             .next()
             .map(|row| {
-                let mut record_hash = RecordHash::default();
-                decode_hex(&row.record_hash, &mut record_hash)
-                    .ok_or(Error::Foreign("the record hash of the last cut"))?;
+                let record_hash =
+                    hex::decode(&row.record_hash).ok_or(Error::Foreign("the record hash of the last cut"))?;
                 Ok(Self {
                     cut: row.cut,
                     record: row.record,
@@ -61,7 +61,7 @@ impl SinkPosition {
 
 /// The row that says that a cut is finished.
 pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
-    let hash: String = cut.record_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&cut.record_hash);
     let [clicks, conversion_revisions, credits, outcomes] = *cut.rows.all();
     Ok(BatchBuilder::new()
         .column("log_partition", [log_partition(partition)?])
@@ -81,14 +81,4 @@ pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
 pub(super) fn log_partition(partition: u32) -> Result<u16, Error> {
     u16::try_from(partition)
         .map_err(|_| Error::Rows(format!("partition {partition} does not fit the tables")))
-}
-
-fn decode_hex(text: &str, bytes: &mut [u8; 32]) -> Option<()> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
-    }
-    Some(())
 }

@@ -1,5 +1,7 @@
 //! Rows of the append-only tables, column by column.
 
+use std::iter::repeat_n;
+
 use schemas::fact::{ClickFact, Fact, Outcome, Revision, Touch, Values};
 use schemas::id::{Id, Kind};
 use schemas::table::Table;
@@ -89,12 +91,11 @@ fn placed(
     place: Place,
 ) -> Result<Batch, Error> {
     let count = core_times.len();
-    let same = |_: usize| place;
     Ok(builder
         .column("core_time", core_times)
-        .column("log_partition", (0..count).map(|n| same(n).log_partition))
-        .column("cut", (0..count).map(|n| same(n).cut))
-        .column("chunk", (0..count).map(|n| same(n).chunk))
+        .column("log_partition", repeat_n(place.log_partition, count))
+        .column("cut", repeat_n(place.cut, count))
+        .column("chunk", repeat_n(place.chunk, count))
         .column("row_seq", (first_row_seq..).take(count))
         .build()?)
 }
