@@ -43,6 +43,11 @@ advisories:
 engine:
     deploy/engine/fetch.sh
 
+# Builds ingest/script/t.js from t.ts
+script:
+    deploy/browser.sh
+    cd ingest/script && npm run check && npm run build
+
 # A real Kafka on this machine, until Ctrl-C: just kafka start --port 9092 --data /tmp/kafka
 kafka *args:
     deploy/kafka/kafka.sh {{args}}

@@ -45,6 +45,8 @@ wants_to_test() {
     wants java "a Java runtime, 17 or later" "apt-get install openjdk-17-jre-headless (Fedora: dnf install java-17-openjdk-headless)"
     wants mvn "Maven" "apt-get install maven (Fedora: dnf install maven)"
     wants python3 "Python 3" "apt-get install python3 python3-venv (Fedora: dnf install python3)"
+    # Builds t.js and drives the browser that tests it; deploy/browser.sh installs Chromium.
+    wants node "Node.js, 20 or later" "apt-get install nodejs"
     wants curl "curl" "apt-get install curl (Fedora: dnf install curl)"
 }
 

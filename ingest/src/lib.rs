@@ -32,6 +32,9 @@ mod money_fields;
 mod pixel;
 mod postback;
 
+// What pages load.
+mod script;
+
 // To the log, and back to the client.
 mod answer;
 mod appender;

@@ -15,7 +15,7 @@ use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
 use crate::error::Refusal;
-use crate::{click, conversions, pixel, postback};
+use crate::{click, conversions, pixel, postback, script};
 
 const CLICKS: &str = "/c/";
 const API: &str = "/api/v1/";
@@ -31,6 +31,7 @@ pub fn router(edge: Edge) -> Router {
         // A HEAD must not record a conversion, as axum's GET would.
         .route("/p.gif", get(pixel::fire).head(method_not_allowed))
         .route("/postback", get(postback::report).post(postback::report).head(method_not_allowed))
+        .route("/t.js", get(script::script))
         .merge(api_routes())
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))

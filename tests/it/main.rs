@@ -9,6 +9,7 @@ mod harness;
 mod tidy;
 
 mod bad_start;
+mod browser;
 mod commands;
 mod first_report;
 mod kills;

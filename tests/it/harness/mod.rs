@@ -9,7 +9,7 @@ mod traffic;
 
 pub use client::wait_for;
 pub use log::{ImaginaryEdge, first_workspace, now};
-pub use process::{Process, binary, repository};
+pub use process::{Process, binary, free_port, repository};
 pub use stack::{Engines, Role, Stack, engine_library};
 pub use traffic::Traffic;
 
