@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use schemas::event::CatalogRevision;
 use schemas::id::{
-    Id, KeyId, LinkId, OfferId, PartnerId, ProposalId, SourceId, WorkspaceId, WorkspaceNumber,
+    DomainId, Id, KeyId, LinkId, OfferId, PartnerId, PixelId, ProposalId, SourceId, WorkspaceId,
+    WorkspaceNumber,
 };
 use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -15,7 +16,8 @@ use crate::key::hash_secret;
 use crate::proposal::{Change, Idempotency, MAX_CHANGES, Proposal};
 use crate::record;
 use crate::resource::{
-    Entity, ExternalId, Installation, Key, Link, Offer, Partner, Resource, ResourceKind, Source, Workspace,
+    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
+    Source, Workspace,
 };
 use crate::table::Tables;
 
@@ -262,9 +264,24 @@ impl Catalog {
         self.get(workspace, id)
     }
 
-    /// The link with this key, which is unique per installation; archived ones too.
-    pub fn link_by_key(&self, key: &str) -> Option<&Link> {
-        self.tables.link_by_key(key)
+    /// The link with this key, which is unique per domain, and without a domain per installation; archived ones too.
+    pub fn link_by_key(&self, domain: Option<DomainId>, key: &str) -> Option<&Link> {
+        self.tables.link_by_key(domain, key)
+    }
+
+    /// The domain with this host name in ASCII and lower case, without a port; archived ones too.
+    pub fn domain_by_host(&self, hostname: &str) -> Option<&Domain> {
+        self.tables.domain_by_host(hostname)
+    }
+
+    /// The domain with this id in whatever workspace, archived ones too.
+    pub fn domain(&self, id: DomainId) -> Option<&Domain> {
+        self.tables.domain(id)
+    }
+
+    /// The pixel with this id in whatever workspace, archived ones too.
+    pub fn pixel(&self, id: PixelId) -> Option<&Pixel> {
+        self.tables.pixel(id)
     }
 
     /// The source with this id in whatever workspace, archived ones too.

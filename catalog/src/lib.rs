@@ -13,6 +13,7 @@ pub mod macros;
 pub mod proposal;
 pub mod record;
 pub mod resource;
+pub mod seal;
 mod table;
 pub mod validate;
 
@@ -21,6 +22,8 @@ pub use fold::{Accepted, Catalog, Folded, Rejected};
 pub use follower::Follower;
 pub use proposal::{Actor, ActorKind, Change, Expected, Idempotency, Proposal};
 pub use resource::{
-    Approval, Entity, Environment, ExternalId, Goal, Installation, Key, KeyKind, Link, Meta, Offer, Partner,
-    Payout, PreviousSecret, Resource, ResourceKind, Revenue, Scope, Source, SourceAuth, Workspace,
+    Approval, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole, Entity,
+    Environment, ExternalId, Field, Goal, Installation, IpStorage, Key, KeyKind, Link, Meta, Offer, OnExceed,
+    Op, Partner, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy, Resource, ResourceKind, Revenue,
+    Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test, Workspace,
 };

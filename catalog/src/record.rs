@@ -100,6 +100,8 @@ mod pb {
         Link = 5,
         Source = 6,
         Key = 7,
+        Pixel = 8,
+        Domain = 9,
     }
 }
 
@@ -209,6 +211,8 @@ const fn kind_to_pb(kind: ResourceKind) -> pb::Kind {
         ResourceKind::Link => pb::Kind::Link,
         ResourceKind::Source => pb::Kind::Source,
         ResourceKind::Key => pb::Kind::Key,
+        ResourceKind::Pixel => pb::Kind::Pixel,
+        ResourceKind::Domain => pb::Kind::Domain,
     }
 }
 
@@ -224,6 +228,8 @@ fn body(resource: &Resource) -> Result<Bytes, RecordError> {
         Resource::Link(link) => json(link),
         Resource::Source(source) => json(source),
         Resource::Key(key) => json(key),
+        Resource::Pixel(pixel) => json(pixel),
+        Resource::Domain(domain) => json(domain),
     };
     body.map(Bytes::from)
         .map_err(|error| RecordError::Body { kind: resource.kind().as_str(), reason: error.to_string() })
@@ -243,5 +249,7 @@ fn resource(kind: pb::Kind, body: &[u8]) -> Result<Resource, RecordError> {
         pb::Kind::Link => Resource::Link(json(ResourceKind::Link, body)?),
         pb::Kind::Source => Resource::Source(json(ResourceKind::Source, body)?),
         pb::Kind::Key => Resource::Key(json(ResourceKind::Key, body)?),
+        pb::Kind::Pixel => Resource::Pixel(json(ResourceKind::Pixel, body)?),
+        pb::Kind::Domain => Resource::Domain(json(ResourceKind::Domain, body)?),
     })
 }

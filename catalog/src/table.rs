@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use schemas::id::{Id, LinkId, PartnerId, SourceId, WorkspaceId, WorkspaceNumber};
+use schemas::id::{DomainId, Id, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
 
 use crate::resource::{
-    Entity, ExternalId, Installation, Key, Link, Offer, Partner, Resource, ResourceKind, SecretHash, Source,
-    Workspace,
+    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
+    SecretHash, Source, Workspace,
 };
 
 /// The resources of one kind, by workspace and id, which is the order in which they were created.
@@ -80,10 +80,14 @@ pub struct Tables {
     pub(crate) links: Table<Link>,
     pub(crate) sources: Table<Source>,
     pub(crate) keys: Table<Key>,
+    pub(crate) pixels: Table<Pixel>,
+    pub(crate) domains: Table<Domain>,
     workspace_ids: HashMap<WorkspaceId, WorkspaceNumber>,
     /// Every id of an entity, with its kind: ids are unique per installation, not per workspace.
     ids: HashMap<(ResourceKind, [u8; 16]), WorkspaceNumber>,
-    link_keys: HashMap<String, (WorkspaceNumber, LinkId)>,
+    /// By domain, then by key, so that a borrowed key is enough to look one up.
+    link_keys: HashMap<Option<DomainId>, HashMap<String, (WorkspaceNumber, LinkId)>>,
+    hostnames: HashMap<String, (WorkspaceNumber, DomainId)>,
     slugs: HashMap<(WorkspaceNumber, String), PartnerId>,
     secrets: HashMap<SecretHash, (WorkspaceNumber, schemas::id::KeyId)>,
     externals: HashMap<ExternalKey, [u8; 16]>,
@@ -94,9 +98,24 @@ impl Tables {
         self.workspace_ids.get(&id).and_then(|number| self.workspaces.get(number)).map(Arc::as_ref)
     }
 
-    pub(crate) fn link_by_key(&self, key: &str) -> Option<&Link> {
-        let (workspace, id) = *self.link_keys.get(key)?;
+    pub(crate) fn link_by_key(&self, domain: Option<DomainId>, key: &str) -> Option<&Link> {
+        let (workspace, id) = *self.link_keys.get(&domain)?.get(key)?;
         self.links.get(workspace, id)
+    }
+
+    pub(crate) fn domain_by_host(&self, hostname: &str) -> Option<&Domain> {
+        let (workspace, id) = *self.hostnames.get(hostname)?;
+        self.domains.get(workspace, id)
+    }
+
+    pub(crate) fn pixel(&self, id: PixelId) -> Option<&Pixel> {
+        let workspace = self.owner(ResourceKind::Pixel, id.bytes())?;
+        self.pixels.get(workspace, id)
+    }
+
+    pub(crate) fn domain(&self, id: DomainId) -> Option<&Domain> {
+        let workspace = self.owner(ResourceKind::Domain, id.bytes())?;
+        self.domains.get(workspace, id)
     }
 
     pub(crate) fn partner_by_slug(&self, workspace: WorkspaceNumber, slug: &str) -> Option<&Partner> {
@@ -148,6 +167,8 @@ impl Tables {
             Resource::Link(link) => self.links.put(link).map(Resource::Link),
             Resource::Source(source) => self.sources.put(source).map(Resource::Source),
             Resource::Key(key) => self.keys.put(key).map(Resource::Key),
+            Resource::Pixel(pixel) => self.pixels.put(pixel).map(Resource::Pixel),
+            Resource::Domain(domain) => self.domains.put(domain).map(Resource::Domain),
         }
     }
 
@@ -164,6 +185,8 @@ impl Tables {
             Resource::Link(link) => self.links.remove(link),
             Resource::Source(source) => self.sources.remove(source),
             Resource::Key(key) => self.keys.remove(key),
+            Resource::Pixel(pixel) => self.pixels.remove(pixel),
+            Resource::Domain(domain) => self.domains.remove(domain),
         }
     }
 
@@ -181,6 +204,8 @@ impl Tables {
             Resource::Link(row) => self.links.get(row.workspace, row.id).cloned().map(Resource::Link),
             Resource::Source(row) => self.sources.get(row.workspace, row.id).cloned().map(Resource::Source),
             Resource::Key(row) => self.keys.get(row.workspace, row.id).cloned().map(Resource::Key),
+            Resource::Pixel(row) => self.pixels.get(row.workspace, row.id).cloned().map(Resource::Pixel),
+            Resource::Domain(row) => self.domains.get(row.workspace, row.id).cloned().map(Resource::Domain),
         }
     }
 
@@ -199,7 +224,8 @@ impl Tables {
             }
             Resource::Link(link) => {
                 self.index_entity(link);
-                self.link_keys.insert(link.key.clone(), (link.workspace, link.id));
+                let keys = self.link_keys.entry(link.domain).or_default();
+                keys.insert(link.key.clone(), (link.workspace, link.id));
             }
             Resource::Source(source) => self.index_entity(source),
             Resource::Key(key) => {
@@ -207,6 +233,11 @@ impl Tables {
                 for hash in key_hashes(key) {
                     self.secrets.insert(hash, (key.workspace, key.id));
                 }
+            }
+            Resource::Pixel(pixel) => self.index_entity(pixel),
+            Resource::Domain(domain) => {
+                self.index_entity(domain);
+                self.hostnames.insert(domain.hostname.clone(), (domain.workspace, domain.id));
             }
         }
     }
@@ -226,7 +257,13 @@ impl Tables {
             }
             Resource::Link(link) => {
                 self.unindex_entity(link);
-                self.link_keys.remove(&link.key);
+                if let Some(keys) = self.link_keys.get_mut(&link.domain) {
+                    keys.remove(&link.key);
+                    // What was put and taken back leaves no trace.
+                    if keys.is_empty() {
+                        self.link_keys.remove(&link.domain);
+                    }
+                }
             }
             Resource::Source(source) => self.unindex_entity(source),
             Resource::Key(key) => {
@@ -234,6 +271,11 @@ impl Tables {
                 for hash in key_hashes(key) {
                     self.secrets.remove(&hash);
                 }
+            }
+            Resource::Pixel(pixel) => self.unindex_entity(pixel),
+            Resource::Domain(domain) => {
+                self.unindex_entity(domain);
+                self.hostnames.remove(&domain.hostname);
             }
         }
     }

@@ -67,6 +67,8 @@ pub fn faults(resource: &Resource) -> Vec<FieldError> {
         Resource::Link(link) => link_faults(&mut faults, link),
         Resource::Source(source) => named(&mut faults, &source.name, source),
         Resource::Key(key) => key_faults(&mut faults, key),
+        Resource::Pixel(pixel) => meta(&mut faults, &pixel.meta),
+        Resource::Domain(domain) => meta(&mut faults, &domain.meta),
     }
     faults.0
 }

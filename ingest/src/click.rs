@@ -80,7 +80,7 @@ async fn seen(edge: &Edge, parts: &Parts) -> Result<Seen, Refusal> {
     edge.check_uri(&parts.uri)?;
     let key = link_key(parts.uri.path()).ok_or(Refusal::NotFound(NO_LINK))?;
     let now = edge.now();
-    let seen = edge.understand(|catalog| match catalog.link_by_key(key) {
+    let seen = edge.understand(|catalog| match catalog.link_by_key(None, key) {
         None => Understood { value: Ok(unknown(catalog)), is_incomplete: true },
         Some(link) => Understood { value: look(edge, catalog, link, parts, now), is_incomplete: false },
     });

@@ -1,5 +1,7 @@
 //! Events: what the edge received. The wire form is in [`crate::wire`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{
     CampaignId, ClickId, EdgeId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId, WorkspaceNumber,
 };
@@ -196,7 +198,8 @@ pub struct Fault {
 }
 
 /// A conversion's place in its life cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waits for a decision.
     Pending,

@@ -196,6 +196,12 @@ kinds! {
     CampaignId = CampaignKind("camp");
     /// A tracking link.
     LinkId = LinkKind("link");
+    /// A rule of a smart link.
+    RuleId = RuleKind("rule");
+    /// A conversion pixel.
+    PixelId = PixelKind("px");
+    /// A customer's own domain.
+    DomainId = DomainKind("dom");
     /// A source of postbacks.
     SourceId = SourceKind("src");
     /// An API key (the record, never the secret).

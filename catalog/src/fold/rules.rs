@@ -1,11 +1,13 @@
 //! What a change must satisfy. Only what needs the catalog is judged here; what is wrong in a resource alone is judged in
 //! [`crate::validate`] before it reaches the log, because rules that change between builds must not change verdicts.
 
-use schemas::id::{Id, WorkspaceNumber};
+use schemas::id::{Id, OfferId, WorkspaceNumber};
 
 use super::Rejected;
 use crate::proposal::Expected;
-use crate::resource::{Entity, Key, Link, Partner, Resource, ResourceKind, Workspace};
+use crate::resource::{
+    Domain, Entity, Key, Link, Partner, Pixel, Resource, ResourceKind, TargetDestination, Workspace,
+};
 use crate::table::{Tables, key_hashes};
 
 /// Judges one change, and answers with the resource that it replaces.
@@ -35,6 +37,14 @@ pub(super) fn admit(
         Resource::Key(key) => {
             entity_rules(tables, key)?;
             key_rules(tables, key)?;
+        }
+        Resource::Pixel(pixel) => {
+            entity_rules(tables, pixel)?;
+            pixel_rules(tables, pixel)?;
+        }
+        Resource::Domain(domain) => {
+            entity_rules(tables, domain)?;
+            domain_rules(tables, domain)?;
         }
     }
     Ok(previous)
@@ -112,7 +122,7 @@ fn partner_rules(tables: &Tables, partner: &Partner) -> Result<(), Rejected> {
 }
 
 fn link_rules(tables: &Tables, link: &Link) -> Result<(), Rejected> {
-    match tables.link_by_key(&link.key) {
+    match tables.link_by_key(link.domain, &link.key) {
         Some(other) if other.workspace != link.workspace => {
             // Keys are unique per installation, but a foreign link's id is nobody's business.
             return Err(Rejected::Exists { kind: ResourceKind::Link, field: "key", id: String::new() });
@@ -129,7 +139,43 @@ fn link_rules(tables: &Tables, link: &Link) -> Result<(), Rejected> {
     {
         refers("partner", tables.partners.get(link.workspace, partner))?;
     }
+    if let Some(domain) = link.domain
+        && before.is_none_or(|before| before.domain != Some(domain))
+    {
+        refers("domain", tables.domains.get(link.workspace, domain))?;
+    }
+    let old: Vec<OfferId> = before.map(target_offers).into_iter().flatten().collect();
+    for offer in target_offers(link).filter(|offer| !old.contains(offer)) {
+        refers("rules", tables.offers.get(link.workspace, offer))?;
+    }
     Ok(())
+}
+
+/// The offers that a link's rules lead to.
+fn target_offers(link: &Link) -> impl Iterator<Item = OfferId> {
+    let targets = link.rules.iter().flat_map(|rule| &rule.to);
+    targets.filter_map(|target| match target.destination {
+        TargetDestination::Offer(offer) => Some(offer),
+        TargetDestination::Url(_) => None,
+    })
+}
+
+fn pixel_rules(tables: &Tables, pixel: &Pixel) -> Result<(), Rejected> {
+    let before = tables.pixels.get(pixel.workspace, pixel.id);
+    if before.is_none_or(|before| before.offer != pixel.offer) {
+        refers("offer", tables.offers.get(pixel.workspace, pixel.offer))?;
+    }
+    Ok(())
+}
+
+fn domain_rules(tables: &Tables, domain: &Domain) -> Result<(), Rejected> {
+    match tables.domain_by_host(&domain.hostname) {
+        // Host names are unique per installation, but a foreign domain's id is nobody's business.
+        Some(other) if other.workspace != domain.workspace => {
+            Err(Rejected::Exists { kind: ResourceKind::Domain, field: "hostname", id: String::new() })
+        }
+        other => unique("hostname", domain, other.map(|other| other.id)),
+    }
 }
 
 /// A new reference must lead to something that is there and not archived; an old one may outlive its target's archiving.

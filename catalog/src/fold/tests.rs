@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use schemas::money::Currency;
@@ -32,6 +34,8 @@ fn workspace(number: u32) -> Resource {
         fallback_url: None,
         partition: 0,
         click_lookback_micros: DEFAULT_CLICK_LOOKBACK_MICROS,
+        ip_storage: IpStorage::default(),
+        privacy: Privacy::default(),
         meta: meta(),
     })
 }
@@ -52,6 +56,8 @@ fn offer(workspace: u32, number: u8) -> Offer {
             revenue: Revenue::Postback,
             approval: Approval::Auto,
         }],
+        allowed_hosts: Vec::new(),
+        caps: Vec::new(),
         meta: meta(),
     }
 }
@@ -89,6 +95,9 @@ fn link(workspace: u32, number: u8, key: &str, offer: u8, partner: Option<u8>) -
         redirect_status: DEFAULT_REDIRECT_STATUS,
         fallback_url: None,
         expires_at: None,
+        domain: None,
+        rules: Vec::new(),
+        caps: Vec::new(),
         meta: meta(),
     }
 }
@@ -181,7 +190,7 @@ fn of_two_proposals_for_one_link_key_one_is_accepted() {
         id: id::<schemas::id::LinkKind>(1).to_string(),
     };
     assert_eq!(second, Err(taken));
-    assert_eq!(catalog.link_by_key("anna").unwrap().id, id(1));
+    assert_eq!(catalog.link_by_key(None, "anna").unwrap().id, id(1));
     assert_eq!(catalog.links(workspace_number(1)).count(), 1);
     // Of a foreign link not even the id is told.
     let changes = vec![put(offer(2, 2), Expected::New), put(link(2, 3, "anna", 2, None), Expected::New)];
@@ -332,7 +341,11 @@ fn any_resource() -> impl Strategy<Value = Resource> {
                 id: id(number),
                 workspace: workspace_number(space),
                 name: text,
-                auth: SourceAuth::Token { sha256: [other; 32] },
+                auth: SourceAuth::Token { sha256: [other; 32], previous: None },
+                allowed_cidrs: Vec::new(),
+                params: BTreeMap::new(),
+                status_map: BTreeMap::new(),
+                defaults: BTreeMap::new(),
                 meta: meta(),
             }
             .into(),
@@ -370,7 +383,7 @@ fn check_indexes(catalog: &Catalog) {
     for number in 1..4 {
         let space = workspace_number(number);
         for link in catalog.links(space) {
-            assert_eq!(catalog.link_by_key(&link.key), Some(link));
+            assert_eq!(catalog.link_by_key(link.domain, &link.key), Some(link));
             assert_eq!(catalog.offer(space, link.offer).map(|offer| offer.id), Some(link.offer));
         }
         for partner in catalog.partners(space) {

@@ -1,8 +1,11 @@
 //! Resources of any kind, and what the kinds have in common.
 
-use schemas::id::{Id, KeyKind as KeyIdKind, LinkKind, OfferKind, PartnerKind, SourceKind, WorkspaceNumber};
+use schemas::id::{
+    DomainKind, Id, KeyKind as KeyIdKind, LinkKind, OfferKind, PartnerKind, PixelKind, SourceKind,
+    WorkspaceNumber,
+};
 
-use super::{Installation, Key, Link, Meta, Offer, Partner, Source, Workspace};
+use super::{Domain, Installation, Key, Link, Meta, Offer, Partner, Pixel, Source, Workspace};
 use crate::table::{Table, Tables};
 
 /// The kinds of resources.
@@ -22,6 +25,10 @@ pub enum ResourceKind {
     Source,
     /// [`Key`].
     Key,
+    /// [`Pixel`].
+    Pixel,
+    /// [`Domain`].
+    Domain,
 }
 
 impl ResourceKind {
@@ -35,6 +42,8 @@ impl ResourceKind {
             Self::Link => "link",
             Self::Source => "source",
             Self::Key => "key",
+            Self::Pixel => "pixel",
+            Self::Domain => "domain",
         }
     }
 }
@@ -56,6 +65,10 @@ pub enum Resource {
     Source(Source),
     /// A key.
     Key(Key),
+    /// A pixel.
+    Pixel(Pixel),
+    /// A domain.
+    Domain(Domain),
 }
 
 impl Resource {
@@ -69,6 +82,8 @@ impl Resource {
             Self::Link(_) => ResourceKind::Link,
             Self::Source(_) => ResourceKind::Source,
             Self::Key(_) => ResourceKind::Key,
+            Self::Pixel(_) => ResourceKind::Pixel,
+            Self::Domain(_) => ResourceKind::Domain,
         }
     }
 
@@ -82,6 +97,8 @@ impl Resource {
             Self::Link(link) => link.id.to_string(),
             Self::Source(source) => source.id.to_string(),
             Self::Key(key) => key.id.to_string(),
+            Self::Pixel(pixel) => pixel.id.to_string(),
+            Self::Domain(domain) => domain.id.to_string(),
         }
     }
 
@@ -95,6 +112,8 @@ impl Resource {
             Self::Link(link) => Some(&link.meta),
             Self::Source(source) => Some(&source.meta),
             Self::Key(key) => Some(&key.meta),
+            Self::Pixel(pixel) => Some(&pixel.meta),
+            Self::Domain(domain) => Some(&domain.meta),
         }
     }
 
@@ -107,6 +126,8 @@ impl Resource {
             Self::Link(link) => Some(&mut link.meta),
             Self::Source(source) => Some(&mut source.meta),
             Self::Key(key) => Some(&mut key.meta),
+            Self::Pixel(pixel) => Some(&mut pixel.meta),
+            Self::Domain(domain) => Some(&mut domain.meta),
         }
     }
 }
@@ -178,4 +199,6 @@ entities! {
     Link(LinkKind) in links;
     Source(SourceKind) in sources;
     Key(KeyIdKind) in keys;
+    Pixel(PixelKind) in pixels;
+    Domain(DomainKind) in domains;
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemas::id::{Id, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::time::Timestamp;
@@ -16,6 +18,8 @@ fn offer() -> Offer {
         fallback_url: None,
         click_lookback_micros: None,
         goals: Vec::new(),
+        allowed_hosts: Vec::new(),
+        caps: Vec::new(),
         meta: Meta::new(Timestamp::default()),
     }
 }
@@ -129,6 +133,9 @@ fn links_partners_and_sources_have_their_own_rules() {
         redirect_status: 301,
         fallback_url: None,
         expires_at: None,
+        domain: None,
+        rules: Vec::new(),
+        caps: Vec::new(),
         meta: meta.clone(),
     };
     assert_eq!(fields(link), ["key", "creative", "destination_url", "redirect_status"]);
@@ -141,8 +148,17 @@ fn links_partners_and_sources_have_their_own_rules() {
         meta: meta.clone(),
     };
     assert_eq!(fields(partner), ["slug", "email"]);
-    let source =
-        Source { id: Id::from_bytes([1; 16]), workspace, name: String::new(), auth: SourceAuth::Open, meta };
+    let source = Source {
+        id: Id::from_bytes([1; 16]),
+        workspace,
+        name: String::new(),
+        auth: SourceAuth::Open,
+        allowed_cidrs: Vec::new(),
+        params: BTreeMap::new(),
+        status_map: BTreeMap::new(),
+        defaults: BTreeMap::new(),
+        meta,
+    };
     assert_eq!(fields(source), ["name"]);
 }
 

@@ -226,7 +226,7 @@ async fn a_dead_link_leads_to_the_nearest_fallback() {
 async fn a_link_that_another_node_just_made_is_found() {
     let mut edge = TestEdge::start().await;
     let other = Follower::start(Arc::clone(&edge.log), FollowerSettings::default()).await.unwrap();
-    let stored = edge.follower.read().link_by_key("anna").cloned().unwrap();
+    let stored = edge.follower.read().link_by_key(None, "anna").cloned().unwrap();
     for n in 0..20 {
         let mut ids = schemas::id::IdGenerator::new(100 + n);
         let key = format!("new-{n}");

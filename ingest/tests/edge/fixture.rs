@@ -1,5 +1,7 @@
 //! The catalog that every test starts with.
 
+use std::collections::BTreeMap;
+
 use catalog::key::hash_secret;
 use catalog::{
     Approval, Environment, ExternalId, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Resource,
@@ -36,7 +38,7 @@ pub(crate) fn fixture(workspace: WorkspaceNumber) -> Fixture {
     let partners = maker.partners();
     let sources = [
         maker.source("open", SourceAuth::Open),
-        maker.source("token", SourceAuth::Token { sha256: hash_secret(TOKEN) }),
+        maker.source("token", SourceAuth::Token { sha256: hash_secret(TOKEN), previous: None }),
     ];
     let mut resources = vec![offer.clone().into()];
     resources.extend(partners.iter().cloned().map(Resource::from));
@@ -95,6 +97,9 @@ impl Maker {
             redirect_status: 302,
             fallback_url: None,
             expires_at: None,
+            domain: None,
+            rules: Vec::new(),
+            caps: Vec::new(),
             meta: Meta::new(NOW),
         };
         let plain = "https://shop.example/plain?utm_source=stored&a=1#top".to_owned();
@@ -109,7 +114,17 @@ impl Maker {
     }
 
     fn source(&mut self, name: &str, auth: SourceAuth) -> Source {
-        Source { id: self.id(), workspace: self.workspace, name: name.into(), auth, meta: Meta::new(NOW) }
+        Source {
+            id: self.id(),
+            workspace: self.workspace,
+            name: name.into(),
+            auth,
+            allowed_cidrs: Vec::new(),
+            params: BTreeMap::new(),
+            status_map: BTreeMap::new(),
+            defaults: BTreeMap::new(),
+            meta: Meta::new(NOW),
+        }
     }
 
     fn keys(&mut self) -> [Key; 7] {
@@ -156,6 +171,8 @@ fn offer(id: OfferId, workspace: WorkspaceNumber) -> Offer {
             revenue: Revenue::Postback,
             approval: Approval::Auto,
         }],
+        allowed_hosts: Vec::new(),
+        caps: Vec::new(),
         meta: Meta::new(NOW),
     }
 }

@@ -49,6 +49,9 @@ impl Crud for Link {
             redirect_status: DEFAULT_REDIRECT_STATUS,
             fallback_url: None,
             expires_at: None,
+            domain: None,
+            rules: Vec::new(),
+            caps: Vec::new(),
             meta: Meta::new(context.at),
         }
     }

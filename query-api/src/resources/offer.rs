@@ -31,6 +31,8 @@ impl Crud for Offer {
             fallback_url: None,
             click_lookback_micros: None,
             goals: Vec::new(),
+            allowed_hosts: Vec::new(),
+            caps: Vec::new(),
             meta: Meta::new(context.at),
         }
     }

@@ -1,5 +1,7 @@
 //! Sources of postbacks.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::response::Response;
 use catalog::key::{hash_secret, new_token};
@@ -20,7 +22,7 @@ use crate::params::Params;
 use crate::state::Desk;
 
 /// The hash of no token: what a source has between reading its body and being given its token.
-const NO_TOKEN: SourceAuth = SourceAuth::Token { sha256: [0; 32] };
+const NO_TOKEN: SourceAuth = SourceAuth::Token { sha256: [0; 32], previous: None };
 
 impl Crud for Source {
     type Reads = Read;
@@ -35,6 +37,10 @@ impl Crud for Source {
             workspace,
             name: String::new(),
             auth: SourceAuth::Open,
+            allowed_cidrs: Vec::new(),
+            params: BTreeMap::new(),
+            status_map: BTreeMap::new(),
+            defaults: BTreeMap::new(),
             meta: Meta::new(context.at),
         }
     }
@@ -44,8 +50,8 @@ impl Crud for Source {
         fields.required("auth", &mut self.auth, |value| match value::text(value)?.as_str() {
             "open" => Ok(SourceAuth::Open),
             "token" => Ok(match before.map(|before| &before.auth) {
-                Some(SourceAuth::Token { sha256 }) => SourceAuth::Token { sha256: *sha256 },
-                Some(SourceAuth::Open) | None => NO_TOKEN,
+                Some(auth @ SourceAuth::Token { .. }) => auth.clone(),
+                Some(SourceAuth::Open | SourceAuth::Signed { .. }) | None => NO_TOKEN,
             }),
             "signed" => Err("signed sources are not available yet".to_owned()),
             _ => Err("must be open or token".to_owned()),
@@ -60,6 +66,7 @@ impl Crud for Source {
         let auth = match &self.auth {
             SourceAuth::Open => "open",
             SourceAuth::Token { .. } => "token",
+            SourceAuth::Signed { .. } => "signed",
         };
         let postback_url = postback_url(self, &desk.settings().edge_url, secret.as_deref());
         SourceView {
@@ -77,7 +84,7 @@ impl Crud for Source {
 /// must not be able to compute the next.
 fn give_token(source: &mut Source) -> String {
     let token = new_token(rand::random());
-    source.auth = SourceAuth::Token { sha256: hash_secret(&token) };
+    source.auth = SourceAuth::Token { sha256: hash_secret(&token), previous: None };
     token
 }
 
@@ -85,7 +92,7 @@ fn give_token(source: &mut Source) -> String {
 /// it is known, which is once.
 fn postback_url(source: &Source, edge: &str, token: Option<&str>) -> String {
     let token = match source.auth {
-        SourceAuth::Open => String::new(),
+        SourceAuth::Open | SourceAuth::Signed { .. } => String::new(),
         SourceAuth::Token { .. } => format!("&token={}", token.unwrap_or("TOKEN")),
     };
     let edge = edge.trim_end_matches('/');
@@ -105,7 +112,9 @@ pub(crate) async fn rotate(
     params.finish()?;
     let stored =
         handlers::edit::<Source>(&desk, &caller, &text, key.over(&body.bytes), |source| match source.auth {
-            SourceAuth::Open => Err(Error::invalid("auth", "an open source has no token")),
+            SourceAuth::Open | SourceAuth::Signed { .. } => {
+                Err(Error::invalid("auth", "an open source has no token"))
+            }
             SourceAuth::Token { .. } => Ok(Edit { changes: true, secret: Some(give_token(source)) }),
         });
     Ok(stored.await?.answer(&desk, StatusCode::OK))

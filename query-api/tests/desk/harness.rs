@@ -10,7 +10,8 @@ use axum::http::{Request, Response, StatusCode};
 use catalog::bootstrap::{Bootstrap, bootstrap};
 use catalog::follower::FollowerSettings;
 use catalog::{
-    Actor, ActorKind, Change, Expected, Follower, Key, Meta, Partner, Proposal, Resource, Scope, Workspace,
+    Actor, ActorKind, Change, Expected, Follower, IpStorage, Key, Meta, Partner, Privacy, Proposal, Resource,
+    Scope, Workspace,
 };
 use catalog::{Environment, KeyKind};
 use eventlog::EventLog;
@@ -198,6 +199,8 @@ impl Harness {
             fallback_url: None,
             partition: 0,
             click_lookback_micros: catalog::resource::DEFAULT_CLICK_LOOKBACK_MICROS,
+            ip_storage: IpStorage::default(),
+            privacy: Privacy::default(),
             meta: Meta::new(NOW),
         };
         self.put(number, vec![Resource::Workspace(workspace)]).await;

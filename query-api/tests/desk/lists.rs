@@ -184,6 +184,8 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
         fallback_url: None,
         click_lookback_micros: None,
         goals: vec![goal],
+        allowed_hosts: Vec::new(),
+        caps: Vec::new(),
         meta: Meta::new(NOW),
     };
     let id = offer.id;

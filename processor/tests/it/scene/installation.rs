@@ -1,9 +1,11 @@
 //! The catalog that every test starts from.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use catalog::{
-    Actor, ActorKind, Approval, Catalog, Change, Expected, Goal, Installation, Meta, Offer, Partner, Payout,
-    Proposal, Resource, Revenue, Source, SourceAuth, Workspace,
+    Actor, ActorKind, Approval, Catalog, Change, Expected, Goal, Installation, IpStorage, Meta, Offer,
+    Partner, Payout, Privacy, Proposal, Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Currency, Money, Percent};
@@ -62,6 +64,8 @@ fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Resou
         fallback_url: None,
         click_lookback_micros: lookback_micros,
         goals: goals(),
+        allowed_hosts: Vec::new(),
+        caps: Vec::new(),
         meta: meta(),
     })
 }
@@ -83,6 +87,10 @@ fn source() -> Resource {
         workspace: WORKSPACE,
         name: "shop".into(),
         auth: SourceAuth::Open,
+        allowed_cidrs: Vec::new(),
+        params: BTreeMap::new(),
+        status_map: BTreeMap::new(),
+        defaults: BTreeMap::new(),
         meta: meta(),
     })
 }
@@ -98,6 +106,8 @@ pub(crate) fn proposals() -> Vec<Bytes> {
         fallback_url: None,
         partition: 0,
         click_lookback_micros: 30 * DAY,
+        ip_storage: IpStorage::default(),
+        privacy: Privacy::default(),
         meta: meta(),
     });
     let first = vec![Resource::Installation(Installation { events_partitions: 1 }), workspace];

@@ -1,0 +1,156 @@
+//! Caps: what an offer or a link takes at most in a window of time.
+
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use jiff::{Unit, Zoned};
+use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What an offer or a link takes at most in a window of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cap {
+    /// What is counted.
+    pub metric: CapMetric,
+    /// In which time.
+    pub window: CapWindow,
+    /// The IANA time zone of the window; `None`: the workspace's.
+    pub timezone: Option<String>,
+    /// How many it takes.
+    pub value: u64,
+    /// Whether all partners share it.
+    pub per: CapScope,
+    /// What becomes of what is beyond it.
+    pub on_exceed: OnExceed,
+}
+
+/// What a cap counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapMetric {
+    /// Clicks that count: none of bots, for one.
+    Clicks,
+    /// Conversions that are neither rejected nor reversed.
+    Conversions,
+}
+
+/// The time in which a cap counts. Windows are half-open and follow the clocks of their time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapWindow {
+    /// From full hour to full hour.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Monday.
+    Week,
+    /// From the first to the first.
+    Month,
+    /// For ever.
+    Total,
+}
+
+/// Whether all partners share a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapScope {
+    /// They do.
+    #[default]
+    All,
+    /// Each has its own.
+    Partner,
+}
+
+/// What becomes of what is beyond a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExceed {
+    /// It counts, with the label `cap`.
+    #[default]
+    Flag,
+    /// Clicks go to the fallback address.
+    Fallback,
+    /// Conversions wait for a decision.
+    Pending,
+    /// Conversions are rejected.
+    Reject,
+}
+
+impl Cap {
+    /// The name of its count, for the offer or link with this id. It covers what is counted and not the limit: a cap that is
+    /// raised goes on where it is, and two caps that differ in their limit only share a count. The counts of a cap per
+    /// partner are told apart by this key and the partner.
+    pub fn key(&self, owner: &[u8; 16]) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        hash.update(b"cap\n");
+        hash.update(owner);
+        hash.update([self.metric.code(), self.window.code(), self.per.code()]);
+        hash.update(self.timezone.as_deref().unwrap_or_default());
+        let digest: [u8; 32] = hash.finalize().into();
+        std::array::from_fn(|index| digest[index])
+    }
+
+    /// When the window began that `at` is in; `workspace_timezone` counts where the cap names none.
+    pub fn window_start(&self, at: Timestamp, workspace_timezone: &str) -> Timestamp {
+        if self.window == CapWindow::Total {
+            return Timestamp::default();
+        }
+        let name = self.timezone.as_deref().unwrap_or(workspace_timezone);
+        // The name was checked when it was saved; a build whose tables lack it counts in UTC rather than not at all.
+        let zone = TimeZone::get(name).unwrap_or(TimeZone::UTC);
+        let start = jiff::Timestamp::from_microsecond(at.micros())
+            .ok()
+            .and_then(|time| self.window.start(&time.to_zoned(zone)).ok());
+        start.map_or(at, |start| Timestamp::from_micros(start.as_microsecond()))
+    }
+}
+
+impl CapMetric {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Clicks => 1,
+            Self::Conversions => 2,
+        }
+    }
+}
+
+impl CapScope {
+    const fn code(self) -> u8 {
+        match self {
+            Self::All => 1,
+            Self::Partner => 2,
+        }
+    }
+}
+
+impl CapWindow {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Hour => 1,
+            Self::Day => 2,
+            Self::Week => 3,
+            Self::Month => 4,
+            Self::Total => 5,
+        }
+    }
+
+    fn start(self, at: &Zoned) -> Result<jiff::Timestamp, jiff::Error> {
+        let start = match self {
+            Self::Hour => {
+                // Rounded as an instant at a fixed offset: the hour that a clock shows twice is two windows.
+                let fixed = at.with_time_zone(at.offset().to_time_zone());
+                fixed.round(jiff::ZonedRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc))?
+            }
+            Self::Day => at.start_of_day()?,
+            Self::Week => {
+                let days = at.weekday().since(Weekday::Monday);
+                let monday = at.date().checked_sub(jiff::Span::new().days(days))?;
+                monday.to_zoned(at.time_zone().clone())?
+            }
+            Self::Month => at.first_of_month()?.start_of_day()?,
+            Self::Total => return Ok(jiff::Timestamp::UNIX_EPOCH),
+        };
+        Ok(start.timestamp())
+    }
+}
