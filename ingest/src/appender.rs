@@ -234,7 +234,7 @@ impl Writer {
         for mut event in events {
             event.mark = Some(Mark { edge: self.edge, number: self.next_number });
             self.next_number += 1;
-            records.push(NewRecord { key: Bytes::new(), payload: encode_event(&event) });
+            records.push(NewRecord { key: Bytes::new(), payload: encode_event(event) });
         }
         self.metrics.group(count);
         let (producer, partition) = (Arc::clone(&self.producer), self.partition);

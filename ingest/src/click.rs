@@ -13,7 +13,7 @@ use catalog::macros::{Macro, Template};
 use catalog::{Catalog, Link, Offer, Workspace};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use schemas::event::{Body, Click, label};
+use schemas::event::{Body, Click, Hit, label};
 use schemas::id::{ClickId, PartnerId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
@@ -148,12 +148,9 @@ impl Clicked<'_> {
         let location = location(&destination_url).ok_or(Refusal::ServerError)?;
         let (visitor, cookie) = self.visitor();
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-        let click = Click {
-            id,
+        let hit = Hit {
             link: Some(self.link.id),
-            offer: self.offer.id,
             partner,
-            campaign: None,
             visitor,
             creative: match (&parameters.creative, &self.link.creative) {
                 (Some(stated), _) => stated.as_ref().to_owned(),
@@ -161,20 +158,19 @@ impl Clicked<'_> {
             },
             subs: parameters.stored_subs(),
             source_id: owned(&parameters.source_id),
-            ext_click_id: owned(&parameters.ext_click_id),
             labels,
             referrer: client::referrer(headers),
             user_agent: client::user_agent(headers),
             address: self.address(),
-            destination_url,
-            test: false,
-            occurred_at: self.now,
-            params: parameters
-                .passed
-                .into_iter()
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
+            ..Hit::new(self.offer.id, self.now)
         };
+        let mut click =
+            Click { id, hit, ext_click_id: owned(&parameters.ext_click_id), destination_url, choice: None };
+        click.hit.params = parameters
+            .passed
+            .into_iter()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
         let status = StatusCode::from_u16(self.link.redirect_status).unwrap_or(StatusCode::FOUND);
         let click = self.edge.stamp(self.catalog, self.workspace, self.now, Body::Click(Box::new(click)));
         Ok(Followed { click, redirect: Redirect { status, location, receipt: None, cookie } })

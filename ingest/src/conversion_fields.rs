@@ -224,6 +224,8 @@ pub(crate) fn read(mut fields: Fields, is_flat: bool, sender: &Sender<'_>) -> Re
         labels: Vec::new(),
         test: sender.is_test,
         fault: references.fault,
+        nonce: None,
+        pixel: None,
     };
     let metadata = reader.metadata();
     let has_unknown_reference = references.has_unknown;

@@ -72,7 +72,7 @@ impl Ticker {
             catalog: CatalogRevision::default(),
             body: Body::Tick,
         };
-        let record = NewRecord { key: Bytes::new(), payload: wire::encode_event(&tick) };
+        let record = NewRecord { key: Bytes::new(), payload: wire::encode_event(tick) };
         let answers = self.producer.append(self.partition, vec![record]).await;
         answers.into_iter().next().unwrap_or(Err(Error::Closed)).map(|_| ())
     }

@@ -24,7 +24,68 @@ CREATE TABLE IF NOT EXISTS clicks
     referrer String,
     user_agent String,
     address String,
+    language LowCardinality(String),
+    browser LowCardinality(String),
+    os LowCardinality(String),
+    device LowCardinality(String),
+    country LowCardinality(String),
+    region LowCardinality(String),
+    city String,
+    cost Int64,
+    cost_currency LowCardinality(String),
     destination_url String,
+    rule FixedString(16),
+    rule_version UInt64,
+    variant UInt32,
+    test Bool,
+    core_time DateTime64(6, 'UTC'),
+    log_partition UInt16,
+    cut UInt64,
+    chunk UInt16,
+    row_seq UInt64,
+    insert_before DateTime('UTC'),
+    PROJECTION marks
+    (
+        SELECT log_partition, cut, chunk, count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq)
+        GROUP BY log_partition, cut, chunk
+    ),
+    CONSTRAINT sent_in_time CHECK now() <= insert_before
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(core_time)
+ORDER BY (workspace, occurred_at, id)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS impressions
+(
+    workspace UInt32,
+    occurred_at DateTime64(6, 'UTC'),
+    id FixedString(16),
+    receipt FixedString(16),
+    received_at DateTime64(6, 'UTC'),
+    offer FixedString(16),
+    partner FixedString(16),
+    campaign FixedString(16),
+    link FixedString(16),
+    visitor FixedString(16),
+    creative String,
+    source_id String,
+    subs Array(String),
+    params Map(String, String),
+    labels Array(LowCardinality(String)),
+    counted Bool,
+    referrer String,
+    user_agent String,
+    address String,
+    language LowCardinality(String),
+    browser LowCardinality(String),
+    os LowCardinality(String),
+    device LowCardinality(String),
+    country LowCardinality(String),
+    region LowCardinality(String),
+    city String,
+    cost Int64,
+    cost_currency LowCardinality(String),
     test Bool,
     core_time DateTime64(6, 'UTC'),
     log_partition UInt16,
@@ -204,6 +265,7 @@ CREATE TABLE IF NOT EXISTS cuts
     record_hash String,
     fact_seq UInt64,
     clicks UInt64,
+    impressions UInt64,
     conversion_revisions UInt64,
     credits UInt64,
     outcomes UInt64,

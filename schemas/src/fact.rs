@@ -1,6 +1,6 @@
 //! Facts: what was decided. State, rows and notifications are folds of facts. Wire form in [`crate::wire`].
 
-use crate::event::{CatalogRevision, Click, Conversion, Event, Mark, Status};
+use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Status};
 use crate::id::{
     CampaignId, ClickId, ConversionId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId,
     WorkspaceNumber,
@@ -60,6 +60,8 @@ pub struct Decision {
 pub enum Fact {
     /// A click was stored.
     Click(Box<ClickFact>),
+    /// An impression was stored.
+    Impression(Box<ImpressionFact>),
     /// A conversion has new values.
     Revision(Box<Revision>),
     /// An event ended, or was parked.
@@ -70,6 +72,8 @@ pub enum Fact {
     Unparked(Unparked),
     /// A delivery stood in the log once more.
     Redelivered(Mark),
+    /// An edge holds back as many events, or none any more.
+    Delayed(Delayed),
     /// A tick was taken in.
     Ticked,
     /// A sink's batch ends here.
@@ -87,6 +91,19 @@ pub struct ClickFact {
     pub received_at: Timestamp,
     /// The click.
     pub click: Click,
+}
+
+/// A stored impression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImpressionFact {
+    /// The event's id.
+    pub receipt: EventId,
+    /// Whose impression.
+    pub workspace: WorkspaceNumber,
+    /// When the edge had it.
+    pub received_at: Timestamp,
+    /// The impression.
+    pub impression: Impression,
 }
 
 /// A conversion's new values and those that they replace. Revisions are never edited.
@@ -254,7 +271,7 @@ pub struct Outcome {
     pub conversion: Option<ConversionId>,
     /// The event that it repeats.
     pub original: Option<EventId>,
-    /// The source of a conversion.
+    /// The source of a conversion or a refund.
     pub source: Option<SourceId>,
     /// When the edge had it.
     pub received_at: Timestamp,
@@ -267,8 +284,12 @@ pub struct Outcome {
 pub enum Subject {
     /// A click.
     Click,
+    /// An impression.
+    Impression,
     /// A conversion.
     Conversion,
+    /// A refund.
+    Refund,
     /// A record that could not be read.
     Unreadable,
 }
@@ -278,7 +299,9 @@ impl Subject {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Click => "click",
+            Self::Impression => "impression",
             Self::Conversion => "conversion",
+            Self::Refund => "refund",
             Self::Unreadable => "unreadable",
         }
     }
@@ -325,6 +348,8 @@ pub mod reason {
     pub const UNREADABLE: &str = "unreadable_event";
     /// The click id is not one of this workspace, or its click never came.
     pub const UNKNOWN_CLICK: &str = "unknown_click";
+    /// The workspace has no such conversion.
+    pub const UNKNOWN_CONVERSION: &str = "unknown_conversion";
     /// Too many conversions of the workspace wait for their clicks.
     pub const TOO_MANY_PARKED: &str = "too_many_parked";
     /// The catalog has no such workspace.

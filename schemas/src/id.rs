@@ -78,7 +78,7 @@ impl<K: Kind> Id<K> {
         &self.bytes
     }
 
-    /// The workspace number in the random part. Meaningful for event and click ids only.
+    /// The workspace number in the random part. Meaningful for ids of events, clicks and impressions only.
     pub fn workspace(&self) -> WorkspaceNumber {
         let low = u128::from_be_bytes(self.bytes) as u64;
         WorkspaceNumber((low >> RANDOM_LOW_BITS) as u32 & WorkspaceNumber::MAX)
@@ -182,6 +182,8 @@ kinds! {
     EventId = EventKind("evt");
     /// A click.
     ClickId = ClickKind("click");
+    /// An impression.
+    ImpressionId = ImpressionKind("imp");
     /// A visitor, from the edge's first-party cookie.
     VisitorId = VisitorKind("vis");
     /// A conversion; its bytes are those of the event that made it.

@@ -7,6 +7,8 @@ use crate::fact::Fact;
 pub enum Table {
     /// One row a click.
     Clicks,
+    /// One row an impression.
+    Impressions,
     /// One row a revision of a conversion.
     ConversionRevisions,
     /// One row a touch considered for a revision.
@@ -17,12 +19,14 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of [`RowCounts`].
-    pub const ALL: [Self; 4] = [Self::Clicks, Self::ConversionRevisions, Self::Credits, Self::Outcomes];
+    pub const ALL: [Self; 5] =
+        [Self::Clicks, Self::Impressions, Self::ConversionRevisions, Self::Credits, Self::Outcomes];
 
     /// The table's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Clicks => "clicks",
+            Self::Impressions => "impressions",
             Self::ConversionRevisions => "conversion_revisions",
             Self::Credits => "credits",
             Self::Outcomes => "outcomes",
@@ -33,17 +37,20 @@ impl Table {
     pub fn rows_of(self, fact: &Fact) -> u64 {
         match (self, fact) {
             (Self::Clicks, Fact::Click(_))
+            | (Self::Impressions, Fact::Impression(_))
             | (Self::ConversionRevisions, Fact::Revision(_))
             | (Self::Outcomes, Fact::Outcome(_)) => 1,
             (Self::Credits, Fact::Revision(revision)) => revision.touches.len() as u64,
             (
                 _,
                 Fact::Click(_)
+                | Fact::Impression(_)
                 | Fact::Revision(_)
                 | Fact::Outcome(_)
                 | Fact::Parked(_)
                 | Fact::Unparked(_)
                 | Fact::Redelivered(_)
+                | Fact::Delayed(_)
                 | Fact::Ticked
                 | Fact::Cut(_),
             ) => 0,

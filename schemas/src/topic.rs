@@ -6,3 +6,5 @@ pub const EVENTS: &str = "events";
 pub const FACTS: &str = "facts";
 /// Proposals to change the catalog; one partition, never compacted.
 pub const CATALOG: &str = "catalog";
+/// Exact counts of caps, for the edges; one partition, written by the owners of the partitions of [`EVENTS`].
+pub const CAPS: &str = "caps";

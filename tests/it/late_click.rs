@@ -1,6 +1,6 @@
 //! A conversion that arrives before its click waits for it; a delivery that stands in the log twice counts once.
 
-use schemas::event::{Body, Click};
+use schemas::event::{Body, Click, Hit};
 use schemas::id::{ClickId, LinkId, OfferId, PartnerId};
 use serde_json::json;
 
@@ -13,25 +13,18 @@ on_both_engine_sets!(
 
 /// A click as an edge would report it.
 fn click(id: ClickId, offer: &str, partner: &str, link: &str) -> Click {
+    let hit = Hit {
+        link: Some(link.parse::<LinkId>().unwrap()),
+        partner: Some(partner.parse::<PartnerId>().unwrap()),
+        subs: vec!["late".to_owned()],
+        ..Hit::new(offer.parse::<OfferId>().unwrap(), now())
+    };
     Click {
         id,
-        link: Some(link.parse::<LinkId>().unwrap()),
-        offer: offer.parse::<OfferId>().unwrap(),
-        partner: Some(partner.parse::<PartnerId>().unwrap()),
-        campaign: None,
-        visitor: None,
-        creative: String::new(),
-        subs: vec!["late".to_owned()],
-        source_id: String::new(),
+        hit,
         ext_click_id: String::new(),
-        params: Vec::new(),
-        labels: Vec::new(),
-        referrer: String::new(),
-        user_agent: String::new(),
-        address: String::new(),
         destination_url: "https://shop.example/".to_owned(),
-        test: false,
-        occurred_at: now(),
+        choice: None,
     }
 }
 

@@ -170,5 +170,5 @@ async fn a_head_of_64_kilobytes_is_refused_by_the_server() {
     );
     // Without a proxy in between the peer's own address counts.
     let (_, click) = edge.only_click().await;
-    assert_eq!(click.address, "127.0.0.0");
+    assert_eq!(click.hit.address, "127.0.0.0");
 }

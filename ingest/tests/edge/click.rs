@@ -43,18 +43,18 @@ async fn a_click_is_redirected_and_stands_in_the_log() {
         (event.workspace, event.id.workspace(), click.id.workspace()),
         (FIRST_WORKSPACE, FIRST_WORKSPACE, FIRST_WORKSPACE)
     );
-    assert_eq!((event.received_at, click.occurred_at), (NOW, NOW));
+    assert_eq!((event.received_at, click.hit.occurred_at), (NOW, NOW));
     assert_eq!(event.catalog, edge.follower.revision());
     assert_eq!(event.mark.unwrap().number, 0);
-    assert_eq!((click.offer, click.partner), (edge.fixture.offer, Some(edge.fixture.partner)));
-    assert_eq!(click.subs, ["blog post", "", "x"]);
-    assert_eq!((&*click.source_id, &*click.ext_click_id, &*click.creative), ("s1", "e1", "banner-1"));
-    assert_eq!(click.params, [("utm_source".to_owned(), "mail".to_owned())]);
-    assert_eq!((&*click.user_agent, &*click.referrer), ("Mozilla/5.0", "https://blog.example/post"));
-    assert_eq!(click.address, "203.0.113.0");
-    assert!(click.labels.is_empty() && !click.test, "{click:?}");
+    assert_eq!((click.hit.offer, click.hit.partner), (edge.fixture.offer, Some(edge.fixture.partner)));
+    assert_eq!(click.hit.subs, ["blog post", "", "x"]);
+    assert_eq!((&*click.hit.source_id, &*click.ext_click_id, &*click.hit.creative), ("s1", "e1", "banner-1"));
+    assert_eq!(click.hit.params, [("utm_source".to_owned(), "mail".to_owned())]);
+    assert_eq!((&*click.hit.user_agent, &*click.hit.referrer), ("Mozilla/5.0", "https://blog.example/post"));
+    assert_eq!(click.hit.address, "203.0.113.0");
+    assert!(click.hit.labels.is_empty() && !click.hit.test, "{click:?}");
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.starts_with(&format!("tb_vid={};", click.visitor.unwrap())), "{cookie}");
+    assert!(cookie.starts_with(&format!("tb_vid={};", click.hit.visitor.unwrap())), "{cookie}");
     assert!(cookie.contains("HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
 }
 
@@ -110,9 +110,9 @@ async fn the_partner_may_be_named_by_the_request() {
         assert_eq!(answer.status, if query.starts_with("nobody") { 307 } else { 302 }, "{query}");
         let event = edge.events().await.pop().unwrap();
         let schemas::event::Body::Click(click) = event.body else { panic!("no click") };
-        assert_eq!(click.partner, partner, "{query}");
+        assert_eq!(click.hit.partner, partner, "{query}");
         let labels: &[&str] = if is_unknown { &[label::UNKNOWN_PARTNER] } else { &[] };
-        assert_eq!(click.labels, labels, "{query}");
+        assert_eq!(click.hit.labels, labels, "{query}");
     }
 }
 
@@ -124,7 +124,7 @@ async fn the_links_own_partner_may_have_left() {
     edge.put(vec![gone.into()]).await;
     edge.get("/c/anna").await;
     let (_, click) = edge.only_click().await;
-    assert_eq!((click.partner, click.labels), (None, vec![label::UNKNOWN_PARTNER.to_owned()]));
+    assert_eq!((click.hit.partner, click.hit.labels), (None, vec![label::UNKNOWN_PARTNER.to_owned()]));
 }
 
 #[tokio::test]
@@ -142,8 +142,8 @@ async fn a_known_visitor_stays_and_one_who_refuses_is_nobody() {
         .await
         .into_iter()
         .map(|event| match event.body {
-            schemas::event::Body::Click(click) => click.visitor.map(|id| id.to_string()),
-            schemas::event::Body::Conversion(_) | schemas::event::Body::Tick => panic!("no click"),
+            schemas::event::Body::Click(click) => click.hit.visitor.map(|id| id.to_string()),
+            body => panic!("no click: {body:?}"),
         })
         .collect();
     assert_eq!(visitors, [Some("vis_01h455vb4pex5vsknk084sn02q".to_owned()), None, None]);
@@ -173,8 +173,8 @@ async fn heads_prefetches_and_odd_parameters_are_labelled() {
         .await
         .into_iter()
         .map(|event| match event.body {
-            schemas::event::Body::Click(click) => click.labels,
-            schemas::event::Body::Conversion(_) | schemas::event::Body::Tick => panic!("no click"),
+            schemas::event::Body::Click(click) => click.hit.labels,
+            body => panic!("no click: {body:?}"),
         })
         .collect();
     assert_eq!(

@@ -61,6 +61,8 @@ async fn a_conversion_is_accepted_and_stands_in_the_log() {
         labels: Vec::new(),
         test: false,
         fault: None,
+        nonce: None,
+        pixel: None,
     };
     assert_eq!(edge.only_conversion().await, expected);
 }

@@ -1,5 +1,6 @@
 //! Applying facts: the only place where state changes.
 
+use schemas::event::{Body, Hit};
 use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Parked, Record, Revision, Unparked};
 use schemas::id::WorkspaceNumber;
 use schemas::table::Table;
@@ -68,6 +69,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             state.put(key::click(fact.workspace, click.id), click.encode());
             Ok(())
         }
+        Fact::Impression(_) => Ok(()),
         Fact::Revision(revision) => {
             apply_revision(state, revision);
             Ok(())
@@ -78,6 +80,10 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Redelivered(mark) => {
             state.head_mut().counters.redelivered += 1;
             mark::see(state, *mark)
+        }
+        Fact::Delayed(_) => {
+            state.head_mut().counters.ticks += 1;
+            Ok(())
         }
         Fact::Ticked => {
             state.head_mut().counters.ticks += 1;
@@ -97,13 +103,14 @@ fn row_bytes(fact: &Fact) -> u64 {
     /// Ids, times and numbers of a row.
     const FIXED: usize = 256;
     let texts = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    let hit_bytes = |hit: &Hit| {
+        let params = hit.params.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let seen = hit.referrer.len() + hit.user_agent.len();
+        FIXED + params + seen + texts(&hit.subs) + texts(&hit.labels)
+    };
     let bytes = match fact {
-        Fact::Click(fact) => {
-            let click = &fact.click;
-            let params = click.params.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-            let seen = click.referrer.len() + click.user_agent.len() + click.destination_url.len();
-            FIXED + params + seen + texts(&click.subs) + texts(&click.labels)
-        }
+        Fact::Click(fact) => hit_bytes(&fact.click.hit) + fact.click.destination_url.len(),
+        Fact::Impression(fact) => hit_bytes(&fact.impression.hit),
         Fact::Revision(revision) => {
             let received = &revision.received;
             let named = received.metadata.len() + received.customer_id.len() + received.transaction_id.len();
@@ -113,6 +120,7 @@ fn row_bytes(fact: &Fact) -> u64 {
         | Fact::Parked(_)
         | Fact::Unparked(_)
         | Fact::Redelivered(_)
+        | Fact::Delayed(_)
         | Fact::Ticked
         | Fact::Cut(_) => FIXED,
     };
@@ -150,8 +158,8 @@ fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateErr
 
 fn waits_for(parked: &Parked) -> Option<schemas::id::ClickId> {
     match &parked.event.body {
-        schemas::event::Body::Conversion(conversion) => conversion.click,
-        schemas::event::Body::Click(_) | schemas::event::Body::Tick => None,
+        Body::Conversion(conversion) => conversion.click,
+        Body::Click(_) | Body::Impression(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => None,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use catalog::Catalog;
-use schemas::event::{Body, Click, Event};
+use schemas::event::{Body, Click, Event, Hit, Impression, Refund};
 use schemas::fact::{
-    ClickFact, Cut, Decision, Fact, Outcome, OutcomeStatus, Revision, Subject, Unparked, reason,
+    ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Revision, Subject, Unparked,
+    reason,
 };
 use schemas::id::{ConversionId, EventId, WorkspaceNumber};
 use schemas::time::Timestamp;
@@ -132,31 +133,20 @@ impl Decider<'_, '_> {
         }
         match &event.body {
             Body::Click(click) => self.click(event, click),
+            Body::Impression(impression) => self.impression(event, impression),
             Body::Conversion(conversion) => {
                 self.conversion(&Reported { event, conversion, mark: event.mark })
             }
+            Body::Refund(refund) => self.refund(event, refund),
+            Body::Delayed(delayed) => self.emit(Fact::Delayed(*delayed)),
             Body::Tick => self.tick(),
         }
     }
 
     fn click(&mut self, event: &Event, click: &Click) -> Result<(), StateError> {
-        let mut outcome = Outcome {
-            event: event.id,
-            workspace: event.workspace,
-            mark: event.mark,
-            subject: Subject::Click,
-            status: OutcomeStatus::Recorded,
-            reason: String::new(),
-            conversion: None,
-            original: None,
-            source: None,
-            received_at: event.received_at,
-            test: click.test,
-        };
+        let outcome = hit_outcome(event, Subject::Click, &click.hit);
         if self.catalog.workspace(event.workspace).is_none() {
-            outcome.status = OutcomeStatus::Rejected;
-            reason::UNKNOWN_WORKSPACE.clone_into(&mut outcome.reason);
-            return self.emit(Fact::Outcome(Box::new(outcome)));
+            return self.reject_hit(outcome);
         }
         self.emit(Fact::Click(Box::new(ClickFact {
             receipt: event.id,
@@ -166,6 +156,44 @@ impl Decider<'_, '_> {
         })))?;
         self.emit(Fact::Outcome(Box::new(outcome)))?;
         self.settle_waiting(event.workspace, click)
+    }
+
+    fn impression(&mut self, event: &Event, impression: &Impression) -> Result<(), StateError> {
+        let outcome = hit_outcome(event, Subject::Impression, &impression.hit);
+        if self.catalog.workspace(event.workspace).is_none() {
+            return self.reject_hit(outcome);
+        }
+        self.emit(Fact::Impression(Box::new(ImpressionFact {
+            receipt: event.id,
+            workspace: event.workspace,
+            received_at: event.received_at,
+            impression: impression.clone(),
+        })))?;
+        self.emit(Fact::Outcome(Box::new(outcome)))
+    }
+
+    fn reject_hit(&mut self, outcome: Outcome) -> Result<(), StateError> {
+        self.emit(Fact::Outcome(Box::new(Outcome {
+            status: OutcomeStatus::Rejected,
+            reason: reason::UNKNOWN_WORKSPACE.to_owned(),
+            ..outcome
+        })))
+    }
+
+    fn refund(&mut self, event: &Event, refund: &Refund) -> Result<(), StateError> {
+        self.emit(Fact::Outcome(Box::new(Outcome {
+            event: event.id,
+            workspace: event.workspace,
+            mark: event.mark,
+            subject: Subject::Refund,
+            status: OutcomeStatus::Rejected,
+            reason: reason::UNKNOWN_CONVERSION.to_owned(),
+            conversion: None,
+            original: None,
+            source: refund.source,
+            received_at: event.received_at,
+            test: refund.test,
+        })))
     }
 
     /// Decides the conversions that waited for this click, in the order in which they came.
@@ -266,5 +294,22 @@ impl Decider<'_, '_> {
             received_at: reported.event.received_at,
             test: reported.conversion.test,
         })))
+    }
+}
+
+/// How a click or an impression ends unless its workspace is unknown.
+const fn hit_outcome(event: &Event, subject: Subject, hit: &Hit) -> Outcome {
+    Outcome {
+        event: event.id,
+        workspace: event.workspace,
+        mark: event.mark,
+        subject,
+        status: OutcomeStatus::Recorded,
+        reason: String::new(),
+        conversion: None,
+        original: None,
+        source: None,
+        received_at: event.received_at,
+        test: hit.test,
     }
 }

@@ -42,7 +42,7 @@ pub struct Head {
 /// What was counted since the partition's first event. Every record of `events` is one of ticks, redelivered, received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Ticks taken in.
+    /// Ticks taken in, and what edges said about their spools: events that nobody delivered.
     pub ticks: u64,
     /// Deliveries that stood in the log once more.
     pub redelivered: u64,
@@ -51,7 +51,7 @@ pub struct Counters {
 }
 
 impl Head {
-    /// Events received: every record of `events` up to here that is neither a tick nor a delivery seen before. It comes from
+    /// Events received: every record of `events` up to here that is neither of the ticks nor a delivery seen before. It comes from
     /// the position alone, so that an event that was passed over is missed.
     pub fn received(&self) -> u64 {
         self.source.saturating_sub(self.counters.ticks).saturating_sub(self.counters.redelivered)

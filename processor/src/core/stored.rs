@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use schemas::event::{Click, Event, label};
+use schemas::event::{Click, Event, Hit, label};
 use schemas::id::{CampaignId, ClickId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
 use schemas::time::Timestamp;
 use schemas::wire;
@@ -58,7 +58,7 @@ pub(super) struct ParkedValue {
 
 impl ParkedValue {
     pub(super) fn encode(event: &Event, due: Timestamp) -> Vec<u8> {
-        [due.micros().to_be_bytes().as_slice(), &wire::encode_event(event)].concat()
+        [due.micros().to_be_bytes().as_slice(), &wire::encode_event(event.clone())].concat()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
@@ -80,25 +80,26 @@ fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
     Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("click"))
 }
 
-/// Whether labels leave a click out of net numbers and of attribution.
-pub(crate) fn is_counted(click: &Click) -> bool {
-    !click.labels.iter().any(|label| label::NOT_COUNTED.contains(&label.as_str()))
+/// Whether labels leave a hit out of net numbers and of attribution.
+pub(crate) fn is_counted(hit: &Hit) -> bool {
+    !hit.labels.iter().any(|label| label::NOT_COUNTED.contains(&label.as_str()))
 }
 
 impl StoredClick {
     pub(super) fn of(click: &Click) -> Self {
+        let hit = &click.hit;
         Self {
             id: click.id,
-            offer: click.offer,
-            partner: click.partner,
-            campaign: click.campaign,
-            link: click.link,
-            visitor: click.visitor,
-            at: click.occurred_at,
-            subs: click.subs.clone(),
-            source_id: click.source_id.clone(),
-            creative: click.creative.clone(),
-            excluded: !is_counted(click),
+            offer: hit.offer,
+            partner: hit.partner,
+            campaign: hit.campaign,
+            link: hit.link,
+            visitor: hit.visitor,
+            at: hit.occurred_at,
+            subs: hit.subs.clone(),
+            source_id: hit.source_id.clone(),
+            creative: hit.creative.clone(),
+            excluded: !is_counted(hit),
         }
     }
 

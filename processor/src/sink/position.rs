@@ -30,6 +30,7 @@ struct CutRow {
     record_hash: String,
     fact_seq: u64,
     clicks: u64,
+    impressions: u64,
     conversion_revisions: u64,
     credits: u64,
     outcomes: u64,
@@ -38,7 +39,8 @@ struct CutRow {
 impl SinkPosition {
     /// Asks the warehouse; `None` if nothing of the partition was ever finished.
     pub(super) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
-        let sql = "SELECT cut, record, record_hash, fact_seq, clicks, conversion_revisions, credits, outcomes \
+        let sql = "SELECT cut, record, record_hash, fact_seq, clicks, impressions, conversion_revisions, \
+                   credits, outcomes \
                    FROM cuts WHERE log_partition = {log_partition:UInt16} ORDER BY cut DESC LIMIT 1";
         let params = [("log_partition", Param::from(log_partition(partition)?))];
         let rows: Vec<CutRow> = warehouse.reader().rows(sql, &params, &Limits::default()).await?;
@@ -52,7 +54,13 @@ impl SinkPosition {
                     record: row.record,
                     record_hash,
                     fact_seq: row.fact_seq,
-                    rows: RowCounts::new([row.clicks, row.conversion_revisions, row.credits, row.outcomes]),
+                    rows: RowCounts::new([
+                        row.clicks,
+                        row.impressions,
+                        row.conversion_revisions,
+                        row.credits,
+                        row.outcomes,
+                    ]),
                 })
             })
             .transpose()
@@ -62,7 +70,7 @@ impl SinkPosition {
 /// The row that says that a cut is finished.
 pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
     let hash = hex::encode(&cut.record_hash);
-    let [clicks, conversion_revisions, credits, outcomes] = *cut.rows.all();
+    let [clicks, impressions, conversion_revisions, credits, outcomes] = *cut.rows.all();
     Ok(BatchBuilder::new()
         .column("log_partition", [log_partition(partition)?])
         .column("cut", [cut.number])
@@ -70,6 +78,7 @@ pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
         .column("record_hash", [hash.as_str()])
         .column("fact_seq", [cut.fact_seq])
         .column("clicks", [clicks])
+        .column("impressions", [impressions])
         .column("conversion_revisions", [conversion_revisions])
         .column("credits", [credits])
         .column("outcomes", [outcomes])

@@ -2,7 +2,8 @@
 
 use std::iter::repeat_n;
 
-use schemas::fact::{ClickFact, Fact, Outcome, Revision, Touch, Values};
+use schemas::event::Hit;
+use schemas::fact::{ClickFact, Fact, ImpressionFact, Outcome, Revision, Touch, Values};
 use schemas::id::{Id, Kind};
 use schemas::table::Table;
 use schemas::time::Timestamp;
@@ -38,6 +39,16 @@ pub(super) fn rows(
                 )
                 .collect();
             (click_columns(&clicks), times(&clicks))
+        }
+        Table::Impressions => {
+            let shown: Vec<Timed<'_, ImpressionFact>> =
+                facts
+                    .iter()
+                    .filter_map(|(time, fact)| {
+                        if let Fact::Impression(shown) = fact { Some((*time, &**shown)) } else { None }
+                    })
+                    .collect();
+            (impression_columns(&shown), times(&shown))
         }
         Table::ConversionRevisions => {
             let revisions = revisions(facts);
@@ -116,29 +127,70 @@ pub(super) fn micros(time: Timestamp) -> Micros {
 fn click_columns(rows: &[Timed<'_, ClickFact>]) -> BatchBuilder {
     let facts = || rows.iter().map(|(_, fact)| *fact);
     let clicks = || rows.iter().map(|(_, fact)| &fact.click);
-    BatchBuilder::new()
+    let choices = || clicks().map(|click| click.choice);
+    let builder = BatchBuilder::new()
         .column("workspace", facts().map(|fact| fact.workspace.get()))
-        .column("occurred_at", clicks().map(|click| micros(click.occurred_at)))
         .column("id", clicks().map(|click| *click.id.bytes()))
         .column("receipt", facts().map(|fact| *fact.receipt.bytes()))
         .column("received_at", facts().map(|fact| micros(fact.received_at)))
-        .column("offer", clicks().map(|click| *click.offer.bytes()))
-        .column("partner", clicks().map(|click| id(click.partner)))
-        .column("campaign", clicks().map(|click| id(click.campaign)))
-        .column("link", clicks().map(|click| id(click.link)))
-        .column("visitor", clicks().map(|click| id(click.visitor)))
-        .column("creative", clicks().map(|click| click.creative.as_str()))
-        .column("source_id", clicks().map(|click| click.source_id.as_str()))
         .column("ext_click_id", clicks().map(|click| click.ext_click_id.as_str()))
-        .column("subs", clicks().map(|click| texts(&click.subs)))
-        .column("params", clicks().map(|click| pairs(&click.params)))
-        .column("labels", clicks().map(|click| texts(&click.labels)))
-        .column("counted", clicks().map(is_counted))
-        .column("referrer", clicks().map(|click| click.referrer.as_str()))
-        .column("user_agent", clicks().map(|click| click.user_agent.as_str()))
-        .column("address", clicks().map(|click| click.address.as_str()))
         .column("destination_url", clicks().map(|click| click.destination_url.as_str()))
-        .column("test", clicks().map(|click| click.test))
+        .column("rule", choices().map(|choice| id(choice.map(|choice| choice.rule))))
+        .column("rule_version", choices().map(|choice| choice.map_or(0, |choice| choice.version)))
+        .column("variant", choices().map(|choice| choice.map_or(0, |choice| choice.variant)));
+    hit_columns(builder, &|| clicks().map(|click| &click.hit))
+}
+
+fn impression_columns(rows: &[Timed<'_, ImpressionFact>]) -> BatchBuilder {
+    let facts = || rows.iter().map(|(_, fact)| *fact);
+    let builder = BatchBuilder::new()
+        .column("workspace", facts().map(|fact| fact.workspace.get()))
+        .column("id", facts().map(|fact| *fact.impression.id.bytes()))
+        .column("receipt", facts().map(|fact| *fact.receipt.bytes()))
+        .column("received_at", facts().map(|fact| micros(fact.received_at)));
+    hit_columns(builder, &|| facts().map(|fact| &fact.impression.hit))
+}
+
+/// What the rows of clicks and of impressions have in common.
+fn hit_columns<'a, I: Iterator<Item = &'a Hit>>(
+    builder: BatchBuilder,
+    hits: &impl Fn() -> I,
+) -> BatchBuilder {
+    let builder = builder
+        .column("occurred_at", hits().map(|hit| micros(hit.occurred_at)))
+        .column("offer", hits().map(|hit| *hit.offer.bytes()))
+        .column("partner", hits().map(|hit| id(hit.partner)))
+        .column("campaign", hits().map(|hit| id(hit.campaign)))
+        .column("link", hits().map(|hit| id(hit.link)))
+        .column("visitor", hits().map(|hit| id(hit.visitor)))
+        .column("creative", hits().map(|hit| hit.creative.as_str()))
+        .column("source_id", hits().map(|hit| hit.source_id.as_str()))
+        .column("subs", hits().map(|hit| texts(&hit.subs)))
+        .column("params", hits().map(|hit| pairs(&hit.params)))
+        .column("labels", hits().map(|hit| texts(&hit.labels)))
+        .column("counted", hits().map(is_counted))
+        .column("cost", hits().map(|hit| hit.cost.map_or(0, |cost| cost.micros)))
+        .column("cost_currency", hits().map(|hit| hit.cost.map_or("", |cost| cost.currency.code())))
+        .column("test", hits().map(|hit| hit.test));
+    client_columns(builder, hits)
+}
+
+/// What the client was, as far as it is known and kept.
+fn client_columns<'a, I: Iterator<Item = &'a Hit>>(
+    builder: BatchBuilder,
+    hits: &impl Fn() -> I,
+) -> BatchBuilder {
+    builder
+        .column("referrer", hits().map(|hit| hit.referrer.as_str()))
+        .column("user_agent", hits().map(|hit| hit.user_agent.as_str()))
+        .column("address", hits().map(|hit| hit.address.as_str()))
+        .column("language", hits().map(|hit| hit.language.as_str()))
+        .column("browser", hits().map(|hit| hit.browser.as_str()))
+        .column("os", hits().map(|hit| hit.os.as_str()))
+        .column("device", hits().map(|hit| hit.device.as_str()))
+        .column("country", hits().map(|hit| hit.country.as_str()))
+        .column("region", hits().map(|hit| hit.region.as_str()))
+        .column("city", hits().map(|hit| hit.city.as_str()))
 }
 
 fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {

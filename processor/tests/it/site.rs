@@ -89,7 +89,7 @@ impl Site {
     }
 
     pub(crate) async fn send(&self, event: &Event) -> u64 {
-        self.append(EVENTS, wire::encode_event(event)).await
+        self.append(EVENTS, wire::encode_event(event.clone())).await
     }
 
     pub(crate) fn state_dir(&self, name: &str) -> PathBuf {

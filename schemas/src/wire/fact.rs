@@ -4,18 +4,20 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
 use super::event::{
-    catalog_from_pb, catalog_to_pb, click_from_pb, click_to_pb, conversion_from_pb, conversion_to_pb,
-    event_from_pb, event_to_pb, mark_from_pb, mark_to_pb, optional_status_from_pb, status_to_pb,
+    catalog_from_pb, catalog_to_pb, delayed_from_pb, delayed_to_pb, event_from_pb, event_to_pb, mark_from_pb,
+    mark_to_pb,
 };
+use super::hit::{click_from_pb, click_to_pb, impression_from_pb, impression_to_pb};
 use super::pb_facts as pb;
 use super::{
     RECORD_VERSION, WireError, array, decode_strictly, decode_versioned, id, id_bytes, optional_id,
     optional_id_bytes, present, workspace,
 };
 use crate::fact::{
-    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, Lost, Outcome, OutcomeStatus, Parked,
-    Record, RecordHash, Revision, Subject, Touch, Unparked, Values,
+    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, ImpressionFact, Lost, Outcome,
+    OutcomeStatus, Parked, Record, RecordHash, Revision, Subject, Touch, Unparked, Values,
 };
 use crate::money::Currency;
 use crate::table::RowCounts;
@@ -97,12 +99,18 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             receipt: id_bytes(click.receipt),
             workspace: click.workspace.get(),
             received_at: click.received_at.micros(),
-            click: Some(click_to_pb(&click.click)),
+            click: Some(click_to_pb(click.click.clone())),
+        }),
+        Fact::Impression(shown) => pb::fact::Body::Impression(pb::Impression {
+            receipt: id_bytes(shown.receipt),
+            workspace: shown.workspace.get(),
+            received_at: shown.received_at.micros(),
+            impression: Some(impression_to_pb(shown.impression.clone())),
         }),
         Fact::Revision(revision) => pb::fact::Body::Revision(revision_to_pb(revision)),
         Fact::Outcome(outcome) => pb::fact::Body::Outcome(outcome_to_pb(outcome)),
         Fact::Parked(parked) => pb::fact::Body::Parked(pb::Parked {
-            event: Some(event_to_pb(&parked.event)),
+            event: Some(event_to_pb(parked.event.clone())),
             due: parked.due.micros(),
         }),
         Fact::Unparked(unparked) => pb::fact::Body::Unparked(pb::Unparked {
@@ -114,6 +122,7 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
         Fact::Redelivered(mark) => {
             pb::fact::Body::Redelivered(pb::Redelivered { mark: Some(mark_to_pb(*mark)) })
         }
+        Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(*delayed)),
         Fact::Ticked => pb::fact::Body::Ticked(pb::Ticked {}),
         Fact::Cut(cut) => {
             pb::fact::Body::Cut(pb::Cut { number: cut.number, row_seqs: cut.rows.all().to_vec() })
@@ -130,6 +139,12 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
             received_at: Timestamp::from_micros(click.received_at),
             click: click_from_pb(present(click.click, "click")?)?,
         })),
+        pb::fact::Body::Impression(shown) => Fact::Impression(Box::new(ImpressionFact {
+            receipt: id(&shown.receipt, "receipt")?,
+            workspace: workspace(shown.workspace)?,
+            received_at: Timestamp::from_micros(shown.received_at),
+            impression: impression_from_pb(present(shown.impression, "impression")?)?,
+        })),
         pb::fact::Body::Revision(revision) => Fact::Revision(Box::new(revision_from_pb(revision)?)),
         pb::fact::Body::Outcome(outcome) => Fact::Outcome(Box::new(outcome_from_pb(outcome)?)),
         pb::fact::Body::Parked(parked) => Fact::Parked(Box::new(Parked {
@@ -145,6 +160,7 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
         pb::fact::Body::Redelivered(redelivered) => {
             Fact::Redelivered(mark_from_pb(&present(redelivered.mark, "redelivered.mark")?)?)
         }
+        pb::fact::Body::Delayed(delayed) => Fact::Delayed(delayed_from_pb(&delayed)?),
         pb::fact::Body::Ticked(pb::Ticked {}) => Fact::Ticked,
         pb::fact::Body::Cut(cut) => Fact::Cut(Cut {
             number: cut.number,
@@ -166,7 +182,7 @@ fn revision_to_pb(revision: &Revision) -> pb::Revision {
         }
         .into(),
         reason: revision.reason.clone(),
-        received: Some(conversion_to_pb(&revision.received)),
+        received: Some(conversion_to_pb(revision.received.clone())),
         dedupe_key: Bytes::copy_from_slice(&revision.dedupe_key),
         offer: optional_id_bytes(attributed.offer),
         partner: optional_id_bytes(attributed.partner),
@@ -294,6 +310,8 @@ fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
         mark: outcome.mark.map(mark_to_pb),
         subject: match outcome.subject {
             Subject::Click => pb::Subject::Click,
+            Subject::Impression => pb::Subject::Impression,
+            Subject::Refund => pb::Subject::Refund,
             Subject::Conversion => pb::Subject::Conversion,
             Subject::Unreadable => pb::Subject::Unreadable,
         }
@@ -327,6 +345,8 @@ fn outcome_from_pb(outcome: pb::Outcome) -> Result<Outcome, WireError> {
         subject: match subject {
             pb::Subject::Unspecified => return Err(WireError::Impossible("subject")),
             pb::Subject::Click => Subject::Click,
+            pb::Subject::Impression => Subject::Impression,
+            pb::Subject::Refund => Subject::Refund,
             pb::Subject::Conversion => Subject::Conversion,
             pb::Subject::Unreadable => Subject::Unreadable,
         },

@@ -3,8 +3,10 @@
 //! A message with an unknown version, an unknown field or an impossible value is refused: whoever guesses, pays the
 //! wrong person.
 
+mod conversion;
 mod event;
 mod fact;
+mod hit;
 
 pub use event::{decode_event, encode_event};
 pub use fact::{decode_record, decode_revision, encode_record, encode_revision, hash_record};

@@ -3,11 +3,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Body, CatalogRevision, Click, Conversion, Event, Fault, Mark, StatedAmount, Status, Trust,
+    Body, CatalogRevision, Choice, Click, Conversion, Delayed, Event, Fault, Hit, Impression, Mark, Nonce,
+    Refund, StatedAmount, Status, Trust,
 };
 use crate::fact::{
-    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, Lost, Outcome, OutcomeStatus, Parked,
-    Record, Revision, Subject, Touch, Unparked, Values,
+    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, ImpressionFact, Lost, Outcome,
+    OutcomeStatus, Parked, Record, Revision, Subject, Touch, Unparked, Values,
 };
 use crate::money::{Currency, Money};
 use crate::table::RowCounts;
@@ -17,9 +18,8 @@ fn an_id<K: Kind>(number: u8) -> Id<K> {
     Id::from_bytes([number; 16])
 }
 
-fn click() -> Click {
-    Click {
-        id: an_id(1),
+fn hit() -> Hit {
+    Hit {
         link: Some(an_id(2)),
         offer: an_id(3),
         partner: Some(an_id(4)),
@@ -28,16 +28,64 @@ fn click() -> Click {
         creative: "banner".into(),
         subs: vec!["a".into(), String::new(), "c".into()],
         source_id: "site".into(),
-        ext_click_id: "x".into(),
         params: vec![("q".into(), "ä".into()), ("q".into(), String::new())],
         labels: vec!["head".into()],
         referrer: "https://r.example/".into(),
         user_agent: "agent".into(),
         address: "192.0.2.0".into(),
-        destination_url: "https://d.example/".into(),
+        language: "de".into(),
+        browser: "Firefox".into(),
+        os: "Linux".into(),
+        device: "desktop".into(),
+        country: "DE".into(),
+        region: "DE-BE".into(),
+        city: "Berlin".into(),
+        cost: Some(Money { micros: 5, currency: Currency::USD }),
         test: true,
         occurred_at: Timestamp::from_micros(-7),
     }
+}
+
+fn click() -> Click {
+    Click {
+        id: an_id(1),
+        hit: hit(),
+        ext_click_id: "x".into(),
+        destination_url: "https://d.example/".into(),
+        choice: Some(Choice { rule: an_id(9), version: 0, variant: 0 }),
+    }
+}
+
+fn impression() -> Impression {
+    Impression { id: an_id(1), hit: hit() }
+}
+
+fn refund() -> Refund {
+    Refund {
+        refund_id: "r".into(),
+        conversion: Some(an_id(8)),
+        transaction_id: "t".into(),
+        goal: "sale".into(),
+        source: Some(an_id(6)),
+        amount: Some(Money { micros: 0, currency: Currency::USD }),
+        stated_amount: Some(StatedAmount::Minor(0)),
+        reason: "broken".into(),
+        trust: Trust::Secret,
+        occurred_at: Timestamp::from_micros(8),
+        labels: vec!["l".into()],
+        nonce: Some(nonce()),
+        test: true,
+        fault: Some(Fault { reason: "r".into(), field: "f".into(), message: "m".into() }),
+    }
+}
+
+fn nonce() -> Nonce {
+    Nonce { text: "n".repeat(Nonce::MAX_BYTES), body_sha256: [4; 32] }
+}
+
+/// An edge whose spool holds something, perhaps since the epoch itself.
+fn delayed() -> Delayed {
+    Delayed { edge: an_id(7), since: Some(Timestamp::default()), events: 3 }
 }
 
 fn conversion() -> Conversion {
@@ -62,6 +110,8 @@ fn conversion() -> Conversion {
         labels: vec!["unknown_goal".into()],
         test: false,
         fault: Some(Fault { reason: "r".into(), field: "f".into(), message: "m".into() }),
+        nonce: Some(nonce()),
+        pixel: Some(an_id(2)),
     }
 }
 
@@ -70,15 +120,23 @@ fn event(body: Body) -> Event {
     Event {
         id: an_id(8),
         workspace: WorkspaceNumber::NONE,
-        mark: (body != Body::Tick).then_some(mark),
+        mark: body.is_delivery().then_some(mark),
         received_at: Timestamp::from_micros(i64::MAX),
         catalog: CatalogRevision { number: 3, hash: u64::MAX },
         body,
     }
 }
 
-fn events() -> [Event; 3] {
-    [Body::Click(Box::new(click())), Body::Conversion(Box::new(conversion())), Body::Tick].map(event)
+fn events() -> [Event; 6] {
+    [
+        Body::Click(Box::new(click())),
+        Body::Conversion(Box::new(conversion())),
+        Body::Tick,
+        Body::Impression(Box::new(impression())),
+        Body::Refund(Box::new(refund())),
+        Body::Delayed(delayed()),
+    ]
+    .map(event)
 }
 
 fn revision() -> Revision {
@@ -141,7 +199,7 @@ fn record() -> Record {
             test: true,
         }))
     };
-    let [clicked, converted, _] = events();
+    let [clicked, converted, ..] = events();
     let mut facts = vec![
         Fact::Click(Box::new(ClickFact {
             receipt: an_id(8),
@@ -149,6 +207,14 @@ fn record() -> Record {
             received_at: clicked.received_at,
             click: click(),
         })),
+        Fact::Impression(Box::new(ImpressionFact {
+            receipt: an_id(8),
+            workspace: WorkspaceNumber::NONE,
+            received_at: clicked.received_at,
+            impression: impression(),
+        })),
+        Fact::Delayed(delayed()),
+        Fact::Delayed(Delayed { since: None, events: 0, ..delayed() }),
         Fact::Revision(Box::new(revision())),
         Fact::Parked(Box::new(Parked { event: converted, due: Timestamp::from_micros(9) })),
         Fact::Unparked(Unparked {
@@ -159,7 +225,7 @@ fn record() -> Record {
         }),
         Fact::Redelivered(Mark { edge: an_id(7), number: u64::MAX }),
         Fact::Ticked,
-        Fact::Cut(Cut { number: 1, rows: RowCounts::new([0, 1, 2, u64::MAX]) }),
+        Fact::Cut(Cut { number: 1, rows: RowCounts::new([0, 1, 2, 3, u64::MAX]) }),
     ];
     facts.extend((0..).zip(OutcomeStatus::ALL).map(outcome));
     Record {
@@ -178,7 +244,7 @@ fn record() -> Record {
 #[test]
 fn everything_comes_back_as_it_was() {
     for event in events() {
-        assert_eq!(decode_event(encode_event(&event)), Ok(event));
+        assert_eq!(decode_event(encode_event(event.clone())), Ok(event));
     }
     assert_eq!(decode_record(encode_record(&record())), Ok(record()));
     assert_eq!(decode_revision(encode_revision(&revision()).into()), Ok(revision()));
@@ -189,7 +255,7 @@ const UNKNOWN: &[u8] = b"\xf8\x7f\x01";
 
 #[test]
 fn a_field_that_is_not_known_is_refused_wherever_it_stands() {
-    for bytes in events().map(|event| encode_event(&event)) {
+    for bytes in events().map(encode_event) {
         let more = Bytes::from([&bytes[..], UNKNOWN].concat());
         assert_eq!(decode_event(more), Err(WireError::UnknownField));
     }
@@ -207,7 +273,7 @@ fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
         Bytes::from([&[8, version], &bytes[2..], UNKNOWN].concat())
     };
     for event in events() {
-        let newer = of_version(&encode_event(&event), 2);
+        let newer = of_version(&encode_event(event), 2);
         assert_eq!(decode_event(newer), Err(WireError::UnknownVersion(2)));
     }
     let newer = of_version(&encode_record(&record()), 2);
@@ -217,11 +283,11 @@ fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
 
 #[test]
 fn what_no_edge_writes_is_refused() {
-    let [clicked, _, tick] = events();
+    let [clicked, _, tick, ..] = events();
     for (event, fault) in
         [(Event { mark: None, ..clicked.clone() }, "mark"), (Event { mark: clicked.mark, ..tick }, "mark")]
     {
-        assert_eq!(decode_event(encode_event(&event)), Err(WireError::Impossible(fault)));
+        assert_eq!(decode_event(encode_event(event)), Err(WireError::Impossible(fault)));
     }
 }
 
@@ -234,7 +300,7 @@ proptest! {
 
     #[test]
     fn no_damage_to_what_was_right_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
-        let mut all = events().map(|event| encode_event(&event).to_vec()).to_vec();
+        let mut all = events().map(|event| encode_event(event).to_vec()).to_vec();
         all.push(encode_record(&record()).to_vec());
         for mut bytes in all {
             let at = at.index(bytes.len());

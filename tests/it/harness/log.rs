@@ -73,7 +73,7 @@ impl Stack {
             .iter()
             .map(|event| {
                 let stamped = Event { catalog: revision, ..event.clone() };
-                NewRecord { key: bytes::Bytes::new(), payload: wire::encode_event(&stamped) }
+                NewRecord { key: bytes::Bytes::new(), payload: wire::encode_event(stamped) }
             })
             .collect();
         let usage = ProducerUse { name: "test", deadline: DEADLINE, max_pending_bytes: 8 << 20 };

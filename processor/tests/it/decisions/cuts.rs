@@ -17,7 +17,7 @@ fn a_tick_cuts_only_what_is_uncut() {
     let click = edge.click(0, |_| {});
     core.feed(&click);
     core.feed(&edge.conversion(HOUR, |it| it.click = Some(click_id(&click))));
-    let rows = RowCounts::new([1, 1, 1, 2]);
+    let rows = RowCounts::new([1, 0, 1, 1, 2]);
     assert_eq!(core.tick(), [Fact::Ticked, Fact::Cut(Cut { number: 1, rows })]);
     assert_eq!(core.tick(), [Fact::Ticked]);
     // A delivery that came again gives no row, and so no cut.
@@ -26,7 +26,7 @@ fn a_tick_cuts_only_what_is_uncut() {
     // A conversion that waits has an outcome.
     let absent = edge.click(0, |_| {});
     core.feed(&edge.conversion(HOUR, |it| it.click = Some(click_id(&absent))));
-    assert_eq!(cut(&core.tick()), Some(Cut { number: 2, rows: RowCounts::new([1, 1, 1, 3]) }));
+    assert_eq!(cut(&core.tick()), Some(Cut { number: 2, rows: RowCounts::new([1, 0, 1, 1, 3]) }));
 }
 
 #[test]

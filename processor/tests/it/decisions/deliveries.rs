@@ -56,7 +56,7 @@ fn marks_of_a_silent_edge_are_kept_eight_days_and_then_forgotten() {
 #[test]
 fn an_unreadable_record_ends_in_one_rejected_outcome() {
     let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
-    let whole = wire::encode_event(&edge.click(0, |_| {}));
+    let whole = wire::encode_event(edge.click(0, |_| {}));
     let with_more = Bytes::from([&whole[..], b"\xf8\x7f\x01"].concat());
     for bytes in
         [Bytes::new(), Bytes::from_static(b"\xff\xff\xff"), whole.slice(..whole.len() - 3), with_more]

@@ -66,20 +66,20 @@ fn log(steps: &[Step]) -> Vec<Input> {
             Step::Click if arrived == clicks.len() => continue,
             Step::Click => {
                 arrived += 1;
-                wire::encode_event(&clicks[arrived - 1])
+                wire::encode_event(clicks[arrived - 1].clone())
             }
             Step::Conversion { click, transaction, amount, trust, status } => {
-                wire::encode_event(&edge.conversion(40 * HOUR, |it| {
+                wire::encode_event(edge.conversion(40 * HOUR, |it| {
                     (it.click, it.amount) = (Some(click_id(&clicks[*click])), Some(usd(*amount)));
                     (it.trust, it.status, it.transaction_id) = (*trust, *status, format!("t{transaction}"));
                 }))
             }
             Step::Visitor { visitor } => {
-                wire::encode_event(&edge.conversion(20 * HOUR, |it| it.visitor = Some(id(*visitor))))
+                wire::encode_event(edge.conversion(20 * HOUR, |it| it.visitor = Some(id(*visitor))))
             }
             Step::Again { event } if *event < events.len() => events[*event].clone(),
             Step::Again { .. } => continue,
-            Step::Tick => wire::encode_event(&edge.tick(now)),
+            Step::Tick => wire::encode_event(edge.tick(now)),
             Step::Rubbish(bytes) => bytes.clone().into(),
             Step::Wait { hours } => {
                 now += hours * HOUR;

@@ -29,7 +29,10 @@ fn a_click_is_recorded_with_everything_that_it_brought() {
         (stored.receipt, stored.workspace, stored.click.id),
         (click.id, click.workspace, click_id(&click))
     );
-    assert_eq!((stored.click.subs[0].as_str(), stored.click.user_agent.as_str()), ("s1", "Mozilla/5.0"));
+    assert_eq!(
+        (stored.click.hit.subs[0].as_str(), stored.click.hit.user_agent.as_str()),
+        ("s1", "Mozilla/5.0")
+    );
 }
 
 #[test]

@@ -94,7 +94,7 @@ async fn a_catalog_revision_beyond_the_end_or_of_another_catalog_halts() {
 async fn an_event_of_a_newer_version_waits_for_a_build_that_knows_it() {
     let site = Site::start().await;
     let store = site.store("state");
-    let event = wire::encode_event(&site.edge(1).click(0, |_| {}));
+    let event = wire::encode_event(site.edge(1).click(0, |_| {}));
     // Field 1 is the version.
     assert_eq!(event[..2], [8, 1]);
     let newer = Bytes::from([&[8, 2], &event[2..], b"\xf8\x7f\x01"].concat());

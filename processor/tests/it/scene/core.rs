@@ -39,7 +39,7 @@ impl Core {
 
     /// Decides an event as the log has it, and checks what must hold after every step.
     pub(crate) fn feed(&mut self, event: &Event) -> Vec<Fact> {
-        self.feed_bytes(wire::encode_event(event))
+        self.feed_bytes(wire::encode_event(event.clone()))
     }
 
     pub(crate) fn feed_bytes(&mut self, payload: Bytes) -> Vec<Fact> {
@@ -61,7 +61,7 @@ impl Core {
 
     /// Decides without the costly comparison, for long histories.
     pub(crate) fn feed_fast(&mut self, event: &Event) -> Vec<Fact> {
-        self.decide(wire::encode_event(event)).facts
+        self.decide(wire::encode_event(event.clone())).facts
     }
 
     fn decide(&mut self, payload: Bytes) -> Decision {

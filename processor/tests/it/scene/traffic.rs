@@ -1,6 +1,6 @@
 //! What an edge sends.
 
-use schemas::event::{Body, CatalogRevision, Click, Conversion, Event, Mark, Trust};
+use schemas::event::{Body, CatalogRevision, Click, Conversion, Event, Hit, Impression, Mark, Trust};
 use schemas::id::{ClickId, EdgeId, EventId, IdGenerator, WorkspaceNumber};
 use schemas::time::Timestamp;
 
@@ -42,29 +42,24 @@ impl Traffic {
     }
 
     /// A click on the offer by the partner's link.
-    pub(crate) fn click(&mut self, at: i64, edit: impl FnOnce(&mut Click)) -> Event {
+    pub(crate) fn click(&mut self, at: i64, edit: impl FnOnce(&mut Hit)) -> Event {
         let mut click = Click {
             id: self.ids.next(Timestamp::from_micros(T0 + at).unix_ms(), WORKSPACE),
-            link: Some(id(1)),
-            offer: OFFER,
-            partner: Some(PARTNER),
-            campaign: None,
-            visitor: None,
-            creative: "banner".into(),
-            subs: vec!["s1".into()],
-            source_id: "site".into(),
+            hit: hit(at),
             ext_click_id: String::new(),
-            params: vec![("q".into(), "x".into())],
-            labels: Vec::new(),
-            referrer: "https://blog.example/".into(),
-            user_agent: "Mozilla/5.0".into(),
-            address: "192.0.2.0".into(),
             destination_url: "https://shop.example/".into(),
-            test: false,
-            occurred_at: Timestamp::from_micros(T0 + at),
+            choice: None,
         };
-        edit(&mut click);
+        edit(&mut click.hit);
         self.event(at, Body::Click(Box::new(click)))
+    }
+
+    /// An impression of the offer by the partner's link.
+    pub(crate) fn impression(&mut self, at: i64, edit: impl FnOnce(&mut Hit)) -> Event {
+        let id = self.ids.next(Timestamp::from_micros(T0 + at).unix_ms(), WORKSPACE);
+        let mut impression = Impression { id, hit: hit(at) };
+        edit(&mut impression.hit);
+        self.event(at, Body::Impression(Box::new(impression)))
     }
 
     /// A sale of 80 dollars, reported with a secret key.
@@ -90,6 +85,8 @@ impl Traffic {
             labels: Vec::new(),
             test: false,
             fault: None,
+            nonce: None,
+            pixel: None,
         };
         edit(&mut conversion);
         self.event(at, Body::Conversion(Box::new(conversion)))
@@ -107,10 +104,27 @@ impl Traffic {
     }
 }
 
+fn hit(at: i64) -> Hit {
+    Hit {
+        link: Some(id(1)),
+        partner: Some(PARTNER),
+        creative: "banner".into(),
+        subs: vec!["s1".into()],
+        source_id: "site".into(),
+        params: vec![("q".into(), "x".into())],
+        referrer: "https://blog.example/".into(),
+        user_agent: "Mozilla/5.0".into(),
+        address: "192.0.2.0".into(),
+        ..Hit::new(OFFER, Timestamp::from_micros(T0 + at))
+    }
+}
+
 pub(crate) fn click_id(event: &Event) -> ClickId {
     match &event.body {
         Body::Click(click) => click.id,
-        Body::Conversion(_) | Body::Tick => panic!("no click: {event:?}"),
+        Body::Impression(_) | Body::Conversion(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => {
+            panic!("no click: {event:?}")
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use schemas::event::{Event, Status};
 use schemas::table::Table;
 
 use super::warehouse::Warehouse;
-use crate::scene::{DAY, HOUR, T0, Traffic, click_id, id};
+use crate::scene::{DAY, HOUR, T0, Traffic, click_id, id, usd};
 
-/// Batches of clicks, conversions, a status update, a rejection and a wait.
+/// Batches of clicks, an impression, conversions, a status update, a rejection and a wait.
 pub(super) fn batches(edge: &mut Traffic) -> Vec<Vec<Event>> {
     let click = edge.click(0, |it| it.visitor = Some(id(9)));
     let earlier = edge.click(-HOUR, |it| it.visitor = Some(id(9)));
@@ -20,7 +20,8 @@ pub(super) fn batches(edge: &mut Traffic) -> Vec<Vec<Event>> {
     let (recorded, again, reversed) = (sale(None), sale(None), sale(Some(Status::Reversed)));
     let waits = edge.conversion(HOUR, |it| it.click = Some(click_id(&absent)));
     let foreign = edge.conversion(HOUR, |it| it.click = Some(id(1)));
-    let plain: Vec<Event> = (0..20).map(|n| edge.click(n, |_| {})).collect();
+    let mut plain: Vec<Event> = (0..20).map(|n| edge.click(n, |_| {})).collect();
+    plain.push(edge.impression(0, |it| it.cost = Some(usd(1))));
     vec![vec![click, earlier, recorded], plain, vec![again, waits, foreign], vec![reversed], vec![absent]]
 }
 
@@ -29,18 +30,24 @@ async fn rows_are_dense_in_every_table_and_each_cut_says_where_it_ends() {
     let warehouse = Warehouse::start().await;
     let batches = batches(&mut warehouse.site.edge(1));
     let rows = warehouse.decide(&batches).await;
-    assert_eq!(rows, [23, 3, 2 + 1, 29]);
+    assert_eq!(rows, [23, 1, 3, 2 + 1, 30]);
     let database = warehouse.database("one").await;
     warehouse.load(&database, 5).await.unwrap();
     assert_eq!(database.density().await, rows.map(|count| [count; 3]));
     let cuts = database
-        .rows::<(u64, u64, u64, u64, u64)>(
-            "SELECT cut, clicks, conversion_revisions, credits, outcomes FROM cuts FINAL ORDER BY cut",
+        .rows::<(u64, u64, u64, u64, u64, u64)>(
+            "SELECT cut, clicks, impressions, conversion_revisions, credits, outcomes FROM cuts FINAL ORDER BY cut",
         )
         .await;
     assert_eq!(
         cuts,
-        [(1, 2, 1, 2, 3), (2, 22, 1, 2, 23), (3, 22, 1, 2, 26), (4, 22, 2, 2, 27), (5, 23, 3, 3, 29)]
+        [
+            (1, 2, 0, 1, 2, 3),
+            (2, 22, 1, 1, 2, 24),
+            (3, 22, 1, 1, 2, 27),
+            (4, 22, 1, 2, 2, 28),
+            (5, 23, 1, 3, 3, 30),
+        ]
     );
     warehouse.stop().await;
 }

@@ -25,7 +25,13 @@ async fn what_an_earlier_life_left_of_a_cut_is_completed_and_nothing_is_loaded_t
         // Nothing but rows of the first cut; all of one table; a beginning of another; the row that says finished, at last.
         &[("clicks", "cut = 1")][..],
         &[("clicks", "cut <= 2"), ("outcomes", "cut = 1"), ("outcomes", "cut = 2 AND row_seq < 9")],
-        &[("clicks", "1"), ("conversion_revisions", "1"), ("credits", "1"), ("outcomes", "1")],
+        &[
+            ("clicks", "1"),
+            ("impressions", "1"),
+            ("conversion_revisions", "1"),
+            ("credits", "1"),
+            ("outcomes", "1"),
+        ],
         &[("credits", "row_seq = 1"), ("clicks", "cut = 1 OR row_seq = 3")],
     ]
     .into_iter()
@@ -40,7 +46,7 @@ async fn what_an_earlier_life_left_of_a_cut_is_completed_and_nothing_is_loaded_t
     }
     // One that was finished up to a cut goes on after it, and a second run changes nothing.
     let database = warehouse.database("finished").await;
-    for table in ["clicks", "conversion_revisions", "credits", "outcomes"] {
+    for table in ["clicks", "impressions", "conversion_revisions", "credits", "outcomes"] {
         database.take(&whole, table, "cut <= 3").await;
     }
     database.execute("INSERT INTO cuts SELECT * FROM whole.cuts WHERE cut <= 3").await;
