@@ -58,6 +58,14 @@ pub enum LoadError {
         /// Why not.
         reason: String,
     },
+    /// A server that a measurement starts does not do its part.
+    #[error("{name}: {reason}")]
+    Server {
+        /// Which one.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The arguments contradict each other.
     #[error("{0}")]
     Arguments(String),

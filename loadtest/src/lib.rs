@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod audit;
+pub mod bench;
 pub mod clicks;
 pub mod drive;
 pub mod ledger;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use loadtest::audit::Audit;
+use loadtest::bench::{EdgeBench, Part};
 use loadtest::clicks::Clicks;
 use loadtest::drive::Drive;
 use loadtest::process::{self, Cost, Usage};
@@ -33,6 +34,58 @@ enum Command {
     Clicks(ClicksArgs),
     /// Compares what was acknowledged with what the API reports.
     Audit(AuditArgs),
+    /// Measures a part of the product beside something that everybody knows.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Subcommand)]
+enum BenchCommand {
+    /// The edge beside nginx, in one run, with one client.
+    Edge(Box<EdgeArgs>),
+}
+
+#[derive(Args)]
+struct EdgeArgs {
+    /// Measure these parts only.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Seconds for which one server is driven before it is the other's turn.
+    #[arg(long, default_value_t = 5)]
+    turn: u64,
+    /// Turns of each server.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Connections.
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// Clicks a second of the latency part.
+    #[arg(long, default_value_t = 40_000.0)]
+    rate: f64,
+    /// Seconds of the latency part.
+    #[arg(long, default_value_t = 30)]
+    latency_for: u64,
+    /// Seconds of the memory part.
+    #[arg(long, default_value_t = 600)]
+    memory_for: u64,
+    /// The path of a pixel that records nothing.
+    #[arg(long, default_value = "/p.gif")]
+    pixel: String,
+    /// An access log whose agents the clicks of the rules part have.
+    #[arg(long)]
+    agents: Option<PathBuf>,
+    /// The repository, for the scripts that start nginx and Kafka.
+    #[arg(long, default_value = ".")]
+    repository: PathBuf,
+    /// The binary that is measured; else the one beside this program.
+    #[arg(long)]
+    tributary: Option<PathBuf>,
+    /// A folder for the data, on the disk that is to be measured; `run` inside it is emptied.
+    #[arg(long, default_value = "target/bench-edge")]
+    dir: PathBuf,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What every command that sends takes.
@@ -138,6 +191,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => runtime.block_on(Box::pin(replay(args))),
         Command::Clicks(args) => runtime.block_on(Box::pin(clicks(args))),
         Command::Audit(args) => runtime.block_on(Box::pin(audit(args))),
+        Command::Bench(BenchCommand::Edge(args)) => runtime.block_on(Box::pin(bench_edge(*args))),
     });
     match done {
         Ok(code) => code,
@@ -202,6 +256,36 @@ async fn audit(args: AuditArgs) -> Result<ExitCode, LoadError> {
     let verdict = audit.run().await?;
     verdict.print(&mut std::io::stdout().lock(), args.json)?;
     Ok(if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn bench_edge(args: EdgeArgs) -> Result<ExitCode, LoadError> {
+    let tributary = match args.tributary {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("tributary"),
+    };
+    let bench = EdgeBench {
+        only: args.only,
+        turn: Duration::from_secs(args.turn),
+        rounds: args.rounds,
+        connections: args.connections,
+        rate: args.rate,
+        latency_for: Duration::from_secs(args.latency_for),
+        memory_for: Duration::from_secs(args.memory_for),
+        pixel: args.pixel,
+        agents: args.agents,
+        repository: args.repository,
+        tributary,
+        dir: args.dir,
+    };
+    let report = bench.run().await?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report.markdown().as_bytes())?;
+    }
+    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn drive(args: &SendArgs) -> Result<Drive, LoadError> {
