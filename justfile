@@ -64,6 +64,11 @@ replay *args:
 bench *args:
     cargo run --release --locked --bin loadtest -- clicks {{args}}
 
+# The edge beside nginx, as ratios in one run: just bench-edge --only click,latency --agents access.log
+bench-edge *args:
+    cargo build --release --locked --bin tributary --bin loadtest
+    "${CARGO_TARGET_DIR:-target}"/release/loadtest bench edge {{args}}
+
 # Compares what was acknowledged with what the API reports
 audit *args:
     cargo run --release --locked --bin loadtest -- audit {{args}}
