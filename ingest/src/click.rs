@@ -18,7 +18,7 @@ use schemas::id::{ClickId, PartnerId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use crate::answer::{Form, Redirect, refusal};
-use crate::click_parameters::ClickParameters;
+use crate::click_parameters::{ClickParameters, Naming};
 use crate::client;
 use crate::destination::{Destination, location};
 use crate::edge::{Edge, Stamped, Understood};
@@ -132,9 +132,9 @@ struct Clicked<'a> {
 impl Clicked<'_> {
     fn followed(&self) -> Result<Followed, Refusal> {
         let headers = &self.parts.headers;
-        let parameters = ClickParameters::read(self.parts.uri.query().unwrap_or_default());
+        let parameters = ClickParameters::read(self.parts.uri.query().unwrap_or_default(), Naming::ByLink);
         let mut labels = self.labels(&parameters);
-        let via = parameters.via.as_deref().filter(|via| !via.is_empty());
+        let via = parameters.partner();
         let partner = match via {
             None => self.link.partner.and_then(|id| self.catalog.partner(self.workspace.number, id)),
             Some(via) => resolve_partner(self.catalog, self.workspace.number, via).ok(),

@@ -15,14 +15,18 @@ mod edge;
 // What a request says, and who says it.
 mod body;
 mod client;
+mod host;
+mod query_pairs;
 mod reference;
 mod sender;
 mod text;
+mod unresolved;
 
 // A click.
 mod click;
 mod click_parameters;
 mod destination;
+mod safe_destination;
 
 // A conversion, by each of its ways.
 mod conversion_fields;

@@ -108,6 +108,23 @@ impl Money {
         if decimals.len() > currency.exponent() as usize {
             return Err(MoneyError::TooManyDecimals { code: currency.code(), exponent: currency.exponent() });
         }
+        Self::of_digits(whole, decimals, currency)
+    }
+
+    /// Parses a price, which may be finer than the currency's smallest unit: a click costs less than a cent.
+    ///
+    /// # Errors
+    /// As [`Money::parse`], but up to six decimals are taken in every currency.
+    pub fn parse_price(amount: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let (whole, decimals) = split_decimal(amount)?;
+        if decimals.len() > MICRO_DIGITS as usize {
+            return Err(MoneyError::TooManyDecimals { code: currency.code(), exponent: MICRO_DIGITS });
+        }
+        Self::of_digits(whole, decimals, currency)
+    }
+
+    /// Digits only, and no more decimals than a micro-unit has.
+    fn of_digits(whole: &str, decimals: &str, currency: Currency) -> Result<Self, MoneyError> {
         let units: i64 = whole.parse().map_err(|_| MoneyError::TooLarge)?;
         let mut micros = units.checked_mul(MICROS_PER_UNIT).ok_or(MoneyError::TooLarge)?;
         let mut place = MICROS_PER_UNIT;
@@ -270,6 +287,20 @@ mod tests {
             ("9223372036855", "EUR", Err(MoneyError::TooLarge)),
         ] {
             assert_eq!(Money::parse(text, currency(code)).map(|money| money.micros), micros, "{text} {code}");
+        }
+    }
+
+    #[test]
+    fn a_price_may_be_finer_than_a_cent() {
+        for (text, micros) in [
+            ("0.0023", Ok(2_300)),
+            ("1", Ok(1_000_000)),
+            ("0.000001", Ok(1)),
+            ("0.0000001", Err(MoneyError::TooManyDecimals { code: "USD", exponent: 6 })),
+            ("-1", Err(MoneyError::NotDecimal)),
+            ("9223372036855", Err(MoneyError::TooLarge)),
+        ] {
+            assert_eq!(Money::parse_price(text, Currency::USD).map(|money| money.micros), micros, "{text}");
         }
     }
 
