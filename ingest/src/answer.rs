@@ -85,10 +85,15 @@ impl IntoResponse for Redirect {
         if let Some(receipt) = self.receipt {
             insert(headers, X_RECEIPT, receipt.to_string());
         }
-        if let Some(cookie) = self.cookie {
-            insert(headers, SET_COOKIE, cookie);
-        }
+        set_cookie(headers, self.cookie);
         response
+    }
+}
+
+/// Sets the visitor's cookie, if there is one to be set.
+pub(crate) fn set_cookie(headers: &mut HeaderMap, cookie: Option<String>) {
+    if let Some(cookie) = cookie {
+        insert(headers, SET_COOKIE, cookie);
     }
 }
 

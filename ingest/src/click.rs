@@ -1,40 +1,48 @@
-//! `GET·HEAD /c/{link_key}`: record the click, then redirect.
+//! `GET·HEAD /c/{link_key}` and `/click?offer=…&partner=…`: record the click, then redirect. On a tracking domain a link's
+//! key is a path by itself, `/{link_key}`.
 //!
-//! Without a stored, live link there is no click: the caller is sent to the fallback URL of the link, its offer or its
-//! workspace, without receipt, or gets a 404. An unknown key belongs to no workspace; where the installation has only
-//! one, its fallback URL is meant.
+//! Without something live to click on there is no click: the caller is sent to the fallback URL of the link, its offer, the
+//! domain or the workspace, without receipt, or gets a 404. An unknown name on the installation's own address belongs to no
+//! workspace; where the installation has only one, its fallback URL is meant.
 
-use std::borrow::Cow;
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use catalog::macros::{Macro, Template};
-use catalog::{Catalog, Link, Offer, Workspace};
+use catalog::Catalog;
+use http::StatusCode;
 use http::request::Parts;
-use http::{Method, StatusCode};
-use schemas::event::{Body, Click, Hit, label};
-use schemas::id::{ClickId, PartnerId, WorkspaceNumber};
-use schemas::time::Timestamp;
+use schemas::event::{Body, Click, label};
+use schemas::id::ClickId;
 
+use crate::aim::{Aim, Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
+use crate::arrival::{Arrival, Arrived, Arriving};
+use crate::click_destination::{Wish, destination};
 use crate::click_parameters::{ClickParameters, Naming};
-use crate::client;
-use crate::destination::{Destination, location};
+use crate::destination::location;
 use crate::edge::{Edge, Stamped, Understood};
 use crate::error::Refusal;
+use crate::host::named_host;
 use crate::metrics::Route;
-use crate::reference::resolve_partner;
 
 const PREFIX: &str = "/c/";
-const MAX_KEY_BYTES: usize = 64;
-const NO_LINK: &str = "This link does not exist";
+const SHORT_PREFIX: &str = "/";
 
-/// What a look at the catalog says of a key.
+/// How a click's address is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// `/c/{link_key}`
+    Link,
+    /// `/{link_key}` on a tracking domain.
+    ShortLink,
+    /// `/click?offer=…`
+    Offer,
+}
+
+/// What a look at the catalog says of a click.
 enum Seen {
-    Unknown,
-    /// A link that takes no clicks, and where they go instead.
+    /// Nothing takes it; where it goes instead.
     Gone(Option<String>),
+    /// It is ready to be recorded and answered.
     Live(Followed),
 }
 
@@ -44,11 +52,25 @@ struct Followed {
     redirect: Redirect,
 }
 
-/// Answers a click.
+/// Answers `/c/{link_key}`.
 pub(crate) async fn follow(State(edge): State<Edge>, request: Request) -> Response {
+    answer(&edge, request, Way::Link).await
+}
+
+/// Answers `/{link_key}`; only where the request came by a tracking domain.
+pub(crate) async fn follow_short(edge: Edge, request: Request) -> Response {
+    answer(&edge, request, Way::ShortLink).await
+}
+
+/// Answers `/click`.
+pub(crate) async fn follow_offer(State(edge): State<Edge>, request: Request) -> Response {
+    answer(&edge, request, Way::Offer).await
+}
+
+async fn answer(edge: &Edge, request: Request, way: Way) -> Response {
     let (parts, _body) = request.into_parts();
     let received = edge.metrics().receive(Route::Click);
-    let refused = match seen(&edge, &parts).await {
+    let refused = match seen(edge, &parts, way).await {
         Ok(Seen::Live(followed)) => {
             let Followed { click, mut redirect } = followed;
             match edge.record(click).await {
@@ -61,189 +83,101 @@ pub(crate) async fn follow(State(edge): State<Edge>, request: Request) -> Respon
             }
             return redirect.into_response();
         }
-        Ok(Seen::Gone(Some(fallback))) => match location(&fallback) {
+        Ok(Seen::Gone(fallback)) => match fallback.as_deref().and_then(location) {
             Some(location) => {
                 received.fallback();
                 return Redirect { status: StatusCode::FOUND, location, receipt: None, cookie: None }
                     .into_response();
             }
-            None => Refusal::NotFound(NO_LINK),
+            None => way.nothing(),
         },
-        Ok(Seen::Gone(None) | Seen::Unknown) => Refusal::NotFound(NO_LINK),
         Err(refused) => refused,
     };
     received.refused(refused.code());
     refusal(&refused, Form::of_click(&parts.headers), &edge.request_id(&parts.extensions))
 }
 
-async fn seen(edge: &Edge, parts: &Parts) -> Result<Seen, Refusal> {
+impl Way {
+    const fn naming(self) -> Naming {
+        match self {
+            Self::Link | Self::ShortLink => Naming::ByLink,
+            Self::Offer => Naming::ByOffer,
+        }
+    }
+
+    fn named<'r>(self, path: &'r str, parameters: &ClickParameters<'r>) -> Result<Named<'r>, Refusal> {
+        match self {
+            Self::Link => Named::link(path, PREFIX),
+            Self::ShortLink => Named::link(path, SHORT_PREFIX),
+            Self::Offer => Named::offer(parameters.offer.as_ref()),
+        }
+    }
+
+    const fn nothing(self) -> Refusal {
+        match self {
+            Self::Link | Self::ShortLink => Refusal::NotFound(NO_LINK),
+            Self::Offer => Refusal::NotFound(NO_OFFER),
+        }
+    }
+}
+
+async fn seen(edge: &Edge, parts: &Parts, way: Way) -> Result<Seen, Refusal> {
     edge.check_uri(&parts.uri)?;
-    let key = link_key(parts.uri.path()).ok_or(Refusal::NotFound(NO_LINK))?;
-    let now = edge.now();
-    let seen = edge.understand(|catalog| match catalog.link_by_key(None, key) {
-        None => Understood { value: Ok(unknown(catalog)), is_incomplete: true },
-        Some(link) => Understood { value: look(edge, catalog, link, parts, now), is_incomplete: false },
+    let parameters = ClickParameters::read(parts.uri.query().unwrap_or_default(), way.naming());
+    let named = way.named(parts.uri.path(), &parameters)?;
+    let arriving = Arriving { parts, parameters, now: edge.now() };
+    let seen = edge.understand(|catalog| {
+        let found = find(catalog, parts, &named);
+        let is_incomplete = matches!(found, Ok(Found::Unknown(_)));
+        let value = found.and_then(|found| match found {
+            Found::Unknown(fallback) => Ok(Seen::Gone(fallback.map(str::to_owned))),
+            Found::Aim(aim) => followed(&Arrival { edge, catalog, aim, arriving: &arriving }),
+        });
+        Understood { value, is_incomplete }
     });
     seen.await
 }
 
-/// The key in the path. What is no key needs no look.
-fn link_key(path: &str) -> Option<&str> {
-    let key = path.strip_prefix(PREFIX)?;
-    let is_key = (1..=MAX_KEY_BYTES).contains(&key.len())
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    is_key.then_some(key)
-}
-
-fn unknown(catalog: &Catalog) -> Seen {
-    let mut workspaces = catalog.workspaces();
-    match (workspaces.next(), workspaces.next()) {
-        (Some(only), None) => Seen::Gone(only.fallback_url.clone()),
-        _ => Seen::Unknown,
+/// The click and its answer, unless what it is aimed at takes no clicks.
+fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
+    let Arrival { edge, catalog, aim, arriving } = arrival;
+    if !aim.is_live(arriving.now) {
+        return Ok(Seen::Gone(aim.fallback().map(str::to_owned)));
     }
-}
-
-fn look(edge: &Edge, catalog: &Catalog, link: &Link, parts: &Parts, now: Timestamp) -> Result<Seen, Refusal> {
-    // The fold takes no link without its workspace and its offer.
-    let workspace = catalog.workspace(link.workspace).ok_or(Refusal::ServerError)?;
-    let offer = catalog.offer(link.workspace, link.offer).ok_or(Refusal::ServerError)?;
-    let is_live = !link.meta.archived
-        && !offer.meta.archived
-        && !workspace.meta.archived
-        && link.expires_at.is_none_or(|expires_at| now < expires_at);
-    if !is_live {
-        let fallback = link.fallback_url.as_ref().or(offer.fallback_url.as_ref());
-        return Ok(Seen::Gone(fallback.or(workspace.fallback_url.as_ref()).cloned()));
-    }
-    Clicked { edge, catalog, workspace, offer, link, parts, now }.followed().map(Seen::Live)
-}
-
-/// A click on a live link.
-struct Clicked<'a> {
-    edge: &'a Edge,
-    catalog: &'a Catalog,
-    workspace: &'a Workspace,
-    offer: &'a Offer,
-    link: &'a Link,
-    parts: &'a Parts,
-    now: Timestamp,
-}
-
-impl Clicked<'_> {
-    fn followed(&self) -> Result<Followed, Refusal> {
-        let headers = &self.parts.headers;
-        let parameters = ClickParameters::read(self.parts.uri.query().unwrap_or_default(), Naming::ByLink);
-        let mut labels = self.labels(&parameters);
-        let via = parameters.partner();
-        let partner = match via {
-            None => self.link.partner.and_then(|id| self.catalog.partner(self.workspace.number, id)),
-            Some(via) => resolve_partner(self.catalog, self.workspace.number, via).ok(),
-        };
-        let partner = partner.filter(|partner| !partner.meta.archived).map(|partner| partner.id);
-        if partner.is_none() && (via.is_some() || self.link.partner.is_some()) {
-            labels.push(label::UNKNOWN_PARTNER.to_owned());
+    let id: ClickId = edge.new_id(arriving.now, aim.workspace.number);
+    let Arrived { mut hit, cookie } = arrival.arrived();
+    let wish = Wish::of(arrival);
+    let stored = match &wish {
+        Wish::Allowed(address) => address,
+        Wish::None => stored_address(aim),
+        Wish::Unsafe => {
+            hit.labels.push(label::UNSAFE_DESTINATION.to_owned());
+            stored_address(aim)
         }
-        let id: ClickId = self.edge.new_id(self.now, self.workspace.number);
-        let destination_url = self.destination(id, partner, &parameters)?;
-        let location = location(&destination_url).ok_or(Refusal::ServerError)?;
-        let (visitor, cookie) = self.visitor();
-        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-        let hit = Hit {
-            link: Some(self.link.id),
-            partner,
-            visitor,
-            creative: match (&parameters.creative, &self.link.creative) {
-                (Some(stated), _) => stated.as_ref().to_owned(),
-                (None, stored) => stored.clone().unwrap_or_default(),
-            },
-            subs: parameters.stored_subs(),
-            source_id: owned(&parameters.source_id),
-            labels,
-            referrer: client::referrer(headers),
-            user_agent: client::user_agent(headers),
-            address: self.address(),
-            ..Hit::new(self.offer.id, self.now)
-        };
-        let mut click =
-            Click { id, hit, ext_click_id: owned(&parameters.ext_click_id), destination_url, choice: None };
-        click.hit.params = parameters
-            .passed
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
-        let status = StatusCode::from_u16(self.link.redirect_status).unwrap_or(StatusCode::FOUND);
-        let click = self.edge.stamp(self.catalog, self.workspace, self.now, Body::Click(Box::new(click)));
-        Ok(Followed { click, redirect: Redirect { status, location, receipt: None, cookie } })
-    }
-
-    fn labels(&self, parameters: &ClickParameters<'_>) -> Vec<String> {
-        let applying = [
-            (label::HEAD, self.parts.method == Method::HEAD),
-            (label::PREFETCH, client::is_prefetch(&self.parts.headers)),
-            (label::REPEATED_PARAMETER, parameters.is_repeated),
-            (label::DROPPED_PARAMETER, parameters.is_dropped),
-        ];
-        applying.into_iter().filter(|(_, applies)| *applies).map(|(label, _)| label.to_owned()).collect()
-    }
-
-    fn destination(
-        &self,
-        id: ClickId,
-        partner: Option<PartnerId>,
-        parameters: &ClickParameters<'_>,
-    ) -> Result<String, Refusal> {
-        let stored = self.link.destination_url.as_ref().unwrap_or(&self.offer.destination_url);
-        // The catalog takes no address that it cannot parse.
-        let template = Template::parse(stored).map_err(|_| Refusal::ServerError)?;
-        let click_id = id.to_string();
-        let destination = Destination {
-            template: &template,
-            click_id: &click_id,
-            click_id_param: &self.offer.click_id_param,
-            passed: &parameters.passed,
-        };
-        Ok(destination.render(|name| -> Cow<'_, str> {
-            match name {
-                Macro::ClickId => click_id.as_str().into(),
-                Macro::Link => self.link.id.to_string().into(),
-                Macro::Offer => self.offer.id.to_string().into(),
-                Macro::Partner => partner.map(|id| id.to_string()).unwrap_or_default().into(),
-                Macro::Sub(number) => {
-                    let sub = parameters.subs.get(usize::from(number).wrapping_sub(1));
-                    sub.and_then(Option::as_deref).unwrap_or_default().into()
-                }
-                Macro::SourceId => parameters.source_id.as_deref().unwrap_or_default().into(),
-                Macro::Timestamp => self.now.unix_seconds().to_string().into(),
-                Macro::Rand => random_part(id).to_string().into(),
-                // Known from the address and the agent by a later step; until then their defaults stand.
-                Macro::Campaign | Macro::Country | Macro::Device | Macro::Os | Macro::Browser => "".into(),
-            }
-        }))
-    }
-
-    /// The visitor, and the cookie that makes a new one known again. Neither for those who refuse to be followed.
-    fn visitor(&self) -> (Option<schemas::id::VisitorId>, Option<String>) {
-        let headers = &self.parts.headers;
-        if client::refuses_tracking(headers) {
-            return (None, None);
-        }
-        if let Some(known) = client::visitor(headers) {
-            return (Some(known), None);
-        }
-        let new = self.edge.new_id(self.now, WorkspaceNumber::NONE);
-        (Some(new), Some(client::visitor_cookie(new, self.edge.settings().is_https())))
-    }
-
-    fn address(&self) -> String {
-        let Some(ConnectInfo(peer)) = self.parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
-            return String::new();
-        };
-        let trusted = &self.edge.settings().trusted_proxies;
-        client::truncated(client::address(peer.ip(), &self.parts.headers, trusted))
-    }
+    };
+    let destination_url = destination(arrival, stored, id, &hit)?;
+    let location = location(&destination_url).ok_or(Refusal::ServerError)?;
+    let ext_click_id = arriving.parameters.ext_click_id.as_deref().unwrap_or_default().to_owned();
+    let click = Click { id, hit, ext_click_id, destination_url, choice: None };
+    let click = edge.stamp(catalog, aim.workspace, arriving.now, Body::Click(Box::new(click)));
+    let status = aim.link.and_then(|link| StatusCode::from_u16(link.redirect_status).ok());
+    let status = status.unwrap_or(StatusCode::FOUND);
+    Ok(Seen::Live(Followed { click, redirect: Redirect { status, location, receipt: None, cookie } }))
 }
 
-/// The random bits below the workspace number: enough against caches, and no more work than to read them.
-fn random_part(id: ClickId) -> u64 {
-    u128::from_be_bytes(*id.bytes()) as u64 & ((1 << 38) - 1)
+fn stored_address<'c>(aim: &Aim<'c>) -> &'c String {
+    aim.link.and_then(|link| link.destination_url.as_ref()).unwrap_or(&aim.offer.destination_url)
+}
+
+/// Whether this is a link's key on a tracking domain, which may be younger than this edge's catalog.
+pub(crate) async fn is_short_link(edge: &Edge, parts: &Parts) -> bool {
+    let Some(host) = named_host(parts).filter(|_| Named::link(parts.uri.path(), SHORT_PREFIX).is_ok()) else {
+        return false;
+    };
+    let is_own = edge.settings().is_public_host(&host);
+    let look = |catalog: &Catalog| Understood {
+        value: tracking_domain(catalog, parts).is_some(),
+        is_incomplete: !is_own && catalog.domain_by_host(&host).is_none(),
+    };
+    edge.understand(look).await
 }

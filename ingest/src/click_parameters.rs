@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use schemas::money::{Currency, Money};
+use schemas::money::{Currency, Money, MoneyError};
 
 use crate::query_pairs::{Pair, QueryPairs};
 use crate::text::cut;
@@ -137,27 +137,23 @@ impl<'q> ClickParameters<'q> {
         field.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// What the click cost, in the stated currency or this one. A price that is none is dropped.
-    pub(crate) fn cost(&mut self, default: Currency) -> Option<Money> {
-        let text = self.cost.as_deref().filter(|text| !text.is_empty())?;
+    /// What the click cost, in the stated currency or this one; an error is a price that is none.
+    pub(crate) fn cost(&self, default: Currency) -> Result<Option<Money>, MoneyError> {
+        let Some(text) = self.cost.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
         let currency = match self.currency.as_deref() {
-            None | Some("") => Ok(default),
-            Some(code) => Currency::from_code(code),
+            None | Some("") => default,
+            Some(code) => Currency::from_code(code)?,
         };
-        let cost = currency.and_then(|currency| Money::parse_price(text, currency));
-        self.is_dropped |= cost.is_err();
-        cost.ok()
+        Money::parse_price(text, currency).map(Some)
     }
 
-    /// Whether the caller calls this a test. Who may say so? Everybody: it only takes the click out of reports.
-    pub(crate) fn is_test(&mut self) -> bool {
+    /// Whether the caller calls this a test. Who may say so? Everybody: it only takes the hit out of reports.
+    /// `None` if what it says makes no sense.
+    pub(crate) fn is_test(&self) -> Option<bool> {
         match self.test.as_deref() {
-            None | Some("" | "0" | "false") => false,
-            Some("1" | "true") => true,
-            Some(_) => {
-                self.is_dropped = true;
-                false
-            }
+            None | Some("" | "0" | "false") => Some(false),
+            Some("1" | "true") => Some(true),
+            Some(_) => None,
         }
     }
 
@@ -304,25 +300,24 @@ mod tests {
             ("cost=1&currency=usd", None, "", true),
             ("cost={cost}", None, "", true),
         ] {
-            let mut read = read(query);
-            let cost = read.cost(Currency::from_code("EUR").unwrap());
+            let cost = read(query).cost(Currency::from_code("EUR").unwrap());
+            assert_eq!(cost.is_err(), is_dropped, "{query}");
+            let cost = cost.unwrap_or_default();
             assert_eq!(cost.map(|cost| cost.micros), micros, "{query}");
             assert_eq!(cost.map_or("", |cost| cost.currency.code()), code, "{query}");
-            assert_eq!(read.is_dropped, is_dropped, "{query}");
         }
     }
 
     #[test]
     fn a_test_says_so() {
-        for (query, is_test, is_dropped) in [
-            ("", false, false),
-            ("test=1", true, false),
-            ("test=true", true, false),
-            ("test=0", false, false),
-            ("test=maybe", false, true),
+        for (query, is_test) in [
+            ("", Some(false)),
+            ("test=1", Some(true)),
+            ("test=true", Some(true)),
+            ("test=0", Some(false)),
+            ("test=maybe", None),
         ] {
-            let mut read = read(query);
-            assert_eq!((read.is_test(), read.is_dropped), (is_test, is_dropped), "{query}");
+            assert_eq!(read(query).is_test(), is_test, "{query}");
         }
     }
 
@@ -346,7 +341,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_query_panics(query in ".*") {
-            let mut read = read(&query);
+            let read = read(&query);
             prop_assert!(read.passed.len() <= MAX_PASSED);
             prop_assert!(read.stored_subs().len() <= SUBS);
             let _ = (read.cost(Currency::USD), read.is_test(), read.partner().is_some());

@@ -30,8 +30,10 @@ fn normalised(host: &str) -> Option<Cow<'_, str>> {
     if host.is_empty() || host.len() > MAX_HOST_BYTES {
         return None;
     }
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-    if host.bytes().all(is_plain) {
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    // What ends in a digit is an address, however it is written.
+    if host.bytes().all(is_plain) && !host.ends_with(|last: char| last.is_ascii_digit()) {
         return Some(Cow::Borrowed(host));
     }
     match url::Host::parse(host).ok()? {
@@ -66,6 +68,8 @@ mod tests {
             ("münchen.example", Some("xn--mnchen-3ya.example")),
             ("XN--MNCHEN-3YA.example", Some("xn--mnchen-3ya.example")),
             ("[::1]:80", None),
+            ("127.0.0.1:8080", None),
+            ("0x7f.1", None),
             ("", None),
             (":80", None),
             ("a b", None),

@@ -22,10 +22,14 @@ mod sender;
 mod text;
 mod unresolved;
 
-// A click.
+// A click or an impression.
+mod aim;
+mod arrival;
 mod click;
+mod click_destination;
 mod click_parameters;
 mod destination;
+mod impression;
 mod safe_destination;
 
 // A conversion, by each of its ways.

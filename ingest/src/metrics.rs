@@ -20,17 +20,19 @@ const GROUP_BUCKETS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Click,
+    Impression,
     Pixel,
     Postback,
     Conversions,
 }
 
 impl Route {
-    const ALL: [Self; 4] = [Self::Click, Self::Pixel, Self::Postback, Self::Conversions];
+    const ALL: [Self; 5] = [Self::Click, Self::Impression, Self::Pixel, Self::Postback, Self::Conversions];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Click => "click",
+            Self::Impression => "impression",
             Self::Pixel => "pixel",
             Self::Postback => "postback",
             Self::Conversions => "conversions",
@@ -51,7 +53,7 @@ struct RouteCounters {
 /// The edge's counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    routes: [RouteCounters; 4],
+    routes: [RouteCounters; 5],
     refused: IntCounterVec,
     append_seconds: Histogram,
     group_events: Histogram,

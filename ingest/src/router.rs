@@ -15,9 +15,10 @@ use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
 use crate::error::Refusal;
-use crate::{click, conversions, pixel, postback, script};
+use crate::{click, conversions, impression, pixel, postback, script};
 
-const CLICKS: &str = "/c/";
+/// Addresses that people follow: their errors are pages.
+const CLICKS: [&str; 2] = ["/c/", "/click"];
 const API: &str = "/api/v1/";
 
 /// Everything that the edge answers.
@@ -28,7 +29,10 @@ pub fn router(edge: Edge) -> Router {
     };
     Router::new()
         .route("/c/{link_key}", get(click::follow))
-        // A HEAD must not record a conversion, as axum's GET would.
+        .route("/click", get(click::follow_offer))
+        // A HEAD must record neither an impression nor a conversion, as axum's GET would.
+        .route("/i/{link_key}", get(impression::show).head(method_not_allowed))
+        .route("/i.gif", get(impression::show_offer).head(method_not_allowed))
         .route("/p.gif", get(pixel::fire).head(method_not_allowed))
         .route("/postback", get(postback::report).post(postback::report).head(method_not_allowed))
         .route("/t.js", get(script::script))
@@ -36,7 +40,7 @@ pub fn router(edge: Edge) -> Router {
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
+        .fallback(unrouted)
         .method_not_allowed_fallback(other_method)
         .with_state(edge)
         .layer(from_fn_with_state(make, request_id))
@@ -63,6 +67,19 @@ async fn not_found(State(edge): State<Edge>, request: Request) -> Response {
     refuse(&edge, &request, &refused)
 }
 
+/// A path that is no route may be a link's key, on a customer's domain.
+async fn unrouted(State(edge): State<Edge>, request: Request) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (parts, body) = request.into_parts();
+    let is_short_link = is_read && click::is_short_link(&edge, &parts).await;
+    let request = Request::from_parts(parts, body);
+    if is_short_link {
+        click::follow_short(edge, request).await
+    } else {
+        not_found(State(edge), request).await
+    }
+}
+
 /// What is read from a path that the edge only writes to, the query API has.
 async fn other_method(edge: State<Edge>, request: Request) -> Response {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -78,7 +95,7 @@ async fn method_not_allowed(State(edge): State<Edge>, request: Request) -> Respo
 }
 
 fn refuse(edge: &Edge, request: &Request, refused: &Refusal) -> Response {
-    let is_click = request.uri().path().starts_with(CLICKS);
+    let is_click = CLICKS.iter().any(|prefix| request.uri().path().starts_with(prefix));
     let form = if is_click { Form::of_click(request.headers()) } else { Form::Json };
     refusal(refused, form, &edge.request_id(request.extensions()))
 }

@@ -201,9 +201,12 @@ mod tests {
 
     #[test]
     fn a_signature_takes_any_host_of_the_web_in_plain_form() {
-        let may = |text: &str| PlainAddress::parse(text).is_some_and(|address| address.may_be_signed(&list()));
+        let may =
+            |text: &str| PlainAddress::parse(text).is_some_and(|address| address.may_be_signed(&list()));
         assert!(may("https://elsewhere.example/") && may("myapp:x"));
-        for text in ["yourapp:x", "https://u@elsewhere.example/", "javascript:alert(1)", "//elsewhere.example"] {
+        for text in
+            ["yourapp:x", "https://u@elsewhere.example/", "javascript:alert(1)", "//elsewhere.example"]
+        {
             assert!(!may(text), "{text}");
         }
     }

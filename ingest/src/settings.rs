@@ -56,6 +56,11 @@ impl IngestSettings {
         self.public_url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
+    /// Whether this is the host of the edge's own address.
+    pub(crate) fn is_public_host(&self, host: &str) -> bool {
+        url::Url::parse(&self.public_url).is_ok_and(|url| url.host_str() == Some(host))
+    }
+
     /// The first setting that contradicts itself, and why.
     pub(crate) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let positive = [

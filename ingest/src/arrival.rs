@@ -1,0 +1,123 @@
+//! A hit on something that takes hits: who came, by whom, and with what; what clicks and impressions have in common.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
+use catalog::Catalog;
+use http::Method;
+use http::request::Parts;
+use schemas::event::{Hit, label};
+use schemas::id::{PartnerId, VisitorId, WorkspaceNumber};
+use schemas::time::Timestamp;
+
+use crate::aim::Aim;
+use crate::click_parameters::ClickParameters;
+use crate::client;
+use crate::edge::Edge;
+use crate::reference::resolve_partner;
+
+/// A request for a hit, as far as it can be read without the catalog.
+pub(crate) struct Arriving<'r> {
+    pub(crate) parts: &'r Parts,
+    pub(crate) parameters: ClickParameters<'r>,
+    pub(crate) now: Timestamp,
+}
+
+/// A hit that is about to be written down, and the cookie that makes its visitor known again.
+pub(crate) struct Arrived {
+    pub(crate) hit: Hit,
+    pub(crate) cookie: Option<String>,
+}
+
+/// A hit and what it is aimed at.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) edge: &'a Edge,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) aim: Aim<'a>,
+    pub(crate) arriving: &'a Arriving<'a>,
+}
+
+impl Arrival<'_> {
+    /// The hit, with the labels that its request alone deserves.
+    pub(crate) fn arrived(&self) -> Arrived {
+        let Arriving { parts, parameters, now } = self.arriving;
+        let (visitor, cookie) = self.visitor();
+        let cost = parameters.cost(self.aim.offer.currency);
+        let is_test = parameters.is_test();
+        let (partner, is_unknown_partner) = self.partner();
+        let applying = [
+            (label::HEAD, parts.method == Method::HEAD),
+            (label::PREFETCH, client::is_prefetch(&parts.headers)),
+            (label::UNKNOWN_PARTNER, is_unknown_partner),
+            (label::UNRESOLVED_MACRO, parameters.is_unresolved),
+            (label::REPAIRED_URL, parameters.is_repaired),
+            (label::REPEATED_PARAMETER, parameters.is_repeated),
+            (label::DROPPED_PARAMETER, parameters.is_dropped || cost.is_err() || is_test.is_none()),
+        ];
+        let labels = applying.into_iter().filter(|(_, applies)| *applies);
+        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+        let hit = Hit {
+            link: self.aim.link.map(|link| link.id),
+            partner,
+            visitor,
+            creative: self.creative().to_owned(),
+            subs: parameters.stored_subs(),
+            source_id: owned(&parameters.source_id),
+            params: parameters
+                .passed
+                .iter()
+                .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().to_owned()))
+                .collect(),
+            labels: labels.map(|(label, _)| label.to_owned()).collect(),
+            referrer: client::referrer(&parts.headers),
+            user_agent: client::user_agent(&parts.headers),
+            address: self.address(),
+            cost: cost.unwrap_or_default(),
+            test: is_test.unwrap_or_default(),
+            ..Hit::new(self.aim.offer.id, *now)
+        };
+        Arrived { hit, cookie }
+    }
+
+    /// The partner whose hit this is: the one that the request names, else the link's. Whoever is named and cannot be
+    /// paid gets nothing, and no other gets it instead.
+    fn partner(&self) -> (Option<PartnerId>, bool) {
+        let workspace = self.aim.workspace.number;
+        let of_link = self.aim.link.and_then(|link| link.partner);
+        let named = self.arriving.parameters.partner();
+        let partner = match named {
+            None => of_link.and_then(|id| self.catalog.partner(workspace, id)),
+            Some(named) => resolve_partner(self.catalog, workspace, named).ok(),
+        };
+        let partner = partner.filter(|partner| !partner.meta.archived).map(|partner| partner.id);
+        (partner, partner.is_none() && (named.is_some() || of_link.is_some()))
+    }
+
+    fn creative(&self) -> &str {
+        let stored = || self.aim.link.and_then(|link| link.creative.as_deref()).unwrap_or_default();
+        self.arriving.parameters.creative.as_deref().unwrap_or_else(stored)
+    }
+
+    /// The visitor, and the cookie that makes a new one known again. Neither for those who refuse to be followed.
+    fn visitor(&self) -> (Option<VisitorId>, Option<String>) {
+        let headers = &self.arriving.parts.headers;
+        if client::refuses_tracking(headers) {
+            return (None, None);
+        }
+        if let Some(known) = client::visitor(headers) {
+            return (Some(known), None);
+        }
+        let new = self.edge.new_id(self.arriving.now, WorkspaceNumber::NONE);
+        (Some(new), Some(client::visitor_cookie(new, self.edge.settings().is_https())))
+    }
+
+    fn address(&self) -> String {
+        let Some(ConnectInfo(peer)) = self.arriving.parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+            return String::new();
+        };
+        let trusted = &self.edge.settings().trusted_proxies;
+        client::truncated(client::address(peer.ip(), &self.arriving.parts.headers, trusted))
+    }
+}
