@@ -13,6 +13,7 @@ pub mod macros;
 pub mod proposal;
 pub mod record;
 pub mod resource;
+pub mod rule;
 pub mod seal;
 mod table;
 pub mod validate;

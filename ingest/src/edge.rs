@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::seal::Sealer;
 use catalog::{Catalog, Follower, Workspace};
 use eventlog::{EventLog, ProducerUse};
 use http::Extensions;
@@ -22,6 +23,26 @@ use crate::error::{Refusal, StartError};
 use crate::metrics::Metrics;
 use crate::settings::IngestSettings;
 
+/// The parts that an edge is made of.
+pub struct Parts {
+    /// Limits and time-outs.
+    pub settings: IngestSettings,
+    /// The log, whose topics exist.
+    pub log: Arc<dyn EventLog>,
+    /// The edge's copy of the catalog.
+    pub follower: Follower,
+    /// Opens the secrets of signed sources.
+    pub sealer: Sealer,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Where the metrics of the process are.
+    pub registry: Registry,
+    /// What the edge's own tasks belong to.
+    pub tasks: Tasks,
+    /// From then on no new traffic is wanted.
+    pub shutdown: Shutdown,
+}
+
 /// How long a request waits for the catalog when it names something unknown.
 const CATCH_UP_LIMIT: Duration = Duration::from_millis(200);
 
@@ -34,6 +55,7 @@ pub struct Edge {
 struct Inner {
     settings: IngestSettings,
     follower: Follower,
+    sealer: Sealer,
     clock: SharedClock,
     ids: Mutex<IdGenerator>,
     appender: Appender,
@@ -63,15 +85,8 @@ impl Edge {
     ///
     /// # Errors
     /// [`StartError`], naming the setting or the contradiction.
-    pub async fn start(
-        settings: IngestSettings,
-        log: Arc<dyn EventLog>,
-        follower: Follower,
-        clock: SharedClock,
-        registry: &Registry,
-        tasks: &Tasks,
-        shutdown: Shutdown,
-    ) -> Result<Self, StartError> {
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { settings, log, follower, sealer, clock, registry, tasks, shutdown } = parts;
         if let Some((setting, reason)) = settings.contradiction() {
             return Err(StartError::Setting { setting, reason });
         }
@@ -86,21 +101,22 @@ impl Edge {
             deadline: settings.append_deadline(),
             max_pending_bytes: settings.queue_bytes,
         })?;
-        let metrics = Arc::new(Metrics::register(registry)?);
+        let metrics = Arc::new(Metrics::register(&registry)?);
         let now = Timestamp::from_micros(clock.now_micros());
         let mut ids = IdGenerator::new(random_seed());
         let life = ids.next(now.unix_ms(), WorkspaceNumber::NONE);
         let limits = Limits { deadline: settings.append_deadline(), queue_events: settings.queue_events };
         let appender =
-            Appender::start(Arc::from(producer), (life, found), limits, Arc::clone(&metrics), tasks);
+            Appender::start(Arc::from(producer), (life, found), limits, Arc::clone(&metrics), &tasks);
         let inner = Inner {
             settings,
             follower,
+            sealer,
             clock,
             ids: Mutex::new(ids),
             appender,
             metrics,
-            registry: registry.clone(),
+            registry,
             shutdown,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -115,6 +131,11 @@ impl Edge {
             tracing::warn!(?deadline, "events were still waiting for the log when the edge stopped");
         }
         is_drained
+    }
+
+    /// Opens the secrets of signed sources.
+    pub fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
     }
 
     pub(crate) fn settings(&self) -> &IngestSettings {

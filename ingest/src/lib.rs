@@ -49,7 +49,7 @@ mod appender;
 mod error;
 mod metrics;
 
-pub use edge::Edge;
+pub use edge::{Edge, Parts};
 pub use error::StartError;
 pub use router::{api_router, router};
 pub use settings::IngestSettings;

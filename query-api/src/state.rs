@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Follower;
+use catalog::seal::Sealer;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
@@ -20,6 +21,8 @@ pub struct Parts {
     pub settings: QueryApiSettings,
     /// The desk's copy of the catalog, and its way to change it.
     pub catalog: Follower,
+    /// Seals the secrets of signed sources.
+    pub sealer: Sealer,
     /// The warehouse, for reading.
     pub warehouse: Reader,
     /// Tells the time.
@@ -60,6 +63,7 @@ pub struct Desk {
 struct Inner {
     settings: QueryApiSettings,
     catalog: Follower,
+    sealer: Sealer,
     warehouse: Reader,
     clock: SharedClock,
     registry: Registry,
@@ -75,14 +79,15 @@ impl Desk {
     /// # Errors
     /// [`StartError`], naming the setting that cannot be.
     pub fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, catalog, warehouse, clock, registry, problems, seed } = parts;
+        let Parts { settings, catalog, sealer, warehouse, clock, registry, problems, seed } = parts;
         if let Some((setting, reason)) = settings.contradiction() {
             return Err(StartError::Setting { setting, reason });
         }
         let metrics = Metrics::register(&registry)?;
         let ids = Mutex::new(IdGenerator::new(seed));
         let waiting = Arc::new(Semaphore::new(settings.max_waiting));
-        let inner = Inner { settings, catalog, warehouse, clock, registry, metrics, problems, ids, waiting };
+        let inner =
+            Inner { settings, catalog, sealer, warehouse, clock, registry, metrics, problems, ids, waiting };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -94,6 +99,11 @@ impl Desk {
     /// The catalog: `read()` for the copy, `propose()` for a change.
     pub fn catalog(&self) -> &Follower {
         &self.inner.catalog
+    }
+
+    /// Seals the secrets of signed sources.
+    pub fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
     }
 
     pub(crate) fn warehouse(&self) -> &Reader {

@@ -8,15 +8,19 @@ use schemas::hex;
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 use service::clock::{SharedClock, random_seed};
+use service::config::Secret;
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
-use crate::settings::FirstStart;
+use crate::settings::{FirstStart, Settings};
 
 /// The admin key's file in the data directory.
 pub(crate) const KEY_FILE: &str = "admin-key";
 /// What the key is made from, kept from before the catalog has the key until after the file has it.
 const SEED_FILE: &str = "admin-key.seed";
+
+/// The key that seals secrets, where none is configured.
+const SECRETS_KEY_FILE: &str = "secrets-key";
 
 /// Creates what is missing and tells where the admin key lies; `None` if another node made the installation.
 ///
@@ -68,6 +72,19 @@ pub(crate) async fn first_start(
     }
     dir.remove(SEED_FILE)?;
     Ok(key_file.is_file().then_some(key_file))
+}
+
+/// The key that seals secrets: the configured one, else one that the first start makes and the data directory keeps.
+pub(crate) fn secrets_key(dir: &DataDir, settings: &Settings) -> Result<Secret, Error> {
+    if !settings.secrets.key.is_empty() {
+        return Ok(settings.secrets.key.clone());
+    }
+    if let Some(text) = dir.read(SECRETS_KEY_FILE)? {
+        return Ok(Secret::new(text.trim()));
+    }
+    let key = hex::encode(&new_seed());
+    dir.write_private(SECRETS_KEY_FILE, &format!("{key}\n"))?;
+    Ok(Secret::new(key))
 }
 
 fn new_seed() -> [u8; 32] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use catalog::Follower;
 use catalog::follower::FollowerSettings;
+use catalog::seal::{SealError, Sealer};
 use eventlog::kafka::{KafkaLog, KafkaSettings as LogSettings};
 use eventlog::{EventLog, TopicSpec};
 use ingest::Edge;
@@ -17,6 +18,7 @@ use schemas::id::{IdGenerator, RequestKind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, SystemClock, random_seed};
+use service::config::Secret;
 use service::lifecycle::{ServeSettings, Shutdown, Signals, Tasks, serve};
 use service::telemetry::MakeRequestId;
 use tokio::net::TcpListener;
@@ -207,17 +209,28 @@ pub(crate) async fn migrate_warehouse(endpoint: &Endpoint) -> Result<(), Error> 
     Ok(())
 }
 
+/// What seals the secrets of signed sources. Without a key for those that are there, the process does not start: each of
+/// their requests would be refused.
+pub(crate) fn sealer(key: &Secret, follower: &Follower, clock: &SharedClock) -> Result<Sealer, Error> {
+    let wrong = |error: SealError| Error::Setting { setting: "secrets.key", reason: error.to_string() };
+    let sealer = Sealer::from_hex(key.expose()).map_err(wrong)?;
+    sealer.check(&follower.read(), Timestamp::from_micros(clock.now_micros())).map_err(wrong)?;
+    Ok(sealer)
+}
+
 /// The desk.
 pub(crate) fn desk(
     process: &Process,
     settings: &Settings,
     follower: &Follower,
+    sealer: &Sealer,
     reader: Reader,
 ) -> Result<Desk, Error> {
     let health = process.health.clone();
     Ok(Desk::new(Parts {
         settings: settings.api.clone(),
         catalog: follower.clone(),
+        sealer: sealer.clone(),
         warehouse: reader,
         clock: process.clock.clone(),
         registry: process.registry.clone(),
@@ -232,16 +245,18 @@ pub(crate) async fn edge(
     settings: &Settings,
     log: &Arc<dyn EventLog>,
     follower: &Follower,
+    sealer: &Sealer,
 ) -> Result<Edge, Error> {
-    Edge::start(
-        settings.edge.clone(),
-        log.clone(),
-        follower.clone(),
-        process.clock.clone(),
-        &process.registry,
-        &process.workers,
-        process.servers.shutdown().clone(),
-    )
+    Edge::start(ingest::Parts {
+        settings: settings.edge.clone(),
+        log: log.clone(),
+        follower: follower.clone(),
+        sealer: sealer.clone(),
+        clock: process.clock.clone(),
+        registry: process.registry.clone(),
+        tasks: process.workers.clone(),
+        shutdown: process.servers.shutdown().clone(),
+    })
     .await
     .map_err(|error| Error::Edge(error.to_string()))
 }

@@ -19,6 +19,10 @@ const NOTES: &[(&str, &str)] = &[
     ("first_start.workspace_name", "The first workspace's name."),
     ("first_start.currency", "Its currency, ISO 4217."),
     ("first_start.timezone", "Its IANA time zone."),
+    (
+        "secrets.key",
+        "Seals the secrets of signed sources: 64 hexadecimal digits, the same for every role. `up` makes one if it is empty.",
+    ),
     ("engine.library", "`up`: the warehouse engine's library, libchdb.so."),
     ("engine.memory_mib", "`up`: memory that all statements of the engine together may use."),
     (

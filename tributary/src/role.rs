@@ -75,7 +75,8 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
     parts::partitions(&log, &follower).await?;
-    let edge = parts::edge(&process, &settings, &log, &follower).await?;
+    let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
+    let edge = parts::edge(&process, &settings, &log, &follower, &sealer).await?;
     process.serve("edge server", listener, ingest::router(edge.clone()), &settings.edge_http);
     announce("edge", address)?;
     process.run_to_end(log, Some(follower), Some(edge)).await
@@ -122,7 +123,8 @@ async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let follower = parts::follow(&log).await?;
     parts::partitions(&log, &follower).await?;
     let (_, reader) = warehouse::connect(&parts::endpoint(&settings.warehouse));
-    let desk = parts::desk(&process, &settings, &follower, reader)?;
+    let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
+    let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
     let router = query_api::router(desk, query_api::Edge::Elsewhere);
     process.serve("api server", listener, router, &settings.api.http);
     announce("api", address)?;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What the first start creates.
     pub first_start: FirstStart,
+    /// What keeps secrets secret.
+    pub secrets: SecretsSettings,
     /// The embedded warehouse engine of `up`.
     pub engine: EngineSettings,
     /// The event log of the roles.
@@ -53,6 +55,7 @@ impl Default for Settings {
             // The state store's own narration is of no use to an operator.
             log: LogSettings { filter: "info,fjall=warn,lsm_tree=warn".to_owned(), ..LogSettings::default() },
             first_start: FirstStart::default(),
+            secrets: SecretsSettings::default(),
             engine: EngineSettings::default(),
             kafka: KafkaSettings::default(),
             warehouse: WarehouseSettings::default(),
@@ -106,6 +109,14 @@ impl Default for FirstStart {
             timezone: "UTC".to_owned(),
         }
     }
+}
+
+/// What keeps secrets secret.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretsSettings {
+    /// Seals the secrets of signed sources: 32 bytes as hexadecimal digits, the same for every role.
+    pub key: Secret,
 }
 
 /// The embedded warehouse engine.

@@ -14,7 +14,7 @@ use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, Password};
 use crate::cli::Up;
 use crate::data_dir::DataDir;
 use crate::error::Error;
-use crate::first_start::first_start;
+use crate::first_start::{first_start, secrets_key};
 use crate::greeting::greeting;
 use crate::parts::{self, Process};
 use crate::settings::Settings;
@@ -67,11 +67,12 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     log.ensure_topics(&parts::topics(installed.ok_or(Error::NotMigrated)?)).await?;
     let partitions = parts::partitions(&log, &follower).await?;
 
-    let edge = parts::edge(&process, &settings, &log, &follower).await?;
+    let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
+    let edge = parts::edge(&process, &settings, &log, &follower, &sealer).await?;
     let surroundings = process.surroundings(&log, partitions)?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
-    let desk = parts::desk(&process, &settings, &follower, reader)?;
+    let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
 
     let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
     process.serve("edge server", edge_listener, ingest::router(edge.clone()), &settings.edge_http);

@@ -10,11 +10,12 @@ use axum::extract::ConnectInfo;
 use axum::response::Response;
 use catalog::bootstrap::{Bootstrap, FIRST_WORKSPACE, bootstrap};
 use catalog::follower::FollowerSettings;
+use catalog::seal::Sealer;
 use catalog::{Actor, ActorKind, Change, Expected, Follower, Proposal, Resource, Workspace};
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, Partition, TopicSpec};
 use http::{HeaderMap, Request, StatusCode};
-use ingest::{Edge, IngestSettings};
+use ingest::{Edge, IngestSettings, Parts};
 use prometheus::Registry;
 use schemas::event::{Body as EventBody, Click, Conversion, Event};
 use schemas::id::{IdGenerator, WorkspaceNumber};
@@ -117,10 +118,17 @@ impl TestEdge {
         let clock = ManualClock::at(NOW.micros());
         let shutdown = Shutdown::new();
         let tasks = Tasks::new(shutdown.clone());
-        let registry = Registry::new();
-        let started =
-            Edge::start(settings, log, follower.clone(), clock.clone(), &registry, &tasks, shutdown.clone());
-        let edge = started.await.unwrap();
+        let parts = Parts {
+            settings,
+            log,
+            follower: follower.clone(),
+            sealer: sealer(),
+            clock: clock.clone(),
+            registry: Registry::new(),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let edge = Edge::start(parts).await.unwrap();
         let mut this = Self {
             router: ingest::router(edge.clone()),
             edge,
@@ -238,4 +246,9 @@ impl TestEdge {
             text.lines().find_map(|other| other.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned));
         found.map(|value| value.parse().unwrap())
     }
+}
+
+/// Seals and opens the secrets of signed sources in tests.
+pub(crate) fn sealer() -> Sealer {
+    Sealer::new(&[7; catalog::seal::KEY_BYTES])
 }

@@ -8,7 +8,7 @@ use catalog::Follower;
 use catalog::follower::FollowerSettings;
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
-use ingest::{Edge, IngestSettings, StartError};
+use ingest::{Edge, IngestSettings, Parts, StartError};
 use prometheus::Registry;
 use service::clock::SystemClock;
 use service::lifecycle::{Shutdown, Tasks};
@@ -16,7 +16,7 @@ use service::telemetry::{MakeRequestId, request_id};
 use tower::ServiceExt;
 
 use crate::fixture::{NOW, SECRET};
-use crate::harness::{SOON, TestEdge, answer, request};
+use crate::harness::{SOON, TestEdge, answer, request, sealer};
 
 #[tokio::test]
 async fn it_is_ready_until_it_stops() {
@@ -125,10 +125,17 @@ async fn it_refuses_to_start_on_a_contradiction() {
     let start = async |settings: IngestSettings| {
         let (log, follower) = (Arc::clone(&log), follower.clone());
         let clock = SystemClock::shared();
-        Edge::start(settings, log, follower, clock, &Registry::new(), &tasks, shutdown.clone())
-            .await
-            .err()
-            .unwrap()
+        let parts = Parts {
+            settings,
+            log,
+            follower,
+            sealer: sealer(),
+            clock,
+            registry: Registry::new(),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        Edge::start(parts).await.err().unwrap()
     };
     let error = start(IngestSettings { max_body_bytes: 0, ..IngestSettings::default() }).await;
     assert_eq!(error.to_string(), "edge.max_body_bytes must be greater than 0");

@@ -83,6 +83,7 @@ impl Installation {
         let parts = Parts {
             settings,
             catalog: follower.clone(),
+            sealer: catalog::seal::Sealer::new(&[7; catalog::seal::KEY_BYTES]),
             warehouse: warehouse::connect(&endpoint).1,
             clock: self.clock.clone(),
             registry: prometheus::Registry::new(),

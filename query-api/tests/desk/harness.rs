@@ -127,6 +127,7 @@ impl Harness {
         let desk = Desk::new(Parts {
             settings,
             catalog: follower.clone(),
+            sealer: catalog::seal::Sealer::new(&[7; catalog::seal::KEY_BYTES]),
             warehouse: reader,
             clock: clock.clone(),
             registry: prometheus::Registry::new(),
