@@ -118,12 +118,16 @@ fn only_workspace(catalog: &Catalog) -> Option<&Workspace> {
 }
 
 impl<'c> Aim<'c> {
+    /// Whether its link takes hits now, whatever the offer.
+    pub(crate) fn is_link_live(&self, now: Timestamp) -> bool {
+        self.link.is_none_or(|link| {
+            !link.meta.archived && link.expires_at.is_none_or(|expires_at| now < expires_at)
+        })
+    }
+
     /// Whether it takes hits now.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
-        let is_link_live = self.link.is_none_or(|link| {
-            !link.meta.archived && link.expires_at.is_none_or(|expires_at| now < expires_at)
-        });
-        is_link_live && !self.offer.meta.archived && !self.workspace.meta.archived
+        self.is_link_live(now) && !self.offer.meta.archived && !self.workspace.meta.archived
     }
 
     /// Where clicks go that it does not take: the nearest that is named.

@@ -13,9 +13,10 @@ use http::request::Parts;
 use schemas::event::{Body, Click, label};
 use schemas::id::ClickId;
 
-use crate::aim::{Aim, Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
+use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
 use crate::arrival::{Arrival, Arrived, Arriving};
+use crate::caps::Exceeded;
 use crate::click_destination::{Wish, destination};
 use crate::click_parameters::{ClickParameters, Naming};
 use crate::destination::location;
@@ -23,6 +24,7 @@ use crate::edge::{Edge, Stamped, Understood};
 use crate::error::Refusal;
 use crate::host::named_host;
 use crate::metrics::Route;
+use crate::smart_link::Lead;
 
 const PREFIX: &str = "/c/";
 const SHORT_PREFIX: &str = "/";
@@ -140,33 +142,41 @@ async fn seen(edge: &Edge, parts: &Parts, way: Way) -> Result<Seen, Refusal> {
 
 /// The click and its answer, unless what it is aimed at takes no clicks.
 fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
-    let Arrival { edge, catalog, aim, arriving } = arrival;
-    if !aim.is_live(arriving.now) {
+    let Arrival { edge, catalog, aim, arriving } = *arrival;
+    if !aim.is_link_live(arriving.now) {
         return Ok(Seen::Gone(aim.fallback().map(str::to_owned)));
     }
     let id: ClickId = edge.new_id(arriving.now, aim.workspace.number);
     let Arrived { mut hit, cookie } = arrival.arrived();
     let wish = Wish::of(arrival);
-    let stored = match &wish {
-        Wish::Allowed(address) => address,
-        Wish::None => stored_address(aim),
-        Wish::Unsafe => {
-            hit.labels.push(label::UNSAFE_DESTINATION.to_owned());
-            stored_address(aim)
-        }
+    let lead = match &wish {
+        // Who names the destination leaves nothing to the rules.
+        Wish::Allowed(address) => Lead { address, ..Lead::plain(aim) },
+        Wish::None | Wish::Unsafe => Lead::chosen(arrival, &hit, id)?,
     };
-    let destination_url = destination(arrival, stored, id, &hit)?;
+    if !lead.aim.is_live(arriving.now) {
+        return Ok(Seen::Gone(lead.aim.fallback().map(str::to_owned)));
+    }
+    hit.offer = lead.aim.offer.id;
+    if wish == Wish::Unsafe {
+        hit.labels.push(label::UNSAFE_DESTINATION.to_owned());
+    }
+    let exceeded = edge.caps().take(&lead.aim, &hit);
+    if exceeded != Exceeded::No {
+        hit.labels.push(label::CAP.to_owned());
+    }
+    let fallback = if exceeded == Exceeded::Fallback { lead.aim.fallback() } else { None };
+    let (destination_url, choice) = match fallback {
+        Some(fallback) => (fallback.to_owned(), None),
+        None => (destination(&lead, arriving, id, &hit)?, lead.choice),
+    };
     let location = location(&destination_url).ok_or(Refusal::ServerError)?;
     let ext_click_id = arriving.parameters.ext_click_id.as_deref().unwrap_or_default().to_owned();
-    let click = Click { id, hit, ext_click_id, destination_url, choice: None };
+    let click = Click { id, hit, ext_click_id, destination_url, choice };
     let click = edge.stamp(catalog, aim.workspace, arriving.now, Body::Click(Box::new(click)));
     let status = aim.link.and_then(|link| StatusCode::from_u16(link.redirect_status).ok());
     let status = status.unwrap_or(StatusCode::FOUND);
     Ok(Seen::Live(Followed { click, redirect: Redirect { status, location, receipt: None, cookie } }))
-}
-
-fn stored_address<'c>(aim: &Aim<'c>) -> &'c String {
-    aim.link.and_then(|link| link.destination_url.as_ref()).unwrap_or(&aim.offer.destination_url)
 }
 
 /// Whether this is a link's key on a tracking domain, which may be younger than this edge's catalog.

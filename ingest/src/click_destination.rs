@@ -6,10 +6,11 @@ use catalog::macros::{Macro, Template};
 use schemas::event::Hit;
 use schemas::id::ClickId;
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Arriving};
 use crate::destination::Destination;
 use crate::error::Refusal;
 use crate::safe_destination::PlainAddress;
+use crate::smart_link::Lead;
 use crate::unresolved;
 
 /// What the caller says of the destination.
@@ -41,21 +42,21 @@ impl Wish {
     }
 }
 
-/// The address that a click is sent to, from this template.
+/// The address that a click is sent to.
 pub(crate) fn destination(
-    arrival: &Arrival<'_>,
-    stored: &str,
+    lead: &Lead<'_>,
+    arriving: &Arriving<'_>,
     id: ClickId,
     hit: &Hit,
 ) -> Result<String, Refusal> {
-    let parameters = &arrival.arriving.parameters;
+    let parameters = &arriving.parameters;
     // The catalog takes no address that it cannot parse, and an address of the caller has no brace.
-    let template = Template::parse(stored).map_err(|_| Refusal::ServerError)?;
+    let template = Template::parse(lead.address).map_err(|_| Refusal::ServerError)?;
     let click_id = id.to_string();
     let destination = Destination {
         template: &template,
         click_id: &click_id,
-        click_id_param: &arrival.aim.offer.click_id_param,
+        click_id_param: &lead.aim.offer.click_id_param,
         passed: &parameters.passed_on(),
     };
     Ok(destination.render(|name| -> Cow<'_, str> {

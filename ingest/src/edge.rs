@@ -19,6 +19,7 @@ use service::lifecycle::{Shutdown, Tasks};
 use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::appender::{AppendError, Appender, Limits};
+use crate::caps::CapCounts;
 use crate::error::{Refusal, StartError};
 use crate::metrics::Metrics;
 use crate::settings::IngestSettings;
@@ -59,6 +60,7 @@ struct Inner {
     clock: SharedClock,
     ids: Mutex<IdGenerator>,
     appender: Appender,
+    caps: CapCounts,
     metrics: Arc<Metrics>,
     registry: Registry,
     shutdown: Shutdown,
@@ -115,6 +117,7 @@ impl Edge {
             clock,
             ids: Mutex::new(ids),
             appender,
+            caps: CapCounts::new(life),
             metrics,
             registry,
             shutdown,
@@ -140,6 +143,10 @@ impl Edge {
 
     pub(crate) fn settings(&self) -> &IngestSettings {
         &self.inner.settings
+    }
+
+    pub(crate) fn caps(&self) -> &CapCounts {
+        &self.inner.caps
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

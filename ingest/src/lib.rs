@@ -25,12 +25,14 @@ mod unresolved;
 // A click or an impression.
 mod aim;
 mod arrival;
+mod caps;
 mod click;
 mod click_destination;
 mod click_parameters;
 mod destination;
 mod impression;
 mod safe_destination;
+mod smart_link;
 
 // A conversion, by each of its ways.
 mod conversion_fields;
