@@ -10,6 +10,7 @@ use crate::arrival::{Arrival, Arriving};
 use crate::destination::Destination;
 use crate::error::Refusal;
 use crate::safe_destination::PlainAddress;
+use crate::signed_destination::SignedDestination;
 use crate::smart_link::Lead;
 use crate::unresolved;
 
@@ -34,12 +35,22 @@ impl Wish {
             return Self::None;
         }
         let Some(address) = PlainAddress::parse(wanted) else { return Self::Unsafe };
-        if address.is_on(&arrival.aim.offer.allowed_hosts) {
+        let listed = &arrival.aim.offer.allowed_hosts;
+        if address.is_on(listed) || (address.may_be_signed(listed) && is_signed(arrival, wanted)) {
             Self::Allowed(address.into_text())
         } else {
             Self::Unsafe
         }
     }
+}
+
+/// Whether somebody who may vouches for this address.
+fn is_signed(arrival: &Arrival<'_>, address: &str) -> bool {
+    let Arrival { edge, catalog, aim, arriving } = *arrival;
+    let (Some(sig), Some(expires)) = (&arriving.parameters.sig, &arriving.parameters.exp) else { return false };
+    let Some(signed) = SignedDestination::read(address, sig, expires) else { return false };
+    let subject = aim.link.map_or_else(|| aim.offer.id.to_string(), |link| link.id.to_string());
+    signed.is_good(edge, catalog, aim.workspace.number, &subject, arriving.now)
 }
 
 /// The address that a click is sent to.

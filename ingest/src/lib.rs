@@ -32,6 +32,7 @@ mod click_parameters;
 mod destination;
 mod impression;
 mod safe_destination;
+mod signed_destination;
 mod smart_link;
 
 // A conversion, by each of its ways.

@@ -11,14 +11,14 @@ use axum::response::Response;
 use catalog::bootstrap::{Bootstrap, FIRST_WORKSPACE, bootstrap};
 use catalog::follower::FollowerSettings;
 use catalog::seal::Sealer;
-use catalog::{Actor, ActorKind, Change, Expected, Follower, Proposal, Resource, Workspace};
+use catalog::{Actor, ActorKind, Change, Expected, Follower, Link, Offer, Proposal, Resource, Workspace};
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, Partition, TopicSpec};
 use http::{HeaderMap, Request, StatusCode};
 use ingest::{Edge, IngestSettings, Parts};
 use prometheus::Registry;
 use schemas::event::{Body as EventBody, Click, Conversion, Event};
-use schemas::id::{IdGenerator, WorkspaceNumber};
+use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::topic;
 use schemas::wire::decode_event;
@@ -152,6 +152,32 @@ impl TestEdge {
         self.follower.propose(proposal).await.unwrap();
     }
 
+    /// Changes the installation's link with this key.
+    pub(crate) async fn change_link(&mut self, key: &str, change: impl FnOnce(&mut Link)) {
+        let mut link = self.follower.read().link_by_key(None, key).cloned().unwrap();
+        change(&mut link);
+        self.put(vec![link.into()]).await;
+    }
+
+    /// Changes the fixture's offer.
+    pub(crate) async fn change_offer(&mut self, change: impl FnOnce(&mut Offer)) {
+        let mut offer = self.follower.read().offer(FIRST_WORKSPACE, self.fixture.offer).cloned().unwrap();
+        change(&mut offer);
+        self.put(vec![offer.into()]).await;
+    }
+
+    /// An id of the first workspace.
+    pub(crate) fn new_id<K: Kind>(&mut self) -> Id<K> {
+        self.ids.next(NOW.unix_ms(), FIRST_WORKSPACE)
+    }
+
+    /// The last click of the log's first partition.
+    pub(crate) async fn last_click(&self) -> Click {
+        let event = self.events().await.pop().unwrap();
+        let EventBody::Click(click) = event.body else { panic!("no click: {event:?}") };
+        *click
+    }
+
     /// Another workspace, as an operator makes it.
     pub(crate) async fn second_workspace(&mut self) -> Workspace {
         let first = self.follower.read().workspace(FIRST_WORKSPACE).cloned().unwrap();
@@ -161,6 +187,12 @@ impl TestEdge {
         let second = Workspace { number, id, name: "Second".into(), partition, ..first };
         self.put(vec![Resource::Workspace(second.clone())]).await;
         second
+    }
+
+    /// Creates or replaces these in another workspace's catalog.
+    pub(crate) async fn put_into(&mut self, workspace: WorkspaceNumber, resources: Vec<Resource>) {
+        let proposal = Proposal { workspace, ..self.proposal(resources) };
+        self.follower.propose(proposal).await.unwrap();
     }
 
     pub(crate) fn proposal(&mut self, resources: Vec<Resource>) -> Proposal {

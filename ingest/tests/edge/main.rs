@@ -8,10 +8,17 @@
 
 mod bad_input;
 mod click;
+mod click_caps;
+mod click_destination;
+mod click_offer;
+mod click_parameters;
+mod click_rules;
 mod conversions;
 mod fault;
 mod fixture;
 mod harness;
+mod hosts;
+mod impression;
 mod pixel;
 mod postback;
 mod surroundings;
