@@ -50,6 +50,8 @@ impl Arrival<'_> {
         let applying = [
             (label::HEAD, parts.method == Method::HEAD),
             (label::PREFETCH, client::is_prefetch(&parts.headers)),
+            (label::GPC, says_yes(parts, "sec-gpc")),
+            (label::DNT, says_yes(parts, "dnt")),
             (label::UNKNOWN_PARTNER, is_unknown_partner),
             (label::UNRESOLVED_MACRO, parameters.is_unresolved),
             (label::REPAIRED_URL, parameters.is_repaired),
@@ -120,4 +122,8 @@ impl Arrival<'_> {
         let trusted = &self.edge.settings().trusted_proxies;
         client::truncated(client::address(peer.ip(), &self.arriving.parts.headers, trusted))
     }
+}
+
+fn says_yes(parts: &Parts, header: &str) -> bool {
+    parts.headers.get(header).is_some_and(|value| value == "1")
 }

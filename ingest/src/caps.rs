@@ -98,7 +98,10 @@ impl CapCounts {
         if of_link.is_empty() && aim.offer.caps.is_empty() {
             return Exceeded::No;
         }
-        let owners = [(aim.link.map(|link| *link.id.bytes()), of_link), (Some(*aim.offer.id.bytes()), &aim.offer.caps)];
+        let owners = [
+            (aim.link.map(|link| *link.id.bytes()), of_link),
+            (Some(*aim.offer.id.bytes()), &aim.offer.caps),
+        ];
         let is_counted = counts(hit);
         let mut taken: Vec<CountOf> = Vec::new();
         let mut exceeded = Exceeded::No;

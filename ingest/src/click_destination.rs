@@ -47,7 +47,9 @@ impl Wish {
 /// Whether somebody who may vouches for this address.
 fn is_signed(arrival: &Arrival<'_>, address: &str) -> bool {
     let Arrival { edge, catalog, aim, arriving } = *arrival;
-    let (Some(sig), Some(expires)) = (&arriving.parameters.sig, &arriving.parameters.exp) else { return false };
+    let (Some(sig), Some(expires)) = (&arriving.parameters.sig, &arriving.parameters.exp) else {
+        return false;
+    };
     let Some(signed) = SignedDestination::read(address, sig, expires) else { return false };
     let subject = aim.link.map_or_else(|| aim.offer.id.to_string(), |link| link.id.to_string());
     signed.is_good(edge, catalog, aim.workspace.number, &subject, arriving.now)

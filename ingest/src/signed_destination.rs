@@ -101,7 +101,9 @@ mod tests {
         assert!(!good.is_by(b"another", LINK));
         assert!(!good.is_by(b"whsec_destination", "link_01h455vb4pex5vsknk084sn02r"));
         assert!(!signed(&sig, "1793494801", ADDRESS).unwrap().is_by(b"whsec_destination", LINK));
-        assert!(!signed(&sig, "1793494800", "https://evil.example/").unwrap().is_by(b"whsec_destination", LINK));
+        assert!(
+            !signed(&sig, "1793494800", "https://evil.example/").unwrap().is_by(b"whsec_destination", LINK)
+        );
         let document = include_str!("../../docs/destinations.md");
         assert!(document.contains(&sig) && document.contains(ADDRESS) && document.contains(LINK));
     }

@@ -62,7 +62,9 @@ async fn without_an_offer_there_is_no_click() {
             edge.get_with(&path, &[("accept", "application/json")]).await.error(400, "validation_failed");
         assert_eq!(field.as_deref(), Some("offer"));
     }
-    for offer in ["nonsense", "offer_01h455vb4pex5vsknk084sn02q", "ext:a:b", &edge.fixture.partner.to_string()] {
+    for offer in
+        ["nonsense", "offer_01h455vb4pex5vsknk084sn02q", "ext:a:b", &edge.fixture.partner.to_string()]
+    {
         let path = format!("/click?offer={offer}");
         edge.get_with(&path, &[("accept", "application/json")]).await.error(404, "not_found");
     }

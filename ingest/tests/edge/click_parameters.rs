@@ -18,10 +18,11 @@ async fn unresolved_macros_are_stored_labelled_and_not_sent_on() {
     let location = format!("https://shop.example/?cid={}&s=&ok=1", click.id);
     assert_eq!(answer.header("location"), Some(location.as_str()));
     assert_eq!(click.hit.subs, ["{clickid}", "[[x]]"]);
-    let kept: Vec<_> =
-        click.hit.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let kept: Vec<_> = click.hit.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(kept, [("gclid", "{gclid}"), ("fb", "{{ad.name}}"), ("v", "%7Bx%7D"), ("ok", "1")]);
-    assert!(has(&click.hit.labels, label::UNRESOLVED_MACRO) && has(&click.hit.labels, label::UNKNOWN_PARTNER));
+    assert!(
+        has(&click.hit.labels, label::UNRESOLVED_MACRO) && has(&click.hit.labels, label::UNKNOWN_PARTNER)
+    );
 }
 
 #[tokio::test]

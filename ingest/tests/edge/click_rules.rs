@@ -15,7 +15,10 @@ fn test(field: Field, op: Op, value: &str) -> Condition {
 }
 
 fn to_url(path: &str, weight: u32) -> Target {
-    Target { destination: TargetDestination::Url(format!("https://shop.example/{path}?cid={{click_id}}")), weight }
+    Target {
+        destination: TargetDestination::Url(format!("https://shop.example/{path}?cid={{click_id}}")),
+        weight,
+    }
 }
 
 /// Where a click by this link went, and the click.
@@ -31,7 +34,10 @@ async fn the_first_rule_that_matches_leads() {
     let mut edge = TestEdge::start().await;
     let ids: [RuleId; 3] = std::array::from_fn(|_| edge.new_id());
     let rules = [
-        (Condition::And(vec![test(Field::Sub(2), Op::Eq, "x"), test(Field::UtmSource, Op::Eq, "mail")]), "both"),
+        (
+            Condition::And(vec![test(Field::Sub(2), Op::Eq, "x"), test(Field::UtmSource, Op::Eq, "mail")]),
+            "both",
+        ),
         (test(Field::Referrer, Op::Eq, "news.example"), "news"),
         (test(Field::Visitor, Op::Eq, "returning"), "again"),
     ];
@@ -61,7 +67,8 @@ async fn a_visitor_keeps_what_it_got() {
     let mut edge = TestEdge::start().await;
     let rule = edge.new_id();
     let to = vec![to_url("a", 1), to_url("b", 1)];
-    edge.change_link("anna", |link| link.rules = vec![Rule { id: rule, when: Condition::And(vec![]), to }]).await;
+    edge.change_link("anna", |link| link.rules = vec![Rule { id: rule, when: Condition::And(vec![]), to }])
+        .await;
     let mut seen: BTreeMap<u32, u32> = BTreeMap::new();
     for _ in 0..40 {
         let answer = edge.get("/c/anna").await;
@@ -137,7 +144,8 @@ async fn who_names_the_destination_is_not_asked_about() {
     edge.change_offer(|offer| offer.allowed_hosts = vec!["shop.example".into()]).await;
     let rule = edge.new_id();
     let to = vec![to_url("rule", 1)];
-    edge.change_link("anna", |link| link.rules = vec![Rule { id: rule, when: Condition::And(vec![]), to }]).await;
+    edge.change_link("anna", |link| link.rules = vec![Rule { id: rule, when: Condition::And(vec![]), to }])
+        .await;
     let (location, click) = led(&edge, "/c/anna?u=https://shop.example/mine", &[]).await;
     assert_eq!((location.as_str(), click.choice), ("https://shop.example/mine?click_id=ID", None));
     let (location, click) = led(&edge, "/c/anna?u=https://evil.example/", &[]).await;

@@ -36,9 +36,7 @@ async fn what_was_shown_is_recorded() {
     assert!(is_gif(&edge.get_with(&by_offer, &[("sec-purpose", "prefetch")]).await));
     let hit = last(&edge).await.hit;
     assert_eq!((hit.link, hit.partner, hit.test), (None, Some(edge.fixture.partner), true));
-    for wanted in
-        [label::PREFETCH, label::UNRESOLVED_MACRO, label::REPAIRED_URL, label::REPEATED_PARAMETER]
-    {
+    for wanted in [label::PREFETCH, label::UNRESOLVED_MACRO, label::REPAIRED_URL, label::REPEATED_PARAMETER] {
         assert!(hit.labels.iter().any(|known| known == wanted), "{wanted}");
     }
 }
@@ -67,5 +65,8 @@ async fn what_cannot_be_recorded_is_an_image_all_the_same() {
         assert_eq!(head.status, 405, "{path}");
     }
     assert!(edge.events().await.is_empty());
-    assert_eq!(edge.metric("ingest_refused_total{error=\"not_found\",route=\"impression\"}").await, Some(5.0));
+    assert_eq!(
+        edge.metric("ingest_refused_total{error=\"not_found\",route=\"impression\"}").await,
+        Some(5.0)
+    );
 }
