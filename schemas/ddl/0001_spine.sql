@@ -131,6 +131,9 @@ CREATE TABLE IF NOT EXISTS conversion_revisions
     conversions_delta Int8,
     revenue_delta Int64,
     payout_delta Int64,
+    refund_id String,
+    refund_amount Int64,
+    refund_reason String,
     test Bool,
     core_time DateTime64(6, 'UTC'),
     log_partition UInt16,
@@ -233,6 +236,7 @@ CREATE TABLE IF NOT EXISTS conversions
     transaction_id String,
     original_amount Int64,
     original_currency LowCardinality(String),
+    refunded Int64,
     amount Int64,
     amount_known Bool,
     revenue Int64,
@@ -252,6 +256,21 @@ CREATE TABLE IF NOT EXISTS conversions
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(occurred_at)
 ORDER BY (workspace, occurred_at, id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What edges hold back in their spools, as each said last. Derived, like `conversions`: the latest cut stands. `events` is 0
+-- where nothing is held any more.
+CREATE TABLE IF NOT EXISTS delayed
+(
+    log_partition UInt16,
+    edge FixedString(16),
+    cut UInt64,
+    since DateTime64(6, 'UTC'),
+    events UInt64,
+    core_time DateTime64(6, 'UTC')
+)
+ENGINE = ReplacingMergeTree(cut)
+ORDER BY (log_partition, edge)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- One row a finished cut of a log partition: all rows up to it are in the tables above. A sink that comes back goes

@@ -1,8 +1,9 @@
 //! Facts: what was decided. State, rows and notifications are folds of facts. Wire form in [`crate::wire`].
 
-use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Status};
+use crate::cap::CapPlace;
+use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Nonce, Status};
 use crate::id::{
-    CampaignId, ClickId, ConversionId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId,
+    CampaignId, ClickId, ConversionId, EdgeId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId,
     WorkspaceNumber,
 };
 use crate::money::Currency;
@@ -66,12 +67,16 @@ pub enum Fact {
     Revision(Box<Revision>),
     /// An event ended, or was parked.
     Outcome(Box<Outcome>),
-    /// A conversion waits for its click.
+    /// A conversion waits for its click, or a refund for its conversion.
     Parked(Box<Parked>),
     /// A wait is over.
     Unparked(Unparked),
     /// A delivery stood in the log once more.
     Redelivered(Mark),
+    /// The nonce of a signed request is used up.
+    Nonce(Box<UsedNonce>),
+    /// A cap counts one more, or one less.
+    CapCounted(Box<CapCounted>),
     /// An edge holds back as many events, or none any more.
     Delayed(Delayed),
     /// A tick was taken in.
@@ -135,6 +140,12 @@ pub struct Revision {
     pub before: Option<Values>,
     /// The values now.
     pub after: Values,
+    /// What the conversion earns before refunds: each refund is reckoned from it, so that rounding never adds up.
+    pub gross: Gross,
+    /// The refund that this revision takes in.
+    pub refund: Option<AppliedRefund>,
+    /// The counts of caps that count the conversion while its status counts.
+    pub counted_in: Vec<CapPlace>,
     /// Every touch that was considered.
     pub touches: Vec<Touch>,
     /// When the edge had the event that made the conversion.
@@ -176,6 +187,8 @@ pub enum Change {
     Recorded,
     /// Its status changed.
     Status,
+    /// Money of it went back.
+    Refund,
 }
 
 impl Change {
@@ -184,6 +197,7 @@ impl Change {
         match self {
             Self::Recorded => "recorded",
             Self::Status => "status",
+            Self::Refund => "refund",
         }
     }
 }
@@ -201,6 +215,28 @@ pub struct Values {
     pub revenue_micros: i64,
     /// What the partner earns.
     pub payout_micros: i64,
+    /// How much of the original amount went back, in micro-units of that amount's own currency.
+    pub refunded_micros: i64,
+}
+
+/// What a conversion earns as long as nothing goes back, in micro-units of the workspace's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gross {
+    /// What the workspace earns.
+    pub revenue_micros: i64,
+    /// What the partner earns.
+    pub payout_micros: i64,
+}
+
+/// A refund that a revision took in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedRefund {
+    /// The sender's id of it.
+    pub refund_id: String,
+    /// How much went back, in micro-units of the original amount's currency.
+    pub amount_micros: i64,
+    /// Why, in the sender's words; empty for none.
+    pub reason: String,
 }
 
 /// A touch that was considered for a conversion.
@@ -320,7 +356,7 @@ pub enum OutcomeStatus {
     Conflict,
     /// It cannot count; the reason says why.
     Rejected,
-    /// It waits for its click.
+    /// It waits for its click or its conversion.
     Parked,
 }
 
@@ -368,14 +404,22 @@ pub mod reason {
     pub const AMOUNT_OUT_OF_RANGE: &str = "amount_out_of_range";
     /// A status that the life cycle has no step to.
     pub const STATUS_NOT_REACHABLE: &str = "status_not_reachable";
+    /// A cap was reached before.
+    pub const CAP: &str = "cap";
+    /// The nonce of a signed request came before with another body.
+    pub const REPLAYED_NONCE: &str = "replayed_nonce";
+    /// More would go back than is left of the conversion.
+    pub const REFUND_EXCEEDS_AMOUNT: &str = "refund_exceeds_amount";
+    /// The refund is in another currency than the conversion.
+    pub const CURRENCY_MISMATCH: &str = "currency_mismatch";
     /// Same key, other content.
     pub const DIFFERENT_CONTENT: &str = "different_content";
 }
 
-/// A conversion that waits for its click.
+/// A conversion that waits for its click, or a refund that waits for its conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
-    /// The event, whole: it is decided again when the click comes.
+    /// The event, whole: it is decided again when what it waits for comes.
     pub event: Event,
     /// Core time at which the wait ends.
     pub due: Timestamp,
@@ -386,12 +430,36 @@ pub struct Parked {
 pub struct Unparked {
     /// The event that waited.
     pub event: EventId,
-    /// The click it waited for.
-    pub click: ClickId,
     /// Whose event.
     pub workspace: WorkspaceNumber,
     /// When the wait would have ended.
     pub due: Timestamp,
+}
+
+/// The nonce of a signed request, used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedNonce {
+    /// Whose request.
+    pub workspace: WorkspaceNumber,
+    /// The source that signed; `None` for the built-in source `default`.
+    pub source: Option<SourceId>,
+    /// The nonce.
+    pub nonce: Nonce,
+    /// The event that used it first.
+    pub event: EventId,
+}
+
+/// A cap counts one more, or one less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapCounted {
+    /// Whose cap.
+    pub workspace: WorkspaceNumber,
+    /// Which count.
+    pub place: CapPlace,
+    /// The life of the edge that delivered a click; `None` for conversions, which edges do not count.
+    pub edge: Option<EdgeId>,
+    /// Whether it is one less: a conversion does not count any more.
+    pub is_withdrawal: bool,
 }
 
 /// The end of a sink's batch: the same batch whoever makes it.

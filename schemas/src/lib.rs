@@ -2,6 +2,7 @@
 //!
 //! Pure definitions: no I/O, no async, no clock. Modules stand in the order an event travels.
 
+pub mod cap;
 pub mod error_code;
 pub mod event;
 pub mod fact;

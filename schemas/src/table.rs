@@ -50,11 +50,21 @@ impl Table {
                 | Fact::Parked(_)
                 | Fact::Unparked(_)
                 | Fact::Redelivered(_)
+                | Fact::Nonce(_)
+                | Fact::CapCounted(_)
                 | Fact::Delayed(_)
                 | Fact::Ticked
                 | Fact::Cut(_),
             ) => 0,
         }
+    }
+}
+
+impl Fact {
+    /// Whether the sink has something to write for it, so that it waits for a cut.
+    pub fn is_for_tables(&self) -> bool {
+        // Its table is derived: no row of it is counted.
+        matches!(self, Self::Delayed(_)) || Table::ALL.iter().any(|table| table.rows_of(self) > 0)
     }
 }
 

@@ -1,17 +1,19 @@
 //! Applying facts: the only place where state changes.
 
-use schemas::event::{Body, Hit};
-use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Parked, Record, Revision, Unparked};
-use schemas::id::WorkspaceNumber;
-use schemas::table::Table;
+use schemas::event::Hit;
+use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Record, Revision, Subject};
 use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::WAIT_MICROS;
+use super::cap;
 use super::key;
 use super::mark;
-use super::state::{Overlay, State, StateError};
-use super::stored::{ParkedValue, StoredClick};
+use super::nonce;
+use super::refund::apply_refund;
+use super::state::{Overlay, StateError};
+use super::stored::StoredClick;
+use super::waiting::{apply_parked, apply_unparked};
 
 /// How often stale delivery marks are looked for, in core time.
 const SWEEP_MICROS: i64 = 3_600 * 1_000_000;
@@ -56,7 +58,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
     let head = state.head_mut();
     head.next_seq += 1;
     head.rows.add(fact);
-    if Table::ALL.iter().any(|table| table.rows_of(fact) > 0) {
+    if fact.is_for_tables() {
         head.uncut += 1;
         head.uncut_bytes += row_bytes(fact);
     }
@@ -87,13 +89,19 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         }
         Fact::Ticked => {
             state.head_mut().counters.ticks += 1;
-            sweep_marks(state)
+            nonce::sweep(state)?;
+            sweep(state)
         }
+        Fact::Nonce(used) => {
+            nonce::apply_nonce(state, used);
+            Ok(())
+        }
+        Fact::CapCounted(counted) => cap::apply_counted(state, counted),
         Fact::Cut(cut) => {
             let head = state.head_mut();
             head.cut = cut.number;
             (head.uncut, head.uncut_bytes) = (0, 0);
-            Ok(())
+            nonce::sweep(state)
         }
     }
 }
@@ -120,6 +128,8 @@ fn row_bytes(fact: &Fact) -> u64 {
         | Fact::Parked(_)
         | Fact::Unparked(_)
         | Fact::Redelivered(_)
+        | Fact::Nonce(_)
+        | Fact::CapCounted(_)
         | Fact::Delayed(_)
         | Fact::Ticked
         | Fact::Cut(_) => FIXED,
@@ -131,11 +141,15 @@ fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
     let conversion = revision.conversion;
     state.put(key::dedupe(revision.workspace, &revision.dedupe_key), conversion.bytes().to_vec());
     state.put(key::conversion(revision.workspace, conversion), wire::encode_revision(revision));
+    if let Some(refund) = &revision.refund {
+        apply_refund(state, revision, refund);
+    }
 }
 
 fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), StateError> {
     // The outcome that ends a wait takes the event from the level of the parked.
-    let settles_parked = outcome.mark.is_none() && outcome.subject == schemas::fact::Subject::Conversion;
+    let settles_parked =
+        outcome.mark.is_none() && matches!(outcome.subject, Subject::Conversion | Subject::Refund);
     let counters = &mut state.head_mut().counters;
     if settles_parked {
         let parked = &mut counters.outcomes[OutcomeStatus::Parked as usize];
@@ -145,47 +159,13 @@ fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), State
     outcome.mark.map_or(Ok(()), |mark| mark::see(state, mark))
 }
 
-fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateError> {
-    let Some(click) = waits_for(parked) else { return Err(StateError::Unreadable("parked event")) };
-    let workspace = parked.event.workspace;
-    let key = key::parked(workspace, click, state.head().next_seq);
-    state.put(key::due(parked.due, parked.event.id), key.clone());
-    state.put(key, ParkedValue::encode(&parked.event, parked.due));
-    let count = parked_count(state, workspace)?;
-    state.put(key::parked_count(workspace), (count + 1).to_be_bytes().to_vec());
-    Ok(())
-}
-
-fn waits_for(parked: &Parked) -> Option<schemas::id::ClickId> {
-    match &parked.event.body {
-        Body::Conversion(conversion) => conversion.click,
-        Body::Click(_) | Body::Impression(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => None,
-    }
-}
-
-fn apply_unparked(state: &mut Overlay<'_>, unparked: &Unparked) -> Result<(), StateError> {
-    let due = key::due(unparked.due, unparked.event);
-    let parked = state.get(&due)?.ok_or(StateError::Unreadable("wait of a parked conversion"))?;
-    state.remove(due);
-    state.remove(parked);
-    let count = parked_count(state, unparked.workspace)?.saturating_sub(1);
-    state.put(key::parked_count(unparked.workspace), count.to_be_bytes().to_vec());
-    Ok(())
-}
-
-/// How many conversions of a workspace wait for their clicks.
-pub(super) fn parked_count(state: &Overlay<'_>, workspace: WorkspaceNumber) -> Result<u64, StateError> {
-    let Some(bytes) = state.get(&key::parked_count(workspace))? else { return Ok(0) };
-    let bytes = bytes.try_into().map_err(|_| StateError::Unreadable("number of parked conversions"))?;
-    Ok(u64::from_be_bytes(bytes))
-}
-
-/// Forgets edges that have been silent for longer than any delivery may be late.
-fn sweep_marks(state: &mut Overlay<'_>) -> Result<(), StateError> {
+/// Forgets edges that have been silent for longer than any delivery may be late, and counts of caps that are over.
+fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
     let now = state.head().core_time;
     if now.micros_since(state.head().marks_swept) < SWEEP_MICROS {
         return Ok(());
     }
     state.head_mut().marks_swept = now;
+    cap::sweep(state)?;
     mark::sweep(state, WAIT_MICROS, SWEPT_EDGES)
 }

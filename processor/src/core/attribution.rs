@@ -1,7 +1,7 @@
 //! Attribution: which touch a conversion belongs to, and why each other touch lost.
 //!
 //! Last touch: among the eligible touches of the conversion's visitor and offer, the latest by time, then the one with
-//! the larger id, gets everything. A touch is eligible if it carries no excluding label, is not older than the lookback
+//! the larger id, gets everything. A touch is eligible if no label excludes it, is not older than the lookback
 //! window of its offer before the conversion and not later than the conversion; the click that the conversion names itself may be up
 //! to [`CLOCK_SKEW_MICROS`] later, because clocks differ.
 
@@ -30,6 +30,8 @@ pub(super) struct Question<'a> {
     /// Touches of other offers are not considered; `None` considers all.
     pub(super) offer: Option<OfferId>,
     pub(super) occurred_at: Timestamp,
+    /// Whether the conversion was made with a test key.
+    pub(super) test: bool,
     /// The window of each offer.
     pub(super) lookback: Lookback<'a>,
 }
@@ -123,7 +125,13 @@ fn ineligible(question: &Question<'_>, click: &StoredClick) -> Option<Lost> {
     let named = question.named.as_ref().is_some_and(|named| named.id == click.id);
     let skew = if named { CLOCK_SKEW_MICROS } else { 0 };
     let age = question.occurred_at.micros_since(click.at);
-    if click.excluded {
+    // A conversion that names a click proves that a person followed it: many share one address behind a carrier's gateway, and
+    // the rate limit of an address shall not cost the partner who sent a buyer. Where we would have to guess the click from
+    // the visitor, it counts as what the label says: traffic beyond what one address makes.
+    let is_excluded = click.excluded || (click.rate_limited && !named);
+    // A rehearsal earns nobody anything; what it rehearses may stand on a live click.
+    let is_rehearsal = click.test && !question.test;
+    if is_excluded || is_rehearsal {
         Some(Lost::ExcludedLabel)
     } else if age < -skew {
         Some(Lost::AfterConversion)

@@ -1,27 +1,32 @@
 //! What becomes of a reported conversion.
 
-use catalog::{Offer, Workspace};
+use catalog::{Offer, OnExceed, Workspace};
 use schemas::event::{Conversion, Event, Mark, Status, label};
-use schemas::fact::{Attributed, Change, DedupeKey, Fact, OutcomeStatus, Parked, Revision, Values, reason};
-use schemas::id::ConversionId;
+use schemas::fact::{Attributed, Change, DedupeKey, Gross, OutcomeStatus, Revision, Subject, Values, reason};
+use schemas::id::{ConversionId, SourceId, WorkspaceNumber};
 use schemas::wire;
-use sha2::{Digest, Sha256};
 
-use super::apply::parked_count;
 use super::attribution::{Answer, Lookback, Question, attribute};
-use super::decide::{Decider, Settled};
-use super::key;
+use super::cap::Capped;
+use super::decide::{Case, Decider, Settled};
+use super::dedupe;
+use super::key::{self, Awaited};
 use super::payout::{Valuation, priced, value};
+use super::refund::left;
 use super::state::{State, StateError};
 use super::stored::StoredClick;
-use super::{PARKED_LIMIT, WAIT_MICROS};
 
 /// A reported conversion on its way to a decision.
 pub(super) struct Reported<'a> {
-    pub(super) event: &'a Event,
+    pub(super) case: Case<'a>,
     pub(super) conversion: &'a Conversion,
-    /// `None` for one that waited: its delivery was settled when it was parked.
-    pub(super) mark: Option<Mark>,
+}
+
+impl<'a> Reported<'a> {
+    pub(super) const fn new(event: &'a Event, conversion: &'a Conversion, mark: Option<Mark>) -> Self {
+        let (source, test) = (conversion.source, conversion.test);
+        Self { case: Case { event, mark, subject: Subject::Conversion, source, test }, conversion }
+    }
 }
 
 /// How a conversion found its touch.
@@ -33,47 +38,34 @@ struct Identified {
 impl Decider<'_, '_> {
     /// Decides a conversion; parks it if it waits for its click.
     pub(super) fn conversion(&mut self, reported: &Reported<'_>) -> Result<(), StateError> {
-        let (event, conversion) = (reported.event, reported.conversion);
-        if let Some(fault) = &conversion.fault {
-            return self.settle(reported, OutcomeStatus::Rejected, Settled::because(&fault.reason));
-        }
+        let (event, conversion) = (reported.case.event, reported.conversion);
         let Some(workspace) = self.catalog.workspace(event.workspace) else {
-            return self.settle(
-                reported,
-                OutcomeStatus::Rejected,
-                Settled::because(reason::UNKNOWN_WORKSPACE),
-            );
+            return self.reject(&reported.case, reason::UNKNOWN_WORKSPACE);
         };
-        if self.names_unknown(event, conversion) {
-            return self.settle(
-                reported,
-                OutcomeStatus::Rejected,
-                Settled::because(reason::UNKNOWN_REFERENCE),
-            );
+        if self.is_replay(&reported.case, conversion.nonce.as_ref())? {
+            return Ok(());
         }
-        let key = dedupe_key(event, conversion);
+        if let Some(fault) = &conversion.fault {
+            return self.reject(&reported.case, &fault.reason);
+        }
+        if self.names_unknown(event, conversion) {
+            return self.reject(&reported.case, reason::UNKNOWN_REFERENCE);
+        }
+        let key = dedupe::key_of_report(event, conversion);
         if let Some(existing) = self.existing(event, &key)? {
             return self.repeated(reported, workspace, &existing);
         }
         if !may_begin_as(conversion) {
-            return self.settle(
-                reported,
-                OutcomeStatus::Rejected,
-                Settled::because(reason::STATUS_NOT_REACHABLE),
-            );
+            return self.reject(&reported.case, reason::STATUS_NOT_REACHABLE);
         }
         let click = match conversion.click {
             None => None,
             Some(click) if click.workspace() != event.workspace => {
-                return self.settle(
-                    reported,
-                    OutcomeStatus::Rejected,
-                    Settled::because(reason::UNKNOWN_CLICK),
-                );
+                return self.reject(&reported.case, reason::UNKNOWN_CLICK);
             }
             Some(click) => match self.state.get(&key::click(event.workspace, click))? {
                 Some(bytes) => Some(StoredClick::decode(click, &bytes)?),
-                None => return self.park(reported),
+                None => return self.park(&reported.case, reason::UNKNOWN_CLICK),
             },
         };
         let by = match (&click, conversion.visitor, conversion.partner) {
@@ -92,7 +84,7 @@ impl Decider<'_, '_> {
         dedupe_key: DedupeKey,
         identified: Identified,
     ) -> Result<(), StateError> {
-        let (event, conversion) = (reported.event, reported.conversion);
+        let (event, conversion) = (reported.case.event, reported.conversion);
         let named_offer = identified.click.as_ref().map(|click| click.offer).or(conversion.offer);
         let question = Question {
             workspace: event.workspace,
@@ -100,6 +92,7 @@ impl Decider<'_, '_> {
             named: identified.click,
             offer: named_offer,
             occurred_at: conversion.occurred_at,
+            test: conversion.test,
             lookback: Lookback { catalog: self.catalog, workspace },
         };
         let Answer { touches, winner } = attribute(self.state, &question)?;
@@ -108,37 +101,45 @@ impl Decider<'_, '_> {
         let offer: Option<&Offer> =
             attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
         let Ok(received) = priced(conversion, workspace, offer) else {
-            return self.settle(reported, OutcomeStatus::Rejected, Settled::because(reason::INVALID_AMOUNT));
+            return self.reject(&reported.case, reason::INVALID_AMOUNT);
         };
         let Ok(valuation) = value(workspace, offer, attributed.partner, &received) else {
-            return self.settle(
-                reported,
-                OutcomeStatus::Rejected,
-                Settled::because(reason::AMOUNT_OUT_OF_RANGE),
-            );
+            return self.reject(&reported.case, reason::AMOUNT_OUT_OF_RANGE);
         };
-        let Valuation { values, reason, rule, label } = valuation;
-        attributed.labels.extend(label.map(str::to_owned));
+        attributed.labels.extend(valuation.label.map(str::to_owned));
         let id = event.id.rename();
-        self.emit(Fact::Revision(Box::new(Revision {
+        let mut revision = Revision {
             conversion: id,
             workspace: event.workspace,
             version: 1,
             event: event.id,
             change: Change::Recorded,
-            reason: reason.to_owned(),
+            reason: String::new(),
             received: received.into_owned(),
             dedupe_key,
             attributed,
             identified_by: identified.by.to_owned(),
-            payout_rule: rule.to_owned(),
+            payout_rule: valuation.rule.to_owned(),
             before: None,
-            after: values,
+            after: valuation.values,
+            gross: gross(&valuation.values),
+            refund: None,
+            counted_in: Vec::new(),
             touches,
             received_at: event.received_at,
-        })))?;
+        };
+        let Capped { places, beyond } = self.caps_of_conversion(workspace, &revision)?;
+        let Valuation { values, reason, .. } = capped(valuation, beyond);
+        if beyond.is_some() {
+            revision.attributed.labels.push(label::CAP.to_owned());
+        }
+        (revision.after, revision.reason, revision.counted_in) = (values, reason.to_owned(), places);
+        self.revise(revision)?;
         let settled = Settled { reason, conversion: Some(id), original: None };
-        self.settle(reported, OutcomeStatus::Recorded, settled)
+        self.settle(&reported.case, OutcomeStatus::Recorded, settled)?;
+        // A refund may have been here first.
+        self.settle_waiting(event.workspace, Awaited::Key(dedupe_key))?;
+        self.settle_waiting(event.workspace, Awaited::Conversion(id))
     }
 
     /// Nobody is paid whom the catalog does not have as a partner of this workspace. A click's partner was looked up when it
@@ -156,34 +157,29 @@ impl Decider<'_, '_> {
     /// Whether the report names a source or an offer that is none of its workspace's: under an invented source one
     /// transaction would count twice.
     fn names_unknown(&self, event: &Event, conversion: &Conversion) -> bool {
-        let foreign = |source| self.catalog.source(source).is_none_or(|it| it.workspace != event.workspace);
-        conversion.source.is_some_and(foreign)
+        conversion.source.is_some_and(|source| self.is_foreign(event.workspace, source))
             || conversion.offer.is_some_and(|offer| self.catalog.offer(event.workspace, offer).is_none())
     }
 
-    fn park(&mut self, reported: &Reported<'_>) -> Result<(), StateError> {
-        let event = reported.event;
-        // One that waited already and still finds no click has waited long enough.
-        if reported.mark.is_none() {
-            return self.settle(reported, OutcomeStatus::Rejected, Settled::because(reason::UNKNOWN_CLICK));
-        }
-        if parked_count(self.state, event.workspace)? >= PARKED_LIMIT {
-            return self.settle(reported, OutcomeStatus::Rejected, Settled::because(reason::TOO_MANY_PARKED));
-        }
-        let due = self.state.head().core_time.saturating_add(WAIT_MICROS);
-        self.emit(Fact::Parked(Box::new(Parked { event: event.clone(), due })))?;
-        self.settle(reported, OutcomeStatus::Parked, Settled::because(reason::UNKNOWN_CLICK))
+    pub(super) fn is_foreign(&self, workspace: WorkspaceNumber, source: SourceId) -> bool {
+        self.catalog.source(source).is_none_or(|it| it.workspace != workspace)
     }
 
     /// The conversion that has this key already.
-    fn existing(&self, event: &Event, key: &DedupeKey) -> Result<Option<Revision>, StateError> {
+    pub(super) fn existing(&self, event: &Event, key: &DedupeKey) -> Result<Option<Revision>, StateError> {
         let Some(bytes) = self.state.get(&key::dedupe(event.workspace, key))? else { return Ok(None) };
         let conversion =
             ConversionId::from_slice(&bytes).ok_or(StateError::Unreadable("conversion by its key"))?;
-        let bytes = self
-            .state
-            .get(&key::conversion(event.workspace, conversion))?
-            .ok_or(StateError::Unreadable("conversion"))?;
+        self.revision(event.workspace, conversion)?.map(Some).ok_or(StateError::Unreadable("conversion"))
+    }
+
+    /// A conversion as it is now.
+    pub(super) fn revision(
+        &self,
+        workspace: WorkspaceNumber,
+        conversion: ConversionId,
+    ) -> Result<Option<Revision>, StateError> {
+        let Some(bytes) = self.state.get(&key::conversion(workspace, conversion))? else { return Ok(None) };
         wire::decode_revision(bytes.into()).map(Some).map_err(|_| StateError::Unreadable("conversion"))
     }
 
@@ -198,38 +194,37 @@ impl Decider<'_, '_> {
         let conflict = |reason| (OutcomeStatus::Conflict, settled(reason));
         let offer = existing.attributed.offer.and_then(|id| self.catalog.offer(existing.workspace, id));
         let Ok(repetition) = priced(reported.conversion, workspace, offer) else {
-            return self.settle(reported, OutcomeStatus::Rejected, settled(reason::INVALID_AMOUNT));
+            let invalid = settled(reason::INVALID_AMOUNT);
+            return self.settle(&reported.case, OutcomeStatus::Rejected, invalid);
         };
         let repetition = repetition.as_ref();
-        let trusted = repetition.trust.may_approve();
-        let confirms =
-            trusted && !existing.received.trust.may_approve() && existing.after.status == Status::Pending;
+        let confirms = confirms(repetition, existing);
         let wanted = repetition.status.filter(|status| *status != existing.after.status);
         let (status, settled) = if !same_content(repetition, &existing.received, confirms) {
             conflict(reason::DIFFERENT_CONTENT)
         } else if confirms {
             return self.confirm(reported, repetition, workspace, existing);
         } else if let Some(status) = wanted {
-            if !trusted {
-                conflict(reason::UNTRUSTED_SENDER)
-            } else if !existing.after.status.may_become(status) {
-                conflict(reason::STATUS_NOT_REACHABLE)
-            } else if existing.reason == reason::NO_RATE && status.is_counted() {
-                // Whatever the sender says: what the conversion is worth is not known yet.
-                conflict(reason::NO_RATE)
-            } else {
-                let after = Values { status, ..existing.after };
-                self.emit(Fact::Revision(Box::new(revised(reported, existing, after))))?;
-                (OutcomeStatus::Updated, settled(""))
+            match refused_step(repetition, existing, status) {
+                // The same wish again, which a cap did not grant.
+                Some(reason::CAP) if existing.received.status == Some(status) => {
+                    (OutcomeStatus::Duplicate, settled(""))
+                }
+                Some(reason) => conflict(reason),
+                None => {
+                    let after = Values { status, ..existing.after };
+                    self.revise(revised(reported.case.event, existing, after))?;
+                    (OutcomeStatus::Updated, settled(""))
+                }
             }
         } else {
             (OutcomeStatus::Duplicate, settled(""))
         };
-        self.settle(reported, status, settled)
+        self.settle(&reported.case, status, settled)
     }
 
-    /// A trusted sender reports what an untrusted one had reported first: the conversion gets the values that it would have
-    /// had, had the trusted sender been first. What only the trusted one says, the amount above all, is taken over.
+    /// A more trusted sender reports what a less trusted one had reported first: the conversion gets the values that it would
+    /// have had, had the more trusted sender been first. What only that one says, the amount above all, is taken over.
     fn confirm(
         &mut self,
         reported: &Reported<'_>,
@@ -244,33 +239,116 @@ impl Decider<'_, '_> {
         confirmed.trust = repetition.trust;
         confirmed.status = repetition.status;
         confirmed.amount = confirmed.amount.or(repetition.amount);
-        if !may_begin_as(&confirmed) {
-            return self.settle(reported, OutcomeStatus::Conflict, settled(reason::STATUS_NOT_REACHABLE));
-        }
         let Ok(valuation) = value(workspace, offer, attributed.partner, &confirmed) else {
-            return self.settle(reported, OutcomeStatus::Rejected, settled(reason::AMOUNT_OUT_OF_RANGE));
+            let out_of_range = settled(reason::AMOUNT_OUT_OF_RANGE);
+            return self.settle(&reported.case, OutcomeStatus::Rejected, out_of_range);
         };
-        self.emit(Fact::Revision(Box::new(Revision {
-            reason: valuation.reason.to_owned(),
-            payout_rule: valuation.rule.to_owned(),
+        let gross = gross(&valuation.values);
+        let Valuation { values, reason, rule, .. } = capped(valuation, demand_of_caps(existing));
+        let amount_micros = confirmed.amount.map_or(0, |amount| amount.micros);
+        let refunded_micros = existing.after.refunded_micros;
+        let left = if refunded_micros == 0 { gross } else { left(gross, amount_micros, refunded_micros) };
+        let after = Values {
+            revenue_micros: left.revenue_micros,
+            payout_micros: left.payout_micros,
+            refunded_micros,
+            ..values
+        };
+        self.revise(Revision {
+            reason: reason.to_owned(),
+            payout_rule: rule.to_owned(),
             received: confirmed,
-            ..revised(reported, existing, valuation.values)
-        })))?;
-        self.settle(reported, OutcomeStatus::Updated, settled(valuation.reason))
+            gross,
+            ..revised(reported.case.event, existing, after)
+        })?;
+        self.settle(&reported.case, OutcomeStatus::Updated, settled(reason))
+    }
+}
+
+/// Whether a repetition comes from a more trusted sender whose word now counts. What was decided after the report itself,
+/// and what is paid or reversed, stands; a conversion that still waits for a decision gets one.
+fn confirms(repetition: &Conversion, existing: &Revision) -> bool {
+    let is_open = match existing.after.status {
+        Status::Pending => true,
+        Status::Hold | Status::Approved | Status::Rejected => existing.version == 1,
+        Status::Paid | Status::Reversed => false,
+    };
+    is_open
+        && repetition.trust.may_approve()
+        && repetition.trust.outranks(existing.received.trust)
+        && may_begin_as(repetition)
+}
+
+/// Why a repetition cannot give a conversion another status, if it cannot.
+fn refused_step(repetition: &Conversion, existing: &Revision, status: Status) -> Option<&'static str> {
+    let is_outranked = existing.received.trust.outranks(repetition.trust);
+    if !repetition.trust.may_approve() || is_outranked {
+        Some(reason::UNTRUSTED_SENDER)
+    } else if existing.reason == reason::CAP && status.is_counted() {
+        // A cap that wants a decision wants that of a person.
+        Some(reason::CAP)
+    } else if !existing.after.status.may_become(status) {
+        Some(reason::STATUS_NOT_REACHABLE)
+    } else if existing.reason == reason::NO_RATE && status.is_counted() {
+        // Whatever the sender says: what the conversion is worth is not known yet.
+        Some(reason::NO_RATE)
+    } else {
+        None
+    }
+}
+
+const fn gross(values: &Values) -> Gross {
+    Gross { revenue_micros: values.revenue_micros, payout_micros: values.payout_micros }
+}
+
+/// What a conversion beyond its caps begins with.
+fn capped(valuation: Valuation, beyond: Option<OnExceed>) -> Valuation {
+    let with = |valuation: Valuation, status| Valuation {
+        values: Values { status, ..valuation.values },
+        reason: reason::CAP,
+        ..valuation
+    };
+    let is_refused = valuation.values.status == Status::Rejected;
+    match beyond {
+        None | Some(OnExceed::Flag | OnExceed::Fallback) => valuation,
+        // Its sender has refused it, which is more; and what has no rate waits for one first.
+        Some(OnExceed::Pending) if is_refused || valuation.reason == reason::NO_RATE => valuation,
+        Some(OnExceed::Reject) if is_refused => valuation,
+        Some(OnExceed::Pending) => with(valuation, Status::Pending),
+        Some(OnExceed::Reject) => with(valuation, Status::Rejected),
+    }
+}
+
+/// What caps wanted of a conversion when it was recorded, and still want.
+fn demand_of_caps(existing: &Revision) -> Option<OnExceed> {
+    match existing.after.status {
+        _ if existing.reason != reason::CAP => None,
+        Status::Rejected => Some(OnExceed::Reject),
+        Status::Pending | Status::Hold | Status::Approved | Status::Reversed | Status::Paid => {
+            Some(OnExceed::Pending)
+        }
     }
 }
 
 /// The next revision of a conversion, with other values.
-fn revised(reported: &Reported<'_>, existing: &Revision, after: Values) -> Revision {
-    let no_rate = existing.reason == reason::NO_RATE;
+pub(super) fn revised(event: &Event, existing: &Revision, after: Values) -> Revision {
+    let stays = match existing.reason.as_str() {
+        // An amount without a rate stays one in every status.
+        reason::NO_RATE => true,
+        // As long as the status is the one that has this reason.
+        reason::CAP | reason::UNTRUSTED_SENDER | reason::MANUAL_APPROVAL => {
+            after.status == existing.after.status
+        }
+        _ => false,
+    };
     Revision {
         version: existing.version + 1,
-        event: reported.event.id,
+        event: event.id,
         change: Change::Status,
-        // An amount without a rate stays one in every status.
-        reason: if no_rate { existing.reason.clone() } else { String::new() },
+        reason: if stays { existing.reason.clone() } else { String::new() },
         before: Some(existing.after),
         after,
+        refund: None,
         touches: Vec::new(),
         ..existing.clone()
     }
@@ -324,31 +402,4 @@ fn attributed(conversion: &Conversion, question: &Question<'_>, winner: Option<S
             ..Attributed::default()
         },
     }
-}
-
-/// The key of API section "Dedupe key": workspace, source, goal, and the transaction id, else the client's event id,
-/// else the click; an event with none of them is its own key.
-fn dedupe_key(event: &Event, conversion: &Conversion) -> DedupeKey {
-    let (kind, key): (&[u8], &[u8]) = if !conversion.transaction_id.is_empty() {
-        (b"transaction", conversion.transaction_id.as_bytes())
-    } else if !conversion.client_event_id.is_empty() {
-        (b"event", conversion.client_event_id.as_bytes())
-    } else if let Some(click) = &conversion.click {
-        (b"click", click.bytes())
-    } else {
-        (b"receipt", event.id.bytes())
-    };
-    let source: &[u8] = conversion.source.as_ref().map_or(b"default", |source| source.bytes());
-    let mut hash = Sha256::new();
-    hash.update(event.workspace.get().to_be_bytes());
-    // A test never meets the live conversion that it rehearses.
-    hash.update([u8::from(conversion.test)]);
-    for part in [source, conversion.goal.as_bytes(), kind, key] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut key = DedupeKey::default();
-    key.copy_from_slice(&digest[..16]);
-    key
 }

@@ -2,34 +2,25 @@
 
 use bytes::Bytes;
 use catalog::Catalog;
-use schemas::event::{Body, Click, Event, Hit, Impression, Refund};
+use schemas::event::{Body, Click, Event, Hit, Impression, Mark, label};
 use schemas::fact::{
-    ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Revision, Subject, Unparked,
-    reason,
+    ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Revision, Subject, reason,
 };
-use schemas::id::{ConversionId, EventId, WorkspaceNumber};
+use schemas::id::{ConversionId, EventId, SourceId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
 use sha2::{Digest, Sha256};
 
 use super::apply::{apply, begin};
 use super::conversion::Reported;
-use super::head::Head;
-use super::key;
+use super::key::Awaited;
 use super::mark;
-use super::state::{Overlay, State, StateError};
-use super::stored::ParkedValue;
+use super::refund::Returned;
+use super::state::{Overlay, StateError};
 use super::{BYTES_PER_CUT, FACTS_PER_CUT};
-
-/// Waits ended by one tick; the rest goes with the next.
-const WAITS_PER_TICK: usize = 1_000;
-/// Waiting conversions that one click may settle; the rest ends when its wait does.
-const WAITS_PER_CLICK: usize = 1_000;
 
 /// Bytes of facts about waits that one event may give, by estimate: all of an event's facts lie in one record of the log.
 const WAIT_BYTES_PER_EVENT: usize = 1024 * 1024;
-/// What the end of a wait gives beside the conversion itself: its attribution and the outcome.
-const WAIT_BYTES: usize = 1024;
 /// What one touch takes.
 const TOUCH_BYTES: usize = 128;
 
@@ -78,21 +69,29 @@ pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: &Input) -> Resu
     Ok(Decision { source: input.position, core_time, facts })
 }
 
-/// Whether a wait has ended by this clock, so that a tick is wanted.
-pub fn is_wait_due(state: &dyn State, head: &Head, now_micros: i64) -> Result<bool, StateError> {
-    if head.counters.outcomes[OutcomeStatus::Parked as usize] == 0 {
-        return Ok(false);
-    }
-    let (from, to) = key::due_until(Timestamp::from_micros(now_micros));
-    Ok(!state.scan(&from, &to, 1, false)?.is_empty())
-}
-
 pub(super) struct Decider<'a, 'state> {
     pub(super) state: &'a mut Overlay<'state>,
     pub(super) catalog: &'a Catalog,
     facts: Vec<Fact>,
     /// Bytes that the facts about waits take, by estimate.
     wait_bytes: usize,
+}
+
+/// An event on its way to an outcome.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) event: &'a Event,
+    /// `None` for one that waited: its delivery was settled when it was parked.
+    pub(super) mark: Option<Mark>,
+    pub(super) subject: Subject,
+    pub(super) source: Option<SourceId>,
+    pub(super) test: bool,
+}
+
+impl<'a> Case<'a> {
+    const fn of_hit(event: &'a Event, subject: Subject, hit: &Hit) -> Self {
+        Self { event, mark: event.mark, subject, source: None, test: hit.test }
+    }
 }
 
 /// What an outcome says beyond its status.
@@ -105,6 +104,11 @@ pub(super) struct Settled<'a> {
 impl<'a> Settled<'a> {
     pub(super) const fn because(reason: &'a str) -> Self {
         Self { reason, conversion: None, original: None }
+    }
+
+    /// What is said of an event that changes a conversion, or cannot.
+    pub(super) const fn about(existing: &Revision, reason: &'a str) -> Self {
+        Self { reason, conversion: Some(existing.conversion), original: None }
     }
 
     /// What is said of an event that meets a conversion which is there already.
@@ -134,34 +138,40 @@ impl Decider<'_, '_> {
         match &event.body {
             Body::Click(click) => self.click(event, click),
             Body::Impression(impression) => self.impression(event, impression),
-            Body::Conversion(conversion) => {
-                self.conversion(&Reported { event, conversion, mark: event.mark })
-            }
-            Body::Refund(refund) => self.refund(event, refund),
+            Body::Conversion(conversion) => self.conversion(&Reported::new(event, conversion, event.mark)),
+            Body::Refund(refund) => self.refund(&Returned::new(event, refund, event.mark)),
             Body::Delayed(delayed) => self.emit(Fact::Delayed(*delayed)),
             Body::Tick => self.tick(),
         }
     }
 
     fn click(&mut self, event: &Event, click: &Click) -> Result<(), StateError> {
-        let outcome = hit_outcome(event, Subject::Click, &click.hit);
-        if self.catalog.workspace(event.workspace).is_none() {
-            return self.reject_hit(outcome);
+        let case = Case::of_hit(event, Subject::Click, &click.hit);
+        let Some(workspace) = self.catalog.workspace(event.workspace) else {
+            return self.reject(&case, reason::UNKNOWN_WORKSPACE);
+        };
+        let (counted_in, is_beyond) = self.caps_of_click(event, workspace, click)?;
+        let mut click = click.clone();
+        let labels = &mut click.hit.labels;
+        if is_beyond && !labels.iter().any(|known| known == label::CAP) {
+            labels.push(label::CAP.to_owned());
         }
+        let id = click.id;
         self.emit(Fact::Click(Box::new(ClickFact {
             receipt: event.id,
             workspace: event.workspace,
             received_at: event.received_at,
-            click: click.clone(),
+            click,
         })))?;
-        self.emit(Fact::Outcome(Box::new(outcome)))?;
-        self.settle_waiting(event.workspace, click)
+        self.count_click(event, counted_in)?;
+        self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))?;
+        self.settle_waiting(event.workspace, Awaited::Click(id))
     }
 
     fn impression(&mut self, event: &Event, impression: &Impression) -> Result<(), StateError> {
-        let outcome = hit_outcome(event, Subject::Impression, &impression.hit);
+        let case = Case::of_hit(event, Subject::Impression, &impression.hit);
         if self.catalog.workspace(event.workspace).is_none() {
-            return self.reject_hit(outcome);
+            return self.reject(&case, reason::UNKNOWN_WORKSPACE);
         }
         self.emit(Fact::Impression(Box::new(ImpressionFact {
             receipt: event.id,
@@ -169,77 +179,22 @@ impl Decider<'_, '_> {
             received_at: event.received_at,
             impression: impression.clone(),
         })))?;
-        self.emit(Fact::Outcome(Box::new(outcome)))
+        self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))
     }
 
-    fn reject_hit(&mut self, outcome: Outcome) -> Result<(), StateError> {
-        self.emit(Fact::Outcome(Box::new(Outcome {
-            status: OutcomeStatus::Rejected,
-            reason: reason::UNKNOWN_WORKSPACE.to_owned(),
-            ..outcome
-        })))
-    }
-
-    fn refund(&mut self, event: &Event, refund: &Refund) -> Result<(), StateError> {
-        self.emit(Fact::Outcome(Box::new(Outcome {
-            event: event.id,
-            workspace: event.workspace,
-            mark: event.mark,
-            subject: Subject::Refund,
-            status: OutcomeStatus::Rejected,
-            reason: reason::UNKNOWN_CONVERSION.to_owned(),
-            conversion: None,
-            original: None,
-            source: refund.source,
-            received_at: event.received_at,
-            test: refund.test,
-        })))
-    }
-
-    /// Decides the conversions that waited for this click, in the order in which they came.
-    fn settle_waiting(&mut self, workspace: WorkspaceNumber, click: &Click) -> Result<(), StateError> {
-        // Almost always nothing waits at all, and then no click costs a read.
-        if self.state.head().counters.outcomes[OutcomeStatus::Parked as usize] == 0 {
-            return Ok(());
-        }
-        let (from, to) = key::parked_for(workspace, click.id);
-        for (_, bytes) in self.state.scan(&from, &to, WAITS_PER_CLICK, false)? {
-            if self.is_full() {
-                break;
-            }
-            self.end_wait(&bytes)?;
-        }
-        Ok(())
+    /// Takes note of bytes that this event gives.
+    pub(super) const fn add_bytes(&mut self, bytes: usize) {
+        self.wait_bytes += bytes;
     }
 
     /// Whether this event has given facts enough; the other waits end with later events.
-    fn is_full(&self) -> bool {
+    pub(super) const fn is_full(&self) -> bool {
         self.wait_bytes >= WAIT_BYTES_PER_EVENT
-    }
-
-    /// Ends the wait of a parked conversion and decides it again, whether its click came or not.
-    fn end_wait(&mut self, parked: &[u8]) -> Result<(), StateError> {
-        self.wait_bytes += parked.len() + WAIT_BYTES;
-        let ParkedValue { event, due } = ParkedValue::decode(parked)?;
-        let unreadable = StateError::Unreadable("parked conversion");
-        let Body::Conversion(conversion) = &event.body else { return Err(unreadable) };
-        let Some(click) = conversion.click else { return Err(unreadable) };
-        self.emit(Fact::Unparked(Unparked { event: event.id, click, workspace: event.workspace, due }))?;
-        self.conversion(&Reported { event: &event, conversion, mark: None })
     }
 
     fn tick(&mut self) -> Result<(), StateError> {
         self.emit(Fact::Ticked)?;
-        let (from, to) = key::due_until(self.state.head().core_time);
-        for (_, parked) in self.state.scan(&from, &to, WAITS_PER_TICK, false)? {
-            if self.is_full() {
-                break;
-            }
-            let Some(bytes) = self.state.get(&parked)? else {
-                return Err(StateError::Unreadable("parked conversion"));
-            };
-            self.end_wait(&bytes)?;
-        }
+        self.end_due_waits()?;
         if self.state.head().uncut > 0 { self.cut() } else { Ok(()) }
     }
 
@@ -274,42 +229,30 @@ impl Decider<'_, '_> {
         })))
     }
 
-    /// Ends a conversion's event, or parks it.
+    /// Ends an event, or parks it.
     pub(super) fn settle(
         &mut self,
-        reported: &Reported<'_>,
+        case: &Case<'_>,
         status: OutcomeStatus,
         settled: Settled<'_>,
     ) -> Result<(), StateError> {
         self.emit(Fact::Outcome(Box::new(Outcome {
-            event: reported.event.id,
-            workspace: reported.event.workspace,
-            mark: reported.mark,
-            subject: Subject::Conversion,
+            event: case.event.id,
+            workspace: case.event.workspace,
+            mark: case.mark,
+            subject: case.subject,
             status,
             reason: settled.reason.to_owned(),
             conversion: settled.conversion,
             original: settled.original,
-            source: reported.conversion.source,
-            received_at: reported.event.received_at,
-            test: reported.conversion.test,
+            source: case.source,
+            received_at: case.event.received_at,
+            test: case.test,
         })))
     }
-}
 
-/// How a click or an impression ends unless its workspace is unknown.
-const fn hit_outcome(event: &Event, subject: Subject, hit: &Hit) -> Outcome {
-    Outcome {
-        event: event.id,
-        workspace: event.workspace,
-        mark: event.mark,
-        subject,
-        status: OutcomeStatus::Recorded,
-        reason: String::new(),
-        conversion: None,
-        original: None,
-        source: None,
-        received_at: event.received_at,
-        test: hit.test,
+    /// Ends an event that cannot count.
+    pub(super) fn reject(&mut self, case: &Case<'_>, reason: &str) -> Result<(), StateError> {
+        self.settle(case, OutcomeStatus::Rejected, Settled::because(reason))
     }
 }

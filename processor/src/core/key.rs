@@ -1,7 +1,8 @@
 //! Keys of the state: one letter for the kind, the workspace, then what makes it unique, time first where there is one.
 
+use schemas::cap::CapPlace;
 use schemas::fact::DedupeKey;
-use schemas::id::{ClickId, ConversionId, EdgeId, EventId, VisitorId, WorkspaceNumber};
+use schemas::id::{ClickId, ConversionId, EdgeId, EventId, SourceId, VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 /// Delivery marks of an edge.
@@ -14,6 +15,14 @@ const CONVERSION: u8 = b'v';
 const PARKED: u8 = b'p';
 const DUE: u8 = b'q';
 const PARKED_COUNT: u8 = b'n';
+const REFUND: u8 = b'r';
+const NONCE: u8 = b's';
+const NONCE_AGE: u8 = b'a';
+/// Counts of caps.
+const CAP: u8 = b'k';
+
+/// The first 16 bytes of a SHA-256.
+pub(super) type Digest = [u8; 16];
 
 fn key(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(48);
@@ -84,20 +93,41 @@ pub(super) fn conversion(workspace: WorkspaceNumber, conversion: ConversionId) -
     key(CONVERSION, Some(workspace), &[conversion.bytes()])
 }
 
-/// A conversion that waits for a click. `fact_seq` is the number of the fact that parked it: who came first is decided by
+/// What a parked event waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A click.
+    Click(ClickId),
+    /// A conversion, by its id.
+    Conversion(ConversionId),
+    /// A conversion, by the key of its report.
+    Key(DedupeKey),
+}
+
+impl Awaited {
+    const fn parts(&self) -> (&[u8; 1], &[u8; 16]) {
+        match self {
+            Self::Click(click) => (b"c", click.bytes()),
+            Self::Conversion(conversion) => (b"v", conversion.bytes()),
+            Self::Key(key) => (b"d", key),
+        }
+    }
+}
+
+/// An event that waits. `fact_seq` is the number of the fact that parked it: who came first is decided by
 /// the log's order, never by the clocks that ids are made from.
-pub(super) fn parked(workspace: WorkspaceNumber, click: ClickId, fact_seq: u64) -> Vec<u8> {
-    key(PARKED, Some(workspace), &[click.bytes(), &fact_seq.to_be_bytes()])
+pub(super) fn parked(workspace: WorkspaceNumber, awaited: Awaited, fact_seq: u64) -> Vec<u8> {
+    let (kind, id) = awaited.parts();
+    key(PARKED, Some(workspace), &[kind, id, &fact_seq.to_be_bytes()])
 }
 
-/// The half-open range of conversions that wait for a click.
-pub(super) fn parked_for(workspace: WorkspaceNumber, click: ClickId) -> (Vec<u8>, Vec<u8>) {
-    let from = key(PARKED, Some(workspace), &[click.bytes()]);
-    let to = key(PARKED, Some(workspace), &[click.bytes(), &[0xff; 9]]);
-    (from, to)
+/// The half-open range of events that wait for this.
+pub(super) fn parked_for(workspace: WorkspaceNumber, awaited: Awaited) -> (Vec<u8>, Vec<u8>) {
+    let (kind, id) = awaited.parts();
+    (key(PARKED, Some(workspace), &[kind, id]), key(PARKED, Some(workspace), &[kind, id, &[0xff; 9]]))
 }
 
-/// Ordered by the end of the wait; the value is the key of the parked conversion.
+/// Ordered by the end of the wait; the value is the key of the parked event.
 pub(super) fn due(due: Timestamp, event: EventId) -> Vec<u8> {
     key(DUE, None, &[&time_bytes(due), event.bytes()])
 }
@@ -109,4 +139,43 @@ pub(super) fn due_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
 
 pub(super) fn parked_count(workspace: WorkspaceNumber) -> Vec<u8> {
     key(PARKED_COUNT, Some(workspace), &[])
+}
+
+/// A refund that a conversion took in.
+pub(super) fn refund(workspace: WorkspaceNumber, conversion: ConversionId, refund: &Digest) -> Vec<u8> {
+    key(REFUND, Some(workspace), &[conversion.bytes(), refund])
+}
+
+/// A nonce that a source has used; the built-in source has no id.
+pub(super) fn nonce(workspace: WorkspaceNumber, source: Option<SourceId>, nonce: &Digest) -> Vec<u8> {
+    let source = source.map_or([0; 16], |source| *source.bytes());
+    key(NONCE, Some(workspace), &[&source, nonce])
+}
+
+/// Ordered by when a nonce was used; the value is its key.
+pub(super) fn nonce_age(at: Timestamp, event: EventId) -> Vec<u8> {
+    key(NONCE_AGE, None, &[&time_bytes(at), event.bytes()])
+}
+
+/// The half-open range of nonces that were used before `at`.
+pub(super) fn nonces_before(at: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (key(NONCE_AGE, None, &[]), key(NONCE_AGE, None, &[&time_bytes(at)]))
+}
+
+/// A count of a cap, ordered by the end of its window.
+pub(super) fn cap(workspace: WorkspaceNumber, place: &CapPlace) -> Vec<u8> {
+    let partner = place.partner.map_or([0; 16], |partner| *partner.bytes());
+    let (ends_by, start) = (time_bytes(place.ends_by), time_bytes(place.window_start));
+    key(CAP, None, &[&ends_by, &workspace.get().to_be_bytes(), &place.cap, &start, &partner])
+}
+
+/// Whether this is the key of a count of a cap.
+pub(super) fn is_cap(key: &[u8]) -> bool {
+    key.first() == Some(&CAP)
+}
+
+/// The half-open range of counts whose windows end before `at`, and that of all others.
+pub(super) fn caps_around(at: Timestamp) -> [(Vec<u8>, Vec<u8>); 2] {
+    let at = key(CAP, None, &[&time_bytes(at)]);
+    [(vec![CAP], at.clone()), (at, vec![CAP + 1])]
 }

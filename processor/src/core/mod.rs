@@ -5,20 +5,27 @@
 
 mod apply;
 mod attribution;
+mod cap;
 mod conversion;
 mod decide;
+mod dedupe;
 mod head;
 mod key;
 mod mark;
+mod nonce;
 mod payout;
+mod refund;
 mod state;
 mod stored;
+mod waiting;
 
 pub use apply::{apply_decision, apply_record};
-pub use decide::{Input, decide, is_wait_due};
+pub use cap::{live_cap_counts, moved_cap_counts};
+pub use decide::{Input, decide};
 pub use head::{Counters, Head};
 pub use state::{Changes, Overlay, Pair, State, StateError};
 pub(crate) use stored::is_counted;
+pub use waiting::is_wait_due;
 
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.
 pub const CORE_VERSION: u32 = 1;
@@ -30,7 +37,7 @@ pub const WAIT_MICROS: i64 = 8 * 24 * 3_600 * 1_000_000;
 /// A referenced click may be this much later than the conversion: clocks differ.
 pub const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// Conversions of one workspace that may wait for their clicks.
+/// Events of one workspace that may wait: conversions for their clicks, refunds for their conversions.
 pub const PARKED_LIMIT: u64 = 100_000;
 
 /// Of a visitor's touches the first and the last this many are considered.

@@ -59,6 +59,7 @@ pub(super) fn value(
             amount_micros: amount.map(|money| money.micros),
             revenue_micros: revenue.map_or(0, |money| money.micros),
             payout_micros: payout.map_or(0, |money| money.micros),
+            refunded_micros: 0,
         },
         reason,
         rule: if goal.is_some() && partner.is_some() { "offer_goal" } else { "none" },

@@ -31,6 +31,10 @@ struct ClickMessage {
     creative: String,
     #[prost(bool, tag = "10")]
     excluded: bool,
+    #[prost(bool, tag = "11")]
+    rate_limited: bool,
+    #[prost(bool, tag = "12")]
+    test: bool,
 }
 
 /// What attribution needs of a click.
@@ -48,9 +52,13 @@ pub(super) struct StoredClick {
     pub(super) creative: String,
     /// A label keeps it out of attribution.
     pub(super) excluded: bool,
+    /// It came beyond a rate limit, which keeps it out unless the conversion itself names it.
+    pub(super) rate_limited: bool,
+    /// Made with a test key.
+    pub(super) test: bool,
 }
 
-/// A parked conversion: its event and when its wait ends.
+/// A parked event, whole, and when its wait ends.
 pub(super) struct ParkedValue {
     pub(super) event: Event,
     pub(super) due: Timestamp,
@@ -62,7 +70,7 @@ impl ParkedValue {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
-        let unreadable = || StateError::Unreadable("parked conversion");
+        let unreadable = || StateError::Unreadable("parked event");
         let (due, event) = bytes.split_first_chunk::<8>().ok_or_else(unreadable)?;
         let event = wire::decode_event(Bytes::copy_from_slice(event)).map_err(|_| unreadable())?;
         Ok(Self { event, due: Timestamp::from_micros(i64::from_be_bytes(*due)) })
@@ -80,6 +88,9 @@ fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
     Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("click"))
 }
 
+/// Labels whose clicks nobody made who could convert; they are never attributed.
+const EXCLUDING: [&str; 3] = [label::HEAD, label::PREFETCH, label::BOT];
+
 /// Whether labels leave a hit out of net numbers and of attribution.
 pub(crate) fn is_counted(hit: &Hit) -> bool {
     !hit.labels.iter().any(|label| label::NOT_COUNTED.contains(&label.as_str()))
@@ -88,6 +99,7 @@ pub(crate) fn is_counted(hit: &Hit) -> bool {
 impl StoredClick {
     pub(super) fn of(click: &Click) -> Self {
         let hit = &click.hit;
+        let has = |labels: &[&str]| hit.labels.iter().any(|label| labels.contains(&label.as_str()));
         Self {
             id: click.id,
             offer: hit.offer,
@@ -99,7 +111,9 @@ impl StoredClick {
             subs: hit.subs.clone(),
             source_id: hit.source_id.clone(),
             creative: hit.creative.clone(),
-            excluded: !is_counted(hit),
+            excluded: has(&EXCLUDING),
+            rate_limited: has(&[label::RATE]),
+            test: hit.test,
         }
     }
 
@@ -115,6 +129,8 @@ impl StoredClick {
             source_id: self.source_id.clone(),
             creative: self.creative.clone(),
             excluded: self.excluded,
+            rate_limited: self.rate_limited,
+            test: self.test,
         }
         .encode_to_vec()
     }
@@ -133,6 +149,8 @@ impl StoredClick {
             source_id: click.source_id,
             creative: click.creative,
             excluded: click.excluded,
+            rate_limited: click.rate_limited,
+            test: click.test,
         })
     }
 }

@@ -70,7 +70,7 @@ impl Collector {
                         fact_seq,
                     });
                     self.last_cut = cut.number;
-                } else if Table::ALL.iter().any(|table| table.rows_of(&fact) > 0) {
+                } else if fact.is_for_tables() {
                     self.rows.add(&fact);
                     self.facts.push((core_time, fact));
                 }

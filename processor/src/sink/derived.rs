@@ -1,17 +1,45 @@
-//! Conversions as they are now: derived from the revisions, written before them, as often as need be.
+//! Conversions as they are now, and what edges hold back: derived from the facts of a cut, written before its rows, as often as
+//! need be.
 
 use std::collections::BTreeMap;
 
+use schemas::event::Delayed;
 use schemas::fact::{Fact, Revision};
+use schemas::id::EdgeId;
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, BatchBuilder};
 
+use super::cut::CutBatch;
 use super::load::month;
 use super::rows::{Timed, click_at, id, micros, revisions, texts};
 use crate::error::Error;
 
-/// The table's name.
-pub(super) const TABLE: &str = "conversions";
+/// Conversions as they are now.
+pub(super) const CONVERSIONS: &str = "conversions";
+/// What edges hold back.
+pub(super) const DELAYED: &str = "delayed";
+
+/// What each edge said last in this cut; `None` if none said anything.
+pub(super) fn delayed(cut: &CutBatch, log_partition: u16) -> Result<Option<Batch>, Error> {
+    let mut last: BTreeMap<EdgeId, Timed<'_, Delayed>> = BTreeMap::new();
+    for (time, fact) in &cut.facts {
+        if let Fact::Delayed(delayed) = fact {
+            last.insert(delayed.edge, (*time, delayed));
+        }
+    }
+    if last.is_empty() {
+        return Ok(None);
+    }
+    let all = || last.values().map(|(_, delayed)| *delayed);
+    let builder = BatchBuilder::new()
+        .column("log_partition", all().map(|_| log_partition))
+        .column("edge", all().map(|delayed| *delayed.edge.bytes()))
+        .column("cut", all().map(|_| cut.number))
+        .column("since", all().map(|delayed| micros(delayed.since.unwrap_or_default())))
+        .column("events", all().map(|delayed| if delayed.since.is_some() { delayed.events } else { 0 }))
+        .column("core_time", last.values().map(|(time, _)| micros(*time)));
+    Ok(Some(builder.build()?))
+}
 
 /// Each state that the facts give a conversion, a batch for each month of `occurred_at`: the table is partitioned by it, and
 /// one INSERT goes into one partition.
@@ -78,6 +106,7 @@ fn amounts(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder 
             "original_currency",
             original().map(|amount| amount.map_or("", |money| money.currency.code())),
         )
+        .column("refunded", values().map(|values| values.refunded_micros))
         .column("amount", values().map(|values| values.amount_micros.unwrap_or(0)))
         .column("amount_known", values().map(|values| values.amount_micros.is_some()))
         .column("revenue", values().map(|values| values.revenue_micros))

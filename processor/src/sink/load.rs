@@ -51,7 +51,10 @@ impl Loader<'_> {
     pub(super) async fn load(&self, cut: &CutBatch) -> Result<(), Error> {
         // Derived rows first: once the cut is finished they must be there. Twice is as good as once.
         for batch in derived::conversions(&cut.facts)? {
-            self.insert_replacing(derived::TABLE, &batch).await?;
+            self.insert_replacing(derived::CONVERSIONS, &batch).await?;
+        }
+        if let Some(batch) = derived::delayed(cut, log_partition(self.partition)?)? {
+            self.insert_replacing(derived::DELAYED, &batch).await?;
         }
         for table in Table::ALL {
             let mut row_seq = cut.rows_before.get(table) + 1;

@@ -206,6 +206,7 @@ fn delta(revision: &Revision, of: impl Fn(&Values) -> i64) -> i64 {
 
 fn revision_columns(rows: &[Timed<'_, Revision>]) -> BatchBuilder {
     let revisions = || rows.iter().map(|(_, revision)| *revision);
+    let refunds = || revisions().map(|revision| revision.refund.as_ref());
     BatchBuilder::new()
         .column("workspace", revisions().map(|revision| revision.workspace.get()))
         .column("occurred_at", revisions().map(|revision| micros(revision.received.occurred_at)))
@@ -234,6 +235,9 @@ fn revision_columns(rows: &[Timed<'_, Revision>]) -> BatchBuilder {
         .column("conversions_delta", revisions().map(|revision| delta(revision, |_| 1) as i8))
         .column("revenue_delta", revisions().map(|revision| delta(revision, |values| values.revenue_micros)))
         .column("payout_delta", revisions().map(|revision| delta(revision, |values| values.payout_micros)))
+        .column("refund_id", refunds().map(|refund| refund.map_or("", |refund| refund.refund_id.as_str())))
+        .column("refund_amount", refunds().map(|refund| refund.map_or(0, |refund| refund.amount_micros)))
+        .column("refund_reason", refunds().map(|refund| refund.map_or("", |refund| refund.reason.as_str())))
         .column("test", revisions().map(|revision| revision.received.test))
 }
 

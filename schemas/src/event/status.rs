@@ -84,4 +84,18 @@ impl Trust {
             Self::Publishable | Self::Open => false,
         }
     }
+
+    /// Whether this sender's word counts more than that one's.
+    pub const fn outranks(self, other: Self) -> bool {
+        self.rank() < other.rank()
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Secret => 0,
+            Self::Token => 1,
+            // Anybody can be either.
+            Self::Publishable | Self::Open => 2,
+        }
+    }
 }

@@ -124,11 +124,11 @@ fn fault_from_pb(fault: pb::Fault) -> Fault {
     Fault { reason: fault.reason, field: fault.field, message: fault.message }
 }
 
-fn nonce_to_pb(nonce: Nonce) -> pb::Nonce {
+pub(super) fn nonce_to_pb(nonce: Nonce) -> pb::Nonce {
     pb::Nonce { text: nonce.text, body_sha256: Bytes::from_owner(nonce.body_sha256) }
 }
 
-fn nonce_from_pb(nonce: pb::Nonce) -> Result<Nonce, WireError> {
+pub(super) fn nonce_from_pb(nonce: pb::Nonce) -> Result<Nonce, WireError> {
     if nonce.text.len() > Nonce::MAX_BYTES {
         return Err(WireError::Impossible("nonce.text"));
     }

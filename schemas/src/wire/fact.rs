@@ -4,22 +4,23 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
+use super::cap::{place_from_pb, place_to_pb};
+use super::conversion::{nonce_from_pb, nonce_to_pb};
 use super::event::{
     catalog_from_pb, catalog_to_pb, delayed_from_pb, delayed_to_pb, event_from_pb, event_to_pb, mark_from_pb,
     mark_to_pb,
 };
 use super::hit::{click_from_pb, click_to_pb, impression_from_pb, impression_to_pb};
 use super::pb_facts as pb;
+use super::revision::{revision_from_pb, revision_to_pb};
 use super::{
     RECORD_VERSION, WireError, array, decode_strictly, decode_versioned, id, id_bytes, optional_id,
     optional_id_bytes, present, workspace,
 };
 use crate::fact::{
-    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, ImpressionFact, Lost, Outcome,
-    OutcomeStatus, Parked, Record, RecordHash, Revision, Subject, Touch, Unparked, Values,
+    CapCounted, ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Parked, Record,
+    RecordHash, Revision, Subject, Unparked, UsedNonce,
 };
-use crate::money::Currency;
 use crate::table::RowCounts;
 use crate::time::Timestamp;
 
@@ -115,13 +116,24 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
         }),
         Fact::Unparked(unparked) => pb::fact::Body::Unparked(pb::Unparked {
             event: id_bytes(unparked.event),
-            click: id_bytes(unparked.click),
             workspace: unparked.workspace.get(),
             due: unparked.due.micros(),
         }),
         Fact::Redelivered(mark) => {
             pb::fact::Body::Redelivered(pb::Redelivered { mark: Some(mark_to_pb(*mark)) })
         }
+        Fact::Nonce(used) => pb::fact::Body::Nonce(pb::UsedNonce {
+            workspace: used.workspace.get(),
+            source: optional_id_bytes(used.source),
+            nonce: Some(nonce_to_pb(used.nonce.clone())),
+            event: id_bytes(used.event),
+        }),
+        Fact::CapCounted(counted) => pb::fact::Body::CapCounted(pb::CapCounted {
+            workspace: counted.workspace.get(),
+            place: Some(place_to_pb(counted.place)),
+            edge: optional_id_bytes(counted.edge),
+            is_withdrawal: counted.is_withdrawal,
+        }),
         Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(*delayed)),
         Fact::Ticked => pb::fact::Body::Ticked(pb::Ticked {}),
         Fact::Cut(cut) => {
@@ -153,153 +165,30 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
         })),
         pb::fact::Body::Unparked(unparked) => Fact::Unparked(Unparked {
             event: id(&unparked.event, "unparked.event")?,
-            click: id(&unparked.click, "unparked.click")?,
             workspace: workspace(unparked.workspace)?,
             due: Timestamp::from_micros(unparked.due),
         }),
         pb::fact::Body::Redelivered(redelivered) => {
             Fact::Redelivered(mark_from_pb(&present(redelivered.mark, "redelivered.mark")?)?)
         }
+        pb::fact::Body::Nonce(used) => Fact::Nonce(Box::new(UsedNonce {
+            workspace: workspace(used.workspace)?,
+            source: optional_id(&used.source, "used_nonce.source")?,
+            nonce: nonce_from_pb(present(used.nonce, "used_nonce.nonce")?)?,
+            event: id(&used.event, "used_nonce.event")?,
+        })),
+        pb::fact::Body::CapCounted(counted) => Fact::CapCounted(Box::new(CapCounted {
+            workspace: workspace(counted.workspace)?,
+            place: place_from_pb(&present(counted.place, "cap_counted.place")?)?,
+            edge: optional_id(&counted.edge, "cap_counted.edge")?,
+            is_withdrawal: counted.is_withdrawal,
+        })),
         pb::fact::Body::Delayed(delayed) => Fact::Delayed(delayed_from_pb(&delayed)?),
         pb::fact::Body::Ticked(pb::Ticked {}) => Fact::Ticked,
         pb::fact::Body::Cut(cut) => Fact::Cut(Cut {
             number: cut.number,
             rows: RowCounts::new(cut.row_seqs.try_into().map_err(|_| WireError::Impossible("cut.row_seqs"))?),
         }),
-    })
-}
-
-fn revision_to_pb(revision: &Revision) -> pb::Revision {
-    let attributed = &revision.attributed;
-    pb::Revision {
-        conversion: id_bytes(revision.conversion),
-        workspace: revision.workspace.get(),
-        version: revision.version,
-        event: id_bytes(revision.event),
-        change: match revision.change {
-            Change::Recorded => pb::Change::Recorded,
-            Change::Status => pb::Change::Status,
-        }
-        .into(),
-        reason: revision.reason.clone(),
-        received: Some(conversion_to_pb(revision.received.clone())),
-        dedupe_key: Bytes::copy_from_slice(&revision.dedupe_key),
-        offer: optional_id_bytes(attributed.offer),
-        partner: optional_id_bytes(attributed.partner),
-        campaign: optional_id_bytes(attributed.campaign),
-        link: optional_id_bytes(attributed.link),
-        click: optional_id_bytes(attributed.click.map(|(click, _)| click)),
-        click_at: attributed.click.map_or(0, |(_, at)| at.micros()),
-        visitor: optional_id_bytes(attributed.visitor),
-        subs: attributed.subs.clone(),
-        source_id: attributed.source_id.clone(),
-        creative: attributed.creative.clone(),
-        labels: attributed.labels.clone(),
-        identified_by: revision.identified_by.clone(),
-        payout_rule: revision.payout_rule.clone(),
-        before: revision.before.map(values_to_pb),
-        after: Some(values_to_pb(revision.after)),
-        touches: revision.touches.iter().map(touch_to_pb).collect(),
-        received_at: revision.received_at.micros(),
-    }
-}
-
-fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireError> {
-    let click = optional_id(&revision.click, "revision.click")?;
-    let click_at = Timestamp::from_micros(revision.click_at);
-    let change = pb::Change::try_from(revision.change).map_err(|_| WireError::Impossible("change"))?;
-    Ok(Revision {
-        conversion: id(&revision.conversion, "conversion")?,
-        workspace: workspace(revision.workspace)?,
-        version: revision.version,
-        event: id(&revision.event, "revision.event")?,
-        change: match change {
-            pb::Change::Unspecified => return Err(WireError::Impossible("change")),
-            pb::Change::Recorded => Change::Recorded,
-            pb::Change::Status => Change::Status,
-        },
-        reason: revision.reason,
-        received: conversion_from_pb(present(revision.received, "received")?)?,
-        dedupe_key: array(&revision.dedupe_key, "dedupe_key")?,
-        attributed: Attributed {
-            offer: optional_id(&revision.offer, "revision.offer")?,
-            partner: optional_id(&revision.partner, "revision.partner")?,
-            campaign: optional_id(&revision.campaign, "revision.campaign")?,
-            link: optional_id(&revision.link, "revision.link")?,
-            click: click.map(|click| (click, click_at)),
-            visitor: optional_id(&revision.visitor, "revision.visitor")?,
-            subs: revision.subs,
-            source_id: revision.source_id,
-            creative: revision.creative,
-            labels: revision.labels,
-        },
-        identified_by: revision.identified_by,
-        payout_rule: revision.payout_rule,
-        before: revision.before.map(values_from_pb).transpose()?,
-        after: values_from_pb(present(revision.after, "after")?)?,
-        touches: revision.touches.into_iter().map(touch_from_pb).collect::<Result<_, _>>()?,
-        received_at: Timestamp::from_micros(revision.received_at),
-    })
-}
-
-fn values_to_pb(values: Values) -> pb::Values {
-    pb::Values {
-        status: status_to_pb(values.status).into(),
-        currency: values.currency.code().to_owned(),
-        amount: values.amount_micros,
-        revenue: values.revenue_micros,
-        payout: values.payout_micros,
-    }
-}
-
-fn values_from_pb(values: pb::Values) -> Result<Values, WireError> {
-    Ok(Values {
-        status: present(optional_status_from_pb(values.status)?, "values.status")?,
-        currency: Currency::from_code(&values.currency)
-            .map_err(|_| WireError::Impossible("values.currency"))?,
-        amount_micros: values.amount,
-        revenue_micros: values.revenue,
-        payout_micros: values.payout,
-    })
-}
-
-fn touch_to_pb(touch: &Touch) -> pb::Touch {
-    pb::Touch {
-        click: id_bytes(touch.click),
-        at: touch.at.micros(),
-        partner: optional_id_bytes(touch.partner),
-        link: optional_id_bytes(touch.link),
-        lost: match touch.lost {
-            None => pb::Lost::Unspecified,
-            Some(Lost::Earlier) => pb::Lost::Earlier,
-            Some(Lost::OutsideLookback) => pb::Lost::OutsideLookback,
-            Some(Lost::AfterConversion) => pb::Lost::AfterConversion,
-            Some(Lost::ExcludedLabel) => pb::Lost::ExcludedLabel,
-        }
-        .into(),
-        credits: Some(pb::Credits { last_touch: touch.credits.last_touch.into() }),
-    }
-}
-
-fn touch_from_pb(touch: pb::Touch) -> Result<Touch, WireError> {
-    let credits = present(touch.credits, "credits")?;
-    let last_touch = u16::try_from(credits.last_touch)
-        .ok()
-        .filter(|points| *points <= 10_000)
-        .ok_or(WireError::Impossible("credits.last_touch"))?;
-    Ok(Touch {
-        click: id(&touch.click, "touch.click")?,
-        at: Timestamp::from_micros(touch.at),
-        partner: optional_id(&touch.partner, "touch.partner")?,
-        link: optional_id(&touch.link, "touch.link")?,
-        lost: match pb::Lost::try_from(touch.lost).map_err(|_| WireError::Impossible("lost"))? {
-            pb::Lost::Unspecified => None,
-            pb::Lost::Earlier => Some(Lost::Earlier),
-            pb::Lost::OutsideLookback => Some(Lost::OutsideLookback),
-            pb::Lost::AfterConversion => Some(Lost::AfterConversion),
-            pb::Lost::ExcludedLabel => Some(Lost::ExcludedLabel),
-        },
-        credits: Credits { last_touch },
     })
 }
 

@@ -1,13 +1,16 @@
-//! The wire form of events and facts: protobuf, in a versioned envelope, read strictly.
+//! The wire form of events, facts and counts of caps: protobuf, in a versioned envelope, read strictly.
 //!
 //! A message with an unknown version, an unknown field or an impossible value is refused: whoever guesses, pays the
 //! wrong person.
 
+mod cap;
 mod conversion;
 mod event;
 mod fact;
 mod hit;
+mod revision;
 
+pub use cap::{decode_cap_count, decode_cap_counts, encode_cap_count, encode_cap_counts};
 pub use event::{decode_event, encode_event};
 pub use fact::{decode_record, decode_revision, encode_record, encode_revision, hash_record};
 
@@ -15,6 +18,9 @@ pub use fact::{decode_record, decode_revision, encode_record, encode_revision, h
 pub const EVENT_VERSION: u32 = 1;
 /// Version of [`crate::fact::Record`] on the wire.
 pub const RECORD_VERSION: u32 = 1;
+
+/// Version of [`crate::cap::CapCounts`] on the wire.
+pub const CAPS_VERSION: u32 = 1;
 
 /// Why bytes are no event or record of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +43,9 @@ pub enum WireError {
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 mod generated {
     pub mod tributary {
+        pub mod caps {
+            include!(concat!(env!("OUT_DIR"), "/tributary.caps.rs"));
+        }
         pub mod events {
             include!(concat!(env!("OUT_DIR"), "/tributary.events.rs"));
         }
@@ -46,7 +55,7 @@ mod generated {
     }
 }
 
-use generated::tributary::{events as pb_events, facts as pb_facts};
+use generated::tributary::{caps as pb_caps, events as pb_events, facts as pb_facts};
 
 use crate::id::{Id, Kind, WorkspaceNumber};
 

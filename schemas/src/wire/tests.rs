@@ -2,13 +2,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cap::{CapCount, CapCounts, CapPlace};
 use crate::event::{
     Body, CatalogRevision, Choice, Click, Conversion, Delayed, Event, Fault, Hit, Impression, Mark, Nonce,
     Refund, StatedAmount, Status, Trust,
 };
 use crate::fact::{
-    Attributed, Change, ClickFact, Credits, Cut, Decision, Fact, ImpressionFact, Lost, Outcome,
-    OutcomeStatus, Parked, Record, Revision, Subject, Touch, Unparked, Values,
+    AppliedRefund, Attributed, CapCounted, Change, ClickFact, Credits, Cut, Decision, Fact, Gross,
+    ImpressionFact, Lost, Outcome, OutcomeStatus, Parked, Record, Revision, Subject, Touch, Unparked,
+    UsedNonce, Values,
 };
 use crate::money::{Currency, Money};
 use crate::table::RowCounts;
@@ -139,6 +141,25 @@ fn events() -> [Event; 6] {
     .map(event)
 }
 
+fn place() -> CapPlace {
+    CapPlace {
+        cap: [6; 16],
+        window_start: Timestamp::default(),
+        ends_by: Timestamp::from_micros(i64::MAX),
+        partner: Some(an_id(4)),
+    }
+}
+
+fn cap_counts() -> CapCounts {
+    let count = CapCount {
+        workspace: WorkspaceNumber::NONE,
+        place: place(),
+        total: 0,
+        of_edges: vec![(an_id(7), 0), (an_id(8), u64::MAX)],
+    };
+    CapCounts { partition: 3, source: 9, counts: vec![count] }
+}
+
 fn revision() -> Revision {
     let values = |status, amount_micros| Values {
         status,
@@ -146,6 +167,7 @@ fn revision() -> Revision {
         amount_micros,
         revenue_micros: i64::MAX,
         payout_micros: -1,
+        refunded_micros: 2,
     };
     let touch = |lost, last_touch| Touch {
         click: an_id(1),
@@ -162,7 +184,7 @@ fn revision() -> Revision {
         workspace: WorkspaceNumber::NONE,
         version: 2,
         event: an_id(8),
-        change: Change::Status,
+        change: Change::Refund,
         reason: "no_rate".into(),
         received: conversion(),
         dedupe_key: [3; 16],
@@ -176,6 +198,9 @@ fn revision() -> Revision {
         },
         identified_by: "click_id".into(),
         payout_rule: "none".into(),
+        gross: Gross { revenue_micros: 1, payout_micros: 0 },
+        refund: Some(AppliedRefund { refund_id: "r".into(), amount_micros: 2, reason: "broken".into() }),
+        counted_in: vec![place()],
         before: Some(values(Status::Pending, None)),
         after: values(Status::Paid, Some(0)),
         touches: std::iter::once(touch(None, 10_000)).chain(losers).collect(),
@@ -213,13 +238,24 @@ fn record() -> Record {
             received_at: clicked.received_at,
             impression: impression(),
         })),
+        Fact::Nonce(Box::new(UsedNonce {
+            workspace: WorkspaceNumber::NONE,
+            source: Some(an_id(6)),
+            nonce: nonce(),
+            event: an_id(8),
+        })),
+        Fact::CapCounted(Box::new(CapCounted {
+            workspace: WorkspaceNumber::NONE,
+            place: place(),
+            edge: Some(an_id(7)),
+            is_withdrawal: true,
+        })),
         Fact::Delayed(delayed()),
         Fact::Delayed(Delayed { since: None, events: 0, ..delayed() }),
         Fact::Revision(Box::new(revision())),
         Fact::Parked(Box::new(Parked { event: converted, due: Timestamp::from_micros(9) })),
         Fact::Unparked(Unparked {
             event: an_id(8),
-            click: an_id(1),
             workspace: WorkspaceNumber::NONE,
             due: Timestamp::from_micros(9),
         }),
@@ -247,6 +283,9 @@ fn everything_comes_back_as_it_was() {
         assert_eq!(decode_event(encode_event(event.clone())), Ok(event));
     }
     assert_eq!(decode_record(encode_record(&record())), Ok(record()));
+    assert_eq!(decode_cap_counts(encode_cap_counts(&cap_counts())), Ok(cap_counts()));
+    let [count] = &cap_counts().counts[..] else { panic!("one count") };
+    assert_eq!(decode_cap_count(encode_cap_count(count).into()).as_ref(), Ok(count));
     assert_eq!(decode_revision(encode_revision(&revision()).into()), Ok(revision()));
 }
 
@@ -261,6 +300,8 @@ fn a_field_that_is_not_known_is_refused_wherever_it_stands() {
     }
     let more = Bytes::from([&encode_record(&record())[..], UNKNOWN].concat());
     assert_eq!(decode_record(more), Err(WireError::UnknownField));
+    let more = Bytes::from([&encode_cap_counts(&cap_counts())[..], UNKNOWN].concat());
+    assert_eq!(decode_cap_counts(more), Err(WireError::UnknownField));
     // Within a message of a message: an event of no more than a catalog revision that holds it.
     let nested = Bytes::from([&[8, EVENT_VERSION as u8, 0x32, 3][..], UNKNOWN].concat());
     assert_eq!(decode_event(nested), Err(WireError::UnknownField));
@@ -278,6 +319,8 @@ fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
     }
     let newer = of_version(&encode_record(&record()), 2);
     assert_eq!(decode_record(newer), Err(WireError::UnknownVersion(2)));
+    let newer = of_version(&encode_cap_counts(&cap_counts()), 2);
+    assert_eq!(decode_cap_counts(newer), Err(WireError::UnknownVersion(2)));
     assert_eq!(decode_event(Bytes::new()), Err(WireError::UnknownVersion(0)));
 }
 
@@ -295,18 +338,20 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        let _ = (decode_event(bytes.clone()), decode_record(bytes.clone()), decode_revision(bytes));
+        let _ = (decode_event(bytes.clone()), decode_record(bytes.clone()), decode_revision(bytes.clone()));
+        let _ = decode_cap_counts(bytes);
     }
 
     #[test]
     fn no_damage_to_what_was_right_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut all = events().map(|event| encode_event(event).to_vec()).to_vec();
         all.push(encode_record(&record()).to_vec());
+        all.push(encode_cap_counts(&cap_counts()).to_vec());
         for mut bytes in all {
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] = byte }
             let bytes = Bytes::from(bytes);
-            let _ = (decode_event(bytes.clone()), decode_record(bytes));
+            let _ = (decode_event(bytes.clone()), decode_record(bytes.clone()), decode_cap_counts(bytes));
         }
     }
 }

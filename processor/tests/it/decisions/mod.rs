@@ -4,6 +4,8 @@ mod cuts;
 mod deliveries;
 mod histories;
 mod money;
+mod nonces;
+mod refunds;
 mod repetitions;
 mod touches;
 mod waiting;

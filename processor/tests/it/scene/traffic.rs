@@ -1,6 +1,8 @@
 //! What an edge sends.
 
-use schemas::event::{Body, CatalogRevision, Click, Conversion, Event, Hit, Impression, Mark, Trust};
+use schemas::event::{
+    Body, CatalogRevision, Click, Conversion, Delayed, Event, Hit, Impression, Mark, Refund, Trust,
+};
 use schemas::id::{ClickId, EdgeId, EventId, IdGenerator, WorkspaceNumber};
 use schemas::time::Timestamp;
 
@@ -90,6 +92,35 @@ impl Traffic {
         };
         edit(&mut conversion);
         self.event(at, Body::Conversion(Box::new(conversion)))
+    }
+
+    /// A full refund of the transaction `t1`, reported with a secret key.
+    pub(crate) fn refund(&mut self, at: i64, edit: impl FnOnce(&mut Refund)) -> Event {
+        let mut refund = Refund {
+            refund_id: "r1".into(),
+            conversion: None,
+            transaction_id: "t1".into(),
+            goal: "sale".into(),
+            source: None,
+            amount: None,
+            stated_amount: None,
+            reason: String::new(),
+            trust: Trust::Secret,
+            occurred_at: Timestamp::from_micros(T0 + at),
+            labels: Vec::new(),
+            nonce: None,
+            test: false,
+            fault: None,
+        };
+        edit(&mut refund);
+        self.event(at, Body::Refund(Box::new(refund)))
+    }
+
+    /// What an edge says about its spool.
+    pub(crate) fn delayed(&mut self, at: i64, events: u64) -> Event {
+        let since = (events > 0).then_some(Timestamp::from_micros(T0 + at));
+        let said = Body::Delayed(Delayed { edge: self.edge, since, events });
+        Event { body: said, ..self.tick(at) }
     }
 
     pub(crate) fn tick(&mut self, at: i64) -> Event {

@@ -1,0 +1,236 @@
+//! Caps: what an offer or a link takes at most in a window of time.
+//!
+//! The core counts exactly, in the log's order: a click of a person, a conversion while its status counts. A window is that of
+//! `received_at`, the edge's own clock: what a sender says about the time cannot choose the window, and the edge, which must
+//! send no more than the cap takes, counts by the same. What is beyond a cap is counted too, for it was delivered; only a
+//! click that the edge has labelled as beyond a cap with a fallback was not, and does not count there.
+
+use catalog::{Cap, CapMetric, CapScope, CapWindow, OnExceed, Workspace};
+use schemas::cap::{CapCount, CapPlace};
+use schemas::event::{Click, Event, label};
+use schemas::fact::{CapCounted, Fact, Revision};
+use schemas::id::{LinkId, OfferId, PartnerId, WorkspaceNumber};
+use schemas::time::Timestamp;
+use schemas::wire;
+
+use super::WAIT_MICROS;
+use super::decide::Decider;
+use super::key;
+use super::state::{Changes, Overlay, State, StateError};
+use super::stored::is_counted;
+
+/// Lives of edges whose part in a count is kept; the one that has been silent longest goes first.
+const EDGES_PER_COUNT: usize = 64;
+/// Counts forgotten in one sweep; the rest goes with the next.
+const SWEPT_COUNTS: usize = 10_000;
+
+const HOUR_MICROS: i64 = 3_600 * 1_000_000;
+const DAY_MICROS: i64 = 24 * HOUR_MICROS;
+
+/// An own count for whom, and where.
+struct Counted<'a> {
+    workspace: &'a Workspace,
+    offer: Option<OfferId>,
+    link: Option<LinkId>,
+    partner: Option<PartnerId>,
+    received_at: Timestamp,
+}
+
+/// A cap that counts an event, and whether it had been reached before.
+struct Found {
+    place: CapPlace,
+    on_exceed: OnExceed,
+    is_beyond: bool,
+}
+
+/// What caps make of a conversion.
+pub(super) struct Capped {
+    /// The counts that count it.
+    pub(super) places: Vec<CapPlace>,
+    /// The most that a cap wants of those beyond it.
+    pub(super) beyond: Option<OnExceed>,
+}
+
+impl Decider<'_, '_> {
+    /// The counts that a click adds to, and whether one of its caps had been reached.
+    pub(super) fn caps_of_click(
+        &self,
+        event: &Event,
+        workspace: &Workspace,
+        click: &Click,
+    ) -> Result<(Vec<CapPlace>, bool), StateError> {
+        let hit = &click.hit;
+        if hit.test || !is_counted(hit) {
+            return Ok((Vec::new(), false));
+        }
+        let counted = Counted {
+            workspace,
+            offer: Some(hit.offer),
+            link: hit.link,
+            partner: hit.partner,
+            received_at: event.received_at,
+        };
+        let found = self.find(&counted, CapMetric::Clicks)?;
+        let is_beyond = found.iter().any(|cap| cap.is_beyond);
+        let was_turned_away = hit.labels.iter().any(|known| known == label::CAP);
+        let adds_to = |cap: &Found| !(was_turned_away && cap.on_exceed == OnExceed::Fallback);
+        Ok((found.into_iter().filter(adds_to).map(|cap| cap.place).collect(), is_beyond))
+    }
+
+    /// The counts that a conversion adds to while its status counts, and what they want if it is beyond.
+    pub(super) fn caps_of_conversion(
+        &self,
+        workspace: &Workspace,
+        revision: &Revision,
+    ) -> Result<Capped, StateError> {
+        if revision.received.test {
+            return Ok(Capped { places: Vec::new(), beyond: None });
+        }
+        let attributed = &revision.attributed;
+        let counted = Counted {
+            workspace,
+            offer: attributed.offer,
+            link: attributed.link,
+            partner: attributed.partner,
+            received_at: revision.received_at,
+        };
+        let found = self.find(&counted, CapMetric::Conversions)?;
+        let beyond = found.iter().filter(|cap| cap.is_beyond).map(|cap| cap.on_exceed).max_by_key(severity);
+        Ok(Capped { places: found.into_iter().map(|cap| cap.place).collect(), beyond })
+    }
+
+    fn find(&self, counted: &Counted<'_>, metric: CapMetric) -> Result<Vec<Found>, StateError> {
+        let workspace = counted.workspace.number;
+        let offer = counted.offer.and_then(|offer| self.catalog.offer(workspace, offer));
+        let link = counted.link.and_then(|link| self.catalog.link(workspace, link));
+        let of_offer =
+            offer.into_iter().flat_map(|offer| offer.caps.iter().map(|cap| (cap, offer.id.bytes())));
+        let of_link = link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
+        of_offer
+            .chain(of_link)
+            .filter(|(cap, _)| cap.metric == metric)
+            .filter_map(|(cap, owner)| Some((cap, place(cap, owner, counted)?)))
+            .map(|(cap, place)| {
+                let total = read(self.state, workspace, &place)?.map_or(0, |count| count.total);
+                Ok(Found { place, on_exceed: cap.on_exceed, is_beyond: total >= cap.value })
+            })
+            .collect()
+    }
+
+    /// Counts a click.
+    pub(super) fn count_click(&mut self, event: &Event, places: Vec<CapPlace>) -> Result<(), StateError> {
+        let edge = event.mark.map(|mark| mark.edge);
+        for place in places {
+            let counted = CapCounted { workspace: event.workspace, place, edge, is_withdrawal: false };
+            self.emit(Fact::CapCounted(Box::new(counted)))?;
+        }
+        Ok(())
+    }
+
+    /// Records a revision, and counts its conversion where it begins or ends to count.
+    pub(super) fn revise(&mut self, revision: Revision) -> Result<(), StateError> {
+        let (workspace, places) = (revision.workspace, revision.counted_in.clone());
+        let before = revision.before.is_some_and(|before| before.status.is_counted());
+        let after = revision.after.status.is_counted();
+        self.emit(Fact::Revision(Box::new(revision)))?;
+        if before != after {
+            for place in places {
+                let counted = CapCounted { workspace, place, edge: None, is_withdrawal: before };
+                self.emit(Fact::CapCounted(Box::new(counted)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of several caps the strictest decides.
+const fn severity(on_exceed: &OnExceed) -> u8 {
+    match on_exceed {
+        // A conversion has happened: it cannot be sent elsewhere.
+        OnExceed::Flag | OnExceed::Fallback => 0,
+        OnExceed::Pending => 1,
+        OnExceed::Reject => 2,
+    }
+}
+
+/// Where a cap counts; `None` for a cap per partner where there is no partner.
+fn place(cap: &Cap, owner: &[u8; 16], counted: &Counted<'_>) -> Option<CapPlace> {
+    let partner = match cap.per {
+        CapScope::All => None,
+        CapScope::Partner => Some(counted.partner?),
+    };
+    let window_start = cap.window_start(counted.received_at, &counted.workspace.timezone);
+    // An hour more than the longest has: clocks are turned back.
+    let longest_micros = match cap.window {
+        CapWindow::Hour => 2 * HOUR_MICROS,
+        CapWindow::Day => DAY_MICROS + HOUR_MICROS,
+        CapWindow::Week => 7 * DAY_MICROS + HOUR_MICROS,
+        CapWindow::Month => 31 * DAY_MICROS + HOUR_MICROS,
+        CapWindow::Total => i64::MAX,
+    };
+    let ends_by = window_start.saturating_add(longest_micros);
+    Some(CapPlace { cap: cap.key(owner), window_start, ends_by, partner })
+}
+
+fn decode(bytes: Vec<u8>) -> Result<CapCount, StateError> {
+    wire::decode_cap_count(bytes.into()).map_err(|_| StateError::Unreadable("count of a cap"))
+}
+
+fn read(
+    state: &Overlay<'_>,
+    workspace: WorkspaceNumber,
+    place: &CapPlace,
+) -> Result<Option<CapCount>, StateError> {
+    state.get(&key::cap(workspace, place))?.map(decode).transpose()
+}
+
+pub(super) fn apply_counted(state: &mut Overlay<'_>, counted: &CapCounted) -> Result<(), StateError> {
+    let CapCounted { workspace, place, edge, is_withdrawal } = *counted;
+    let mut count = match read(state, workspace, &place)? {
+        Some(count) => count,
+        // The window is forgotten: there is nothing left to take it from.
+        None if is_withdrawal => return Ok(()),
+        None => CapCount { workspace, place, total: 0, of_edges: Vec::new() },
+    };
+    if is_withdrawal {
+        count.total = count.total.saturating_sub(1);
+    } else {
+        count.total = count.total.saturating_add(1);
+    }
+    if let Some(edge) = edge {
+        let known = count.of_edges.iter().position(|(known, _)| *known == edge);
+        let sent = known.map_or(0, |at| count.of_edges.remove(at).1);
+        // In the order in which they last delivered one.
+        count.of_edges.push((edge, sent.saturating_add(1)));
+        let surplus = count.of_edges.len().saturating_sub(EDGES_PER_COUNT);
+        count.of_edges.drain(..surplus);
+    }
+    state.put(key::cap(workspace, &place), wire::encode_cap_count(&count));
+    Ok(())
+}
+
+/// Forgets the counts of windows that ended so long ago that nothing can come for them.
+pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
+    let [(from, to), _] = key::caps_around(state.head().core_time.saturating_add(-WAIT_MICROS));
+    for (key, _) in state.scan(&from, &to, SWEPT_COUNTS, false)? {
+        state.remove(key);
+    }
+    Ok(())
+}
+
+/// The counts that these changes moved.
+pub fn moved_cap_counts(changes: &Changes) -> Result<Vec<CapCount>, StateError> {
+    changes
+        .keys
+        .iter()
+        .filter(|(key, _)| key::is_cap(key))
+        .filter_map(|(_, value)| value.clone())
+        .map(decode)
+        .collect()
+}
+
+/// Up to `limit` counts whose windows may not be over, those that end last first: the windows without end.
+pub fn live_cap_counts(state: &dyn State, now: Timestamp, limit: usize) -> Result<Vec<CapCount>, StateError> {
+    let [_, (from, to)] = key::caps_around(now);
+    state.scan(&from, &to, limit, true)?.into_iter().map(|(_, value)| decode(value)).collect()
+}

@@ -1,0 +1,174 @@
+//! Revisions of conversions on the wire.
+
+use bytes::Bytes;
+
+use super::cap::{place_from_pb, place_to_pb};
+use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
+use super::pb_facts as pb;
+use super::{WireError, array, id, id_bytes, optional_id, optional_id_bytes, present, workspace};
+use crate::fact::{AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, Values};
+use crate::money::Currency;
+use crate::time::Timestamp;
+
+pub(super) fn revision_to_pb(revision: &Revision) -> pb::Revision {
+    let attributed = &revision.attributed;
+    pb::Revision {
+        conversion: id_bytes(revision.conversion),
+        workspace: revision.workspace.get(),
+        version: revision.version,
+        event: id_bytes(revision.event),
+        change: match revision.change {
+            Change::Recorded => pb::Change::Recorded,
+            Change::Status => pb::Change::Status,
+            Change::Refund => pb::Change::Refund,
+        }
+        .into(),
+        reason: revision.reason.clone(),
+        received: Some(conversion_to_pb(revision.received.clone())),
+        dedupe_key: Bytes::copy_from_slice(&revision.dedupe_key),
+        offer: optional_id_bytes(attributed.offer),
+        partner: optional_id_bytes(attributed.partner),
+        campaign: optional_id_bytes(attributed.campaign),
+        link: optional_id_bytes(attributed.link),
+        click: optional_id_bytes(attributed.click.map(|(click, _)| click)),
+        click_at: attributed.click.map_or(0, |(_, at)| at.micros()),
+        visitor: optional_id_bytes(attributed.visitor),
+        subs: attributed.subs.clone(),
+        source_id: attributed.source_id.clone(),
+        creative: attributed.creative.clone(),
+        labels: attributed.labels.clone(),
+        identified_by: revision.identified_by.clone(),
+        payout_rule: revision.payout_rule.clone(),
+        before: revision.before.map(values_to_pb),
+        after: Some(values_to_pb(revision.after)),
+        touches: revision.touches.iter().map(touch_to_pb).collect(),
+        received_at: revision.received_at.micros(),
+        gross: Some(pb::Gross {
+            revenue: revision.gross.revenue_micros,
+            payout: revision.gross.payout_micros,
+        }),
+        refund: revision.refund.as_ref().map(refund_to_pb),
+        counted_in: revision.counted_in.iter().copied().map(place_to_pb).collect(),
+    }
+}
+
+pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireError> {
+    let click = optional_id(&revision.click, "revision.click")?;
+    let click_at = Timestamp::from_micros(revision.click_at);
+    let change = pb::Change::try_from(revision.change).map_err(|_| WireError::Impossible("change"))?;
+    Ok(Revision {
+        conversion: id(&revision.conversion, "conversion")?,
+        workspace: workspace(revision.workspace)?,
+        version: revision.version,
+        event: id(&revision.event, "revision.event")?,
+        change: match change {
+            pb::Change::Unspecified => return Err(WireError::Impossible("change")),
+            pb::Change::Recorded => Change::Recorded,
+            pb::Change::Status => Change::Status,
+            pb::Change::Refund => Change::Refund,
+        },
+        reason: revision.reason,
+        received: conversion_from_pb(present(revision.received, "received")?)?,
+        dedupe_key: array(&revision.dedupe_key, "dedupe_key")?,
+        attributed: Attributed {
+            offer: optional_id(&revision.offer, "revision.offer")?,
+            partner: optional_id(&revision.partner, "revision.partner")?,
+            campaign: optional_id(&revision.campaign, "revision.campaign")?,
+            link: optional_id(&revision.link, "revision.link")?,
+            click: click.map(|click| (click, click_at)),
+            visitor: optional_id(&revision.visitor, "revision.visitor")?,
+            subs: revision.subs,
+            source_id: revision.source_id,
+            creative: revision.creative,
+            labels: revision.labels,
+        },
+        identified_by: revision.identified_by,
+        payout_rule: revision.payout_rule,
+        before: revision.before.map(values_from_pb).transpose()?,
+        after: values_from_pb(present(revision.after, "after")?)?,
+        touches: revision.touches.into_iter().map(touch_from_pb).collect::<Result<_, _>>()?,
+        received_at: Timestamp::from_micros(revision.received_at),
+        gross: gross_from_pb(&present(revision.gross, "gross")?),
+        refund: revision.refund.map(refund_from_pb),
+        counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,
+    })
+}
+
+const fn gross_from_pb(gross: &pb::Gross) -> Gross {
+    Gross { revenue_micros: gross.revenue, payout_micros: gross.payout }
+}
+
+fn refund_to_pb(refund: &AppliedRefund) -> pb::AppliedRefund {
+    pb::AppliedRefund {
+        refund_id: refund.refund_id.clone(),
+        amount: refund.amount_micros,
+        reason: refund.reason.clone(),
+    }
+}
+
+fn refund_from_pb(refund: pb::AppliedRefund) -> AppliedRefund {
+    AppliedRefund { refund_id: refund.refund_id, amount_micros: refund.amount, reason: refund.reason }
+}
+
+fn values_to_pb(values: Values) -> pb::Values {
+    pb::Values {
+        status: status_to_pb(values.status).into(),
+        currency: values.currency.code().to_owned(),
+        amount: values.amount_micros,
+        revenue: values.revenue_micros,
+        payout: values.payout_micros,
+        refunded: values.refunded_micros,
+    }
+}
+
+fn values_from_pb(values: pb::Values) -> Result<Values, WireError> {
+    Ok(Values {
+        status: present(optional_status_from_pb(values.status)?, "values.status")?,
+        currency: Currency::from_code(&values.currency)
+            .map_err(|_| WireError::Impossible("values.currency"))?,
+        amount_micros: values.amount,
+        revenue_micros: values.revenue,
+        payout_micros: values.payout,
+        refunded_micros: values.refunded,
+    })
+}
+
+fn touch_to_pb(touch: &Touch) -> pb::Touch {
+    pb::Touch {
+        click: id_bytes(touch.click),
+        at: touch.at.micros(),
+        partner: optional_id_bytes(touch.partner),
+        link: optional_id_bytes(touch.link),
+        lost: match touch.lost {
+            None => pb::Lost::Unspecified,
+            Some(Lost::Earlier) => pb::Lost::Earlier,
+            Some(Lost::OutsideLookback) => pb::Lost::OutsideLookback,
+            Some(Lost::AfterConversion) => pb::Lost::AfterConversion,
+            Some(Lost::ExcludedLabel) => pb::Lost::ExcludedLabel,
+        }
+        .into(),
+        credits: Some(pb::Credits { last_touch: touch.credits.last_touch.into() }),
+    }
+}
+
+fn touch_from_pb(touch: pb::Touch) -> Result<Touch, WireError> {
+    let credits = present(touch.credits, "credits")?;
+    let last_touch = u16::try_from(credits.last_touch)
+        .ok()
+        .filter(|points| *points <= 10_000)
+        .ok_or(WireError::Impossible("credits.last_touch"))?;
+    Ok(Touch {
+        click: id(&touch.click, "touch.click")?,
+        at: Timestamp::from_micros(touch.at),
+        partner: optional_id(&touch.partner, "touch.partner")?,
+        link: optional_id(&touch.link, "touch.link")?,
+        lost: match pb::Lost::try_from(touch.lost).map_err(|_| WireError::Impossible("lost"))? {
+            pb::Lost::Unspecified => None,
+            pb::Lost::Earlier => Some(Lost::Earlier),
+            pb::Lost::OutsideLookback => Some(Lost::OutsideLookback),
+            pb::Lost::AfterConversion => Some(Lost::AfterConversion),
+            pb::Lost::ExcludedLabel => Some(Lost::ExcludedLabel),
+        },
+        credits: Credits { last_touch },
+    })
+}
