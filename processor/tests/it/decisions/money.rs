@@ -15,6 +15,7 @@ fn values(status: Status, amount: Option<i64>, revenue: i64, payout: i64) -> Val
         amount_micros: amount.map(micros),
         revenue_micros: micros(revenue),
         payout_micros: micros(payout),
+        refunded_micros: 0,
     }
 }
 
