@@ -3,12 +3,15 @@
 use bytes::Bytes;
 use processor::core::{CORE_VERSION, Head, Input, Overlay, apply_record, decide};
 use proptest::prelude::*;
-use schemas::event::{Event, Status, Trust};
+use schemas::event::{Event, Nonce, Status, Trust};
 use schemas::fact::{Decision, Fact, Record, Values};
 use schemas::time::Timestamp;
 use schemas::wire;
 
-use crate::scene::{Core, DAY, HOUR, Map, SECOND, T0, Traffic, catalog, click_id, commit, id, usd};
+use crate::scene::{
+    CAPPED_OFFER, Core, DAY, HOUR, Map, OFFER, REJECTING_OFFER, SECOND, T0, Traffic, catalog, click_id,
+    commit, id, usd,
+};
 
 /// One step of a history; numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -24,6 +27,12 @@ enum Step {
     },
     Visitor {
         visitor: u8,
+    },
+    /// By its transaction.
+    Refund {
+        transaction: u8,
+        refund_id: u8,
+        amount: Option<i64>,
     },
     /// An earlier delivery stands in the log once more.
     Again {
@@ -45,6 +54,9 @@ fn step() -> impl Strategy<Value = Step> {
             |(click, transaction, amount, trust, status)| Step::Conversion { click, transaction, amount, trust, status }
         ),
         2 => (0..4_u8).prop_map(|visitor| Step::Visitor { visitor }),
+        3 => (0..8_u8, 0..3_u8, prop::option::of(1..3_i64)).prop_map(
+            |(transaction, refund_id, amount)| Step::Refund { transaction, refund_id, amount }
+        ),
         3 => (0..60_usize).prop_map(|event| Step::Again { event }),
         2 => Just(Step::Tick),
         1 => prop::collection::vec(any::<u8>(), 0..30).prop_map(Step::Rubbish),
@@ -52,12 +64,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn nonce(number: u8) -> Nonce {
+    Nonce { text: number.to_string(), body_sha256: [number % 2; 32] }
+}
+
 /// The log that the steps make. Every click is made first, so that a conversion can name one that comes later.
 fn log(steps: &[Step]) -> Vec<Input> {
     let mut edge = Traffic::of_edge(1);
     let mut now = 0;
-    let clicks: Vec<Event> =
-        (0..40).map(|n| edge.click(n * HOUR, |it| it.visitor = Some(id(n as u8 % 4)))).collect();
+    let clicks: Vec<Event> = (0..40)
+        .map(|n| {
+            edge.click(n * HOUR, |it| {
+                it.visitor = Some(id(n as u8 % 4));
+                it.offer = [OFFER, CAPPED_OFFER, REJECTING_OFFER][n as usize % 3];
+            })
+        })
+        .collect();
     let mut arrived = 0;
     let mut events: Vec<Bytes> = Vec::new();
     let mut inputs = Vec::new();
@@ -76,6 +98,12 @@ fn log(steps: &[Step]) -> Vec<Input> {
             }
             Step::Visitor { visitor } => {
                 wire::encode_event(edge.conversion(20 * HOUR, |it| it.visitor = Some(id(*visitor))))
+            }
+            Step::Refund { transaction, refund_id, amount } => {
+                wire::encode_event(edge.refund(30 * HOUR, |it| {
+                    (it.transaction_id, it.refund_id) = (format!("t{transaction}"), format!("r{refund_id}"));
+                    (it.amount, it.nonce) = (amount.map(usd), Some(nonce(*refund_id)));
+                }))
             }
             Step::Again { event } if *event < events.len() => events[*event].clone(),
             Step::Again { .. } => continue,
@@ -200,10 +228,16 @@ proptest! {
         let mut events = clicks.clone();
         for (n, (click, amount, at, pixel)) in conversions.into_iter().enumerate() {
             // A pixel and a server may report one sale, in any order.
-            for trust in [Some(Trust::Secret), pixel.then_some(Trust::Publishable)].into_iter().flatten() {
+            for trust in [Some(Trust::Secret), (amount % 2 == 0).then_some(Trust::Token), pixel.then_some(Trust::Publishable)].into_iter().flatten() {
                 events.push(edge.conversion(at, |it| {
                     (it.click, it.amount) = (Some(click_id(&clicks[click % clicks.len()])), Some(usd(amount)));
                     (it.trust, it.transaction_id) = (trust, format!("t{n}"));
+                }));
+            }
+            // A part of it goes back, perhaps before anybody knows of it.
+            if amount % 3 == 0 {
+                events.push(edge.refund(at, |it| {
+                    (it.transaction_id, it.amount) = (format!("t{n}"), Some(usd(amount / 3)));
                 }));
             }
         }

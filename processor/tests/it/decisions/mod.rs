@@ -1,5 +1,6 @@
 //! The pure core, on a state that is a map.
 
+mod caps;
 mod cuts;
 mod deliveries;
 mod histories;

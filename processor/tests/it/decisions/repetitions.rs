@@ -205,3 +205,38 @@ fn repetitions_within_one_second_are_told_apart_by_the_logs_order() {
     assert_eq!(outcome(&shop.core.feed(&early)).0, OutcomeStatus::Recorded);
     assert_eq!(outcome(&shop.core.feed(&late)).0, OutcomeStatus::Duplicate);
 }
+
+#[test]
+fn the_more_trusted_of_two_senders_sets_the_status_whoever_is_first() {
+    let pending = Some(Status::Pending);
+    for (one, other, expected) in [
+        ((Trust::Token, None), (Trust::Secret, pending), Status::Pending),
+        ((Trust::Token, pending), (Trust::Secret, None), Status::Approved),
+        ((Trust::Publishable, Some(Status::Approved)), (Trust::Token, pending), Status::Pending),
+        ((Trust::Open, None), (Trust::Token, Some(Status::Rejected)), Status::Rejected),
+        ((Trust::Open, None), (Trust::Publishable, None), Status::Pending),
+    ] {
+        for order in [[one, other], [other, one]] {
+            let mut shop = Shop::new();
+            let mut last = None;
+            for (trust, status) in order {
+                let facts = shop.report(|it| (it.trust, it.status) = (trust, status));
+                if facts.iter().any(|fact| matches!(fact, Fact::Revision(_))) {
+                    last = Some(revision(&facts).after.status);
+                }
+            }
+            assert_eq!(last, Some(expected), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_decided_since_no_sender_begins_anew() {
+    let mut shop = Shop::new();
+    shop.report(|it| it.trust = Trust::Token);
+    shop.report(|it| (it.trust, it.status) = (Trust::Token, Some(Status::Hold)));
+    let facts = shop.report(|it| it.status = Some(Status::Pending));
+    assert_eq!(outcome(&facts), (OutcomeStatus::Conflict, "status_not_reachable"));
+    assert_eq!(outcome(&shop.report(|_| {})).0, OutcomeStatus::Duplicate);
+    assert_eq!(outcome(&shop.report(|it| it.status = Some(Status::Approved))).0, OutcomeStatus::Updated);
+}

@@ -147,3 +147,39 @@ fn a_conversion_that_names_nobody_is_recorded_for_nobody() {
     assert_eq!((revision.identified_by.as_str(), revision.touches.len()), ("", 0));
     assert_eq!((revision.after.revenue_micros, revision.after.payout_micros), (80_000_000, 0));
 }
+
+#[test]
+fn a_click_beyond_a_rate_limit_counts_only_for_the_conversion_that_names_it() {
+    for (labels, named, wins) in [
+        (vec![label::RATE], true, true),
+        (vec![label::RATE], false, false),
+        (vec![label::RATE, label::BOT], true, false),
+        (vec![label::BOT, label::BOT_PATTERN], true, false),
+        (vec![label::PREFETCH], true, false),
+        (vec![label::CAP, label::GPC, label::STALE_CATALOG], false, true),
+    ] {
+        let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+        let click = edge.click(-HOUR, |it| {
+            it.visitor = Some(id(VISITOR));
+            it.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        });
+        core.feed(&click);
+        let facts = convert(&mut core, &mut edge, 0, named.then_some(click_id(&click)));
+        let reason = if wins { None } else { Some(Lost::ExcludedLabel) };
+        assert_eq!(lost(revision(&facts)), [(click_id(&click), reason)], "{labels:?} {named}");
+        assert_eq!(revision(&facts).attributed.partner.is_some(), wins, "{labels:?} {named}");
+    }
+}
+
+#[test]
+fn a_rehearsal_earns_nobody_a_live_conversion() {
+    for (click_test, test, wins) in
+        [(true, false, false), (true, true, true), (false, true, true), (false, false, true)]
+    {
+        let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+        let click = edge.click(-HOUR, |it| it.test = click_test);
+        core.feed(&click);
+        let facts = core.feed(&edge.conversion(0, |it| (it.click, it.test) = (Some(click_id(&click)), test)));
+        assert_eq!(revision(&facts).attributed.partner.is_some(), wins, "{click_test} {test}");
+    }
+}

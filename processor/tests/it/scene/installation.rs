@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use catalog::{
-    Actor, ActorKind, Approval, Catalog, Change, Expected, Goal, Installation, IpStorage, Meta, Offer,
-    Partner, Payout, Privacy, Proposal, Resource, Revenue, Source, SourceAuth, Workspace,
+    Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Expected, Goal,
+    Installation, IpStorage, Meta, Offer, OnExceed, Partner, Payout, Privacy, Proposal, Resource, Revenue,
+    Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Currency, Money, Percent};
@@ -19,6 +20,10 @@ pub(crate) const OFFER: OfferId = id(1);
 pub(crate) const OTHER_OFFER: OfferId = id(2);
 /// Its amounts are in euros, the workspace's in dollars.
 pub(crate) const EURO_OFFER: OfferId = id(3);
+/// Takes 3 clicks a day, then the fallback, and 2 conversions a day, then they are pending.
+pub(crate) const CAPPED_OFFER: OfferId = id(4);
+/// Takes 1 conversion an hour from each partner and rejects the others.
+pub(crate) const REJECTING_OFFER: OfferId = id(5);
 pub(crate) const PARTNER: PartnerId = id(1);
 
 pub(crate) const fn id<K: Kind>(number: u8) -> Id<K> {
@@ -53,8 +58,8 @@ fn goals() -> Vec<Goal> {
     ]
 }
 
-fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Resource {
-    Resource::Offer(Offer {
+fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Offer {
+    Offer {
         id,
         workspace: WORKSPACE,
         name: "Shoes".into(),
@@ -67,7 +72,23 @@ fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Resou
         allowed_hosts: Vec::new(),
         caps: Vec::new(),
         meta: meta(),
-    })
+    }
+}
+
+fn cap(metric: CapMetric, window: CapWindow, value: u64, on_exceed: OnExceed) -> Cap {
+    Cap { metric, window, timezone: None, value, per: CapScope::All, on_exceed }
+}
+
+fn capped_offers() -> [Offer; 2] {
+    let day = CapWindow::Day;
+    let capped = vec![
+        cap(CapMetric::Clicks, day, 3, OnExceed::Fallback),
+        cap(CapMetric::Conversions, day, 2, OnExceed::Pending),
+    ];
+    let hourly = cap(CapMetric::Conversions, CapWindow::Hour, 1, OnExceed::Reject);
+    let rejecting = vec![Cap { per: CapScope::Partner, ..hourly }];
+    [(CAPPED_OFFER, capped), (REJECTING_OFFER, rejecting)]
+        .map(|(id, caps)| Offer { caps, ..offer(id, Currency::USD, None) })
 }
 
 fn partner(number: u8) -> Resource {
@@ -112,14 +133,10 @@ pub(crate) fn proposals() -> Vec<Bytes> {
     });
     let first = vec![Resource::Installation(Installation { events_partitions: 1 }), workspace];
     let (dollar, euro) = (Currency::USD, Currency::from_code("EUR").unwrap());
-    let second = vec![
-        offer(OFFER, dollar, None),
-        offer(OTHER_OFFER, dollar, Some(DAY)),
-        offer(EURO_OFFER, euro, None),
-        partner(1),
-        partner(2),
-        source(),
-    ];
+    let offers =
+        [offer(OFFER, dollar, None), offer(OTHER_OFFER, dollar, Some(DAY)), offer(EURO_OFFER, euro, None)];
+    let mut second: Vec<Resource> = offers.into_iter().chain(capped_offers()).map(Resource::Offer).collect();
+    second.extend([partner(1), partner(2), source()]);
     [first, second].into_iter().enumerate().map(|(number, resources)| proposal(number, resources)).collect()
 }
 

@@ -22,7 +22,8 @@ pub(super) fn batches(edge: &mut Traffic) -> Vec<Vec<Event>> {
     let foreign = edge.conversion(HOUR, |it| it.click = Some(id(1)));
     let mut plain: Vec<Event> = (0..20).map(|n| edge.click(n, |_| {})).collect();
     plain.push(edge.impression(0, |it| it.cost = Some(usd(1))));
-    vec![vec![click, earlier, recorded], plain, vec![again, waits, foreign], vec![reversed], vec![absent]]
+    let held = vec![edge.delayed(0, 7), edge.delayed(0, 5), again, waits, foreign];
+    vec![vec![click, earlier, recorded], plain, held, vec![reversed], vec![absent]]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +91,13 @@ async fn what_the_columns_say_is_what_the_facts_say() {
     assert_eq!(
         database.rows::<(String, String, u64)>(outcomes).await,
         expected.map(|(status, reason, count)| (status.to_owned(), reason.to_owned(), count))
+    );
+    let delayed = "SELECT cut, events, toUnixTimestamp64Micro(since) FROM delayed FINAL";
+    assert_eq!(database.rows::<(u64, u64, i64)>(delayed).await, [(3, 5, T0)]);
+    let shown = "SELECT params['q'], cost, toString(cost_currency), counted FROM impressions";
+    assert_eq!(
+        database.rows::<(String, i64, String, bool)>(shown).await,
+        [("x".into(), 1_000_000, "USD".into(), true)]
     );
     let click = "SELECT params['q'], user_agent, counted, toUnixTimestamp64Micro(occurred_at), hex(id) FROM clicks \
                  WHERE row_seq = 1";
