@@ -111,7 +111,8 @@ fn the_same_refund_again_is_a_duplicate_and_another_amount_a_conflict() {
 fn never_more_than_is_left_never_other_money_never_by_anybody() {
     let mut shop = Shop::new(|_| {});
     let euros = Money { currency: Currency::from_code("EUR").unwrap(), ..usd(10) };
-    let edits: [(&str, fn(&mut Refund)); 9] = [
+    type Edit = fn(&mut Refund);
+    let edits: [(&str, Edit); 9] = [
         ("refund_exceeds_amount", |it| it.amount = Some(usd(81))),
         ("invalid_amount", |it| it.amount = Some(usd(0))),
         ("invalid_amount", |it| it.stated_amount = Some(StatedAmount::Decimal("1.234".into()))),
