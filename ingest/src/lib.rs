@@ -14,6 +14,7 @@ mod edge;
 
 // What a request says, and who says it.
 mod body;
+mod agent;
 mod client;
 mod host;
 mod query_pairs;
@@ -53,6 +54,8 @@ mod error;
 mod metrics;
 
 pub use edge::{Edge, Parts};
+pub use agent::ListError;
+pub use edge::Edge;
 pub use error::StartError;
 pub use router::{api_router, router};
 pub use settings::IngestSettings;
