@@ -13,7 +13,7 @@ use schemas::time::Timestamp;
 
 use crate::aim::Aim;
 use crate::click_parameters::ClickParameters;
-use crate::client;
+use crate::client::{self, Asked, Seen};
 use crate::edge::Edge;
 use crate::reference::resolve_partner;
 
@@ -43,15 +43,13 @@ impl Arrival<'_> {
     /// The hit, with the labels that its request alone deserves.
     pub(crate) fn arrived(&self) -> Arrived {
         let Arriving { parts, parameters, now } = self.arriving;
-        let (visitor, cookie) = self.visitor();
+        let seen = self.edge.clients().look(&self.asked(), self.aim.workspace);
+        let (visitor, cookie) = self.visitor(&seen);
         let cost = parameters.cost(self.aim.offer.currency);
         let is_test = parameters.is_test();
         let (partner, is_unknown_partner) = self.partner();
         let applying = [
             (label::HEAD, parts.method == Method::HEAD),
-            (label::PREFETCH, client::is_prefetch(&parts.headers)),
-            (label::GPC, says_yes(parts, "sec-gpc")),
-            (label::DNT, says_yes(parts, "dnt")),
             (label::UNKNOWN_PARTNER, is_unknown_partner),
             (label::UNRESOLVED_MACRO, parameters.is_unresolved),
             (label::REPAIRED_URL, parameters.is_repaired),
@@ -60,7 +58,7 @@ impl Arrival<'_> {
         ];
         let labels = applying.into_iter().filter(|(_, applies)| *applies);
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-        let hit = Hit {
+        let mut hit = Hit {
             link: self.aim.link.map(|link| link.id),
             partner,
             visitor,
@@ -73,13 +71,11 @@ impl Arrival<'_> {
                 .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().to_owned()))
                 .collect(),
             labels: labels.map(|(label, _)| label.to_owned()).collect(),
-            referrer: client::referrer(&parts.headers),
-            user_agent: client::user_agent(&parts.headers),
-            address: self.address(),
             cost: cost.unwrap_or_default(),
             test: is_test.unwrap_or_default(),
             ..Hit::new(self.aim.offer.id, *now)
         };
+        seen.fill(&mut hit);
         Arrived { hit, cookie }
     }
 
@@ -103,27 +99,17 @@ impl Arrival<'_> {
     }
 
     /// The visitor, and the cookie that makes a new one known again. Neither for those who refuse to be followed.
-    fn visitor(&self) -> (Option<VisitorId>, Option<String>) {
-        let headers = &self.arriving.parts.headers;
-        if client::refuses_tracking(headers) {
-            return (None, None);
-        }
-        if let Some(known) = client::visitor(headers) {
-            return (Some(known), None);
+    fn visitor(&self, seen: &Seen) -> (Option<VisitorId>, Option<String>) {
+        if seen.visitor.is_some() || !seen.refusals.is_empty() {
+            return (seen.visitor, None);
         }
         let new = self.edge.new_id(self.arriving.now, WorkspaceNumber::NONE);
         (Some(new), Some(client::visitor_cookie(new, self.edge.settings().is_https())))
     }
 
-    fn address(&self) -> String {
-        let Some(ConnectInfo(peer)) = self.arriving.parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
-            return String::new();
-        };
-        let trusted = &self.edge.settings().trusted_proxies;
-        client::truncated(client::address(peer.ip(), &self.arriving.parts.headers, trusted))
+    fn asked(&self) -> Asked<'_> {
+        let Parts { headers, extensions, .. } = self.arriving.parts;
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        Asked { headers, peer, consent: self.arriving.parameters.consent.as_deref() }
     }
-}
-
-fn says_yes(parts: &Parts, header: &str) -> bool {
-    parts.headers.get(header).is_some_and(|value| value == "1")
 }

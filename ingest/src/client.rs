@@ -1,111 +1,181 @@
-//! Who asks: the client's address, what its browser says of itself, and the visitor's cookie.
+//! Who asks: what of a client is told, and what of it the workspace lets be kept.
 
 use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr as _;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use http::header::{COOKIE, HeaderMap, HeaderName, ORIGIN, REFERER, USER_AGENT};
+use catalog::{Privacy, Workspace};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap, HeaderName, ORIGIN, REFERER, USER_AGENT};
 use ipnet::IpNet;
+use prometheus::Registry;
+use schemas::event::{Hit, label};
 use schemas::id::VisitorId;
+use service::lifecycle::{Shutdown, Tasks};
 
+use crate::address;
+use crate::agent::{Agent, Agents, MAX_AGENT_BYTES};
+use crate::error::StartError;
+use crate::place::{Place, Places};
+use crate::privacy::Refusals;
+use crate::settings::IngestSettings;
 use crate::text::cut;
 
-/// Bytes of `User-Agent` and `Referer` that are kept.
-const MAX_HEADER_TEXT: usize = 1_024;
+/// Bytes of `Referer` that are kept.
+const MAX_REFERRER_BYTES: usize = 1_024;
 /// The visitor's cookie.
 const VISITOR_COOKIE: &str = "tb_vid";
 /// A year, in seconds.
 const VISITOR_COOKIE_MAX_AGE: u32 = 365 * 24 * 60 * 60;
-/// What is left of an address when the workspace stores it truncated.
-const KEPT_BITS_V4: u32 = 24;
-const KEPT_BITS_V6: u32 = 48;
-/// Bytes that hold the network of an address, and those that hold the cookie.
-const ADDRESS_CAPACITY: usize = 16;
+/// Bytes that hold the cookie.
 const COOKIE_CAPACITY: usize = 112;
+/// The longest primary subtag of a language.
+const MAX_LANGUAGE_BYTES: usize = 8;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The headers by which browsers announce that nobody has clicked yet.
 const PREFETCH_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("sec-purpose"),
     HeaderName::from_static("purpose"),
     HeaderName::from_static("x-moz"),
 ];
-/// The headers by which a visitor says that it does not want to be followed.
-const REFUSAL_HEADERS: [HeaderName; 2] = [HeaderName::from_static("sec-gpc"), HeaderName::from_static("dnt")];
 
-/// The client's address: the peer's, or, where the peer is a trusted proxy, the right-most address in
-/// `X-Forwarded-For` that is none.
-///
-/// Whatever stands to the left of that was written by somebody whom nobody vouches for.
-pub(crate) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let mut client = peer.to_canonical();
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(&client) {
-        return client;
+/// Everything by which clients are told.
+pub(crate) struct Clients {
+    agents: Agents,
+    places: Places,
+    trusted: Vec<IpNet>,
+    country_header: Option<HeaderName>,
+}
+
+/// A request as far as it tells of the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    /// The other end of the connection, where there is one.
+    pub(crate) peer: Option<IpAddr>,
+    /// The parameter `consent`.
+    pub(crate) consent: Option<&'a str>,
+}
+
+/// What is known of a client and may be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// What the agent says.
+    pub(crate) agent: Arc<Agent>,
+    /// Where the client is.
+    pub(crate) place: Place,
+    /// The language it prefers; empty for unknown.
+    pub(crate) language: String,
+    /// The page it comes from; empty for unknown.
+    pub(crate) referrer: String,
+    /// The visitor in its cookie. `None` for a new one, and where it may not be recognised.
+    pub(crate) visitor: Option<VisitorId>,
+    /// Why it may not be recognised.
+    pub(crate) refusals: Refusals,
+    user_agent: String,
+    address: String,
+    is_prefetch: bool,
+}
+
+impl Clients {
+    /// Reads the lists and the file of places that the settings name, and looks after the file until the shutdown.
+    ///
+    /// # Errors
+    /// If a list does not compile, or the file cannot be read.
+    pub(crate) async fn start(
+        settings: &IngestSettings,
+        registry: &Registry,
+        tasks: &Tasks,
+        shutdown: &Shutdown,
+    ) -> Result<Self, StartError> {
+        // Compiling takes a tenth of a second, which no runtime's thread has.
+        let agents = tokio::task::spawn_blocking(Agents::new).await;
+        let agents = agents.map_err(|_| StartError::Stopped)??;
+        let places = Places::open(&settings.places_file, registry).await?;
+        places.watch(tasks, shutdown);
+        Ok(Self {
+            agents,
+            places,
+            trusted: settings.trusted_proxies.clone(),
+            country_header: settings.country_header.parse().ok(),
+        })
     }
-    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        for hop in line.as_bytes().rsplit(|byte| *byte == b',') {
-            // A hop that is no address hides what is left of it: the last proxy is all we know.
-            let Some(hop) = std::str::from_utf8(hop).ok().and_then(|hop| parse_hop(hop.trim())) else {
-                return client;
-            };
-            client = hop.to_canonical();
-            if !is_trusted(&client) {
-                return client;
-            }
+
+    /// Looks at who asks.
+    pub(crate) fn look(&self, asked: &Asked<'_>, workspace: &Workspace) -> Seen {
+        let headers = asked.headers;
+        let refusals = Refusals::read(headers, asked.consent, &workspace.privacy);
+        let client = asked.peer.map(|peer| address::client(peer, headers, &self.trusted));
+        let user_agent = kept_text(headers, &USER_AGENT, MAX_AGENT_BYTES);
+        Seen {
+            agent: self.agents.read(&user_agent),
+            place: client.map(|client| self.places.find(client, self.stated_country(asked))).unwrap_or_default(),
+            language: language(headers),
+            referrer: kept_text(headers, &REFERER, MAX_REFERRER_BYTES),
+            visitor: if refusals.is_empty() { visitor(headers) } else { None },
+            address: match client {
+                Some(client) if refusals.is_empty() => address::stored(client, workspace.ip_storage),
+                Some(_) | None => String::new(),
+            },
+            is_prefetch: is_prefetch(headers),
+            user_agent,
+            refusals,
         }
     }
-    client
-}
 
-/// An address as proxies write it: bare, with a port, or in brackets.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
-    if let Ok(address) = IpAddr::from_str(hop) {
-        return Some(address);
+    /// The country that a trusted proxy states.
+    fn stated_country<'a>(&self, asked: &Asked<'a>) -> Option<&'a [u8]> {
+        let name = self.country_header.as_ref()?;
+        let is_trusted = asked.peer.is_some_and(|peer| address::is_trusted(peer, &self.trusted));
+        if is_trusted { asked.headers.get(name).map(http::HeaderValue::as_bytes) } else { None }
     }
-    if let Ok(socket) = std::net::SocketAddr::from_str(hop) {
-        return Some(socket.ip());
+}
+
+impl Seen {
+    /// The labels of what is known: a prefetch, a bot and its reason, and why the visitor is not recognised.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &'static str> {
+        let bot = self.agent.bot.map(|reason| [label::BOT, reason.label()]);
+        let prefetch = self.is_prefetch.then_some(label::PREFETCH);
+        prefetch.into_iter().chain(bot.into_iter().flatten()).chain(self.refusals.labels())
     }
-    hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+
+    /// Writes what is known into a hit: its labels after those that it has, and the visitor of the cookie unless the hit
+    /// has one.
+    pub(crate) fn fill(self, hit: &mut Hit) {
+        hit.labels.extend(self.labels().map(str::to_owned));
+        hit.visitor = hit.visitor.or(self.visitor);
+        hit.browser = self.agent.browser.as_ref().to_owned();
+        hit.os = self.agent.os.as_ref().to_owned();
+        hit.device = self.agent.device.to_owned();
+        hit.referrer = self.referrer;
+        hit.user_agent = self.user_agent;
+        hit.address = self.address;
+        hit.language = self.language;
+        hit.country = self.place.country;
+        hit.region = self.place.region;
+        hit.city = self.place.city;
+    }
 }
 
-/// The network of the address, which is what is stored.
-pub(crate) fn truncated(address: IpAddr) -> String {
-    let network = match address {
-        IpAddr::V4(v4) => IpAddr::from(Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - KEPT_BITS_V4)))),
-        IpAddr::V6(v6) => {
-            IpAddr::from(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - KEPT_BITS_V6))))
-        }
-    };
-    written(ADDRESS_CAPACITY, format_args!("{network}"))
-}
-
-/// What `format!` gives, in a buffer that need not grow: this is done for every click.
-fn written(capacity: usize, text: fmt::Arguments<'_>) -> String {
-    let mut buffer = String::with_capacity(capacity);
-    // Writing to a string does not fail.
-    let _ = buffer.write_fmt(text);
-    buffer
-}
-
-/// The `User-Agent`, bounded; empty for none.
-pub(crate) fn user_agent(headers: &HeaderMap) -> String {
-    kept_text(headers, &USER_AGENT)
-}
-
-/// The `Referer`, bounded; empty for none.
-pub(crate) fn referrer(headers: &HeaderMap) -> String {
-    kept_text(headers, &REFERER)
-}
-
-fn kept_text(headers: &HeaderMap, name: &HeaderName) -> String {
+/// A header's text, bounded; empty for none.
+fn kept_text(headers: &HeaderMap, name: &HeaderName, max_bytes: usize) -> String {
     let Some(value) = headers.get(name) else { return String::new() };
     let text = String::from_utf8_lossy(value.as_bytes());
-    cut(&text, MAX_HEADER_TEXT).to_owned()
+    cut(&text, max_bytes).to_owned()
+}
+
+/// The primary subtag of the first language in `Accept-Language`, in small letters; empty for none.
+fn language(headers: &HeaderMap) -> String {
+    let Some(value) = headers.get(ACCEPT_LANGUAGE) else { return String::new() };
+    let first = value.as_bytes().trim_ascii_start();
+    let length = first.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (tag, rest) = first.split_at(length);
+    let is_tag = (2..=MAX_LANGUAGE_BYTES).contains(&length)
+        && rest.first().is_none_or(|byte| matches!(byte, b'-' | b'_' | b',' | b';' | b' '));
+    if is_tag { tag.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect() } else { String::new() }
 }
 
 /// Whether the browser fetches ahead of a click.
-pub(crate) fn is_prefetch(headers: &HeaderMap) -> bool {
+fn is_prefetch(headers: &HeaderMap) -> bool {
     PREFETCH_HEADERS.iter().filter_map(|name| headers.get(name)).any(|value| {
         value
             .as_bytes()
@@ -114,13 +184,17 @@ pub(crate) fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the visitor does not want to be followed (`Sec-GPC: 1` or `DNT: 1`).
-pub(crate) fn refuses_tracking(headers: &HeaderMap) -> bool {
-    REFUSAL_HEADERS.iter().filter_map(|name| headers.get(name)).any(|value| value.as_bytes() == b"1")
+/// The visitor in the cookie, if the workspace may recognise it.
+pub(crate) fn recognised(
+    headers: &HeaderMap,
+    consent: Option<&str>,
+    privacy: &Privacy,
+) -> Option<VisitorId> {
+    if Refusals::read(headers, consent, privacy).is_empty() { visitor(headers) } else { None }
 }
 
 /// The visitor in the cookie, if there is a valid one.
-pub(crate) fn visitor(headers: &HeaderMap) -> Option<VisitorId> {
+fn visitor(headers: &HeaderMap) -> Option<VisitorId> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -139,6 +213,14 @@ pub(crate) fn visitor_cookie(visitor: VisitorId, is_https: bool) -> String {
             "{VISITOR_COOKIE}={visitor}; Max-Age={VISITOR_COOKIE_MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{secure}"
         ),
     )
+}
+
+/// What `format!` gives, in a buffer that need not grow: this is done for every click.
+fn written(capacity: usize, text: fmt::Arguments<'_>) -> String {
+    let mut buffer = String::with_capacity(capacity);
+    // Writing to a string does not fail.
+    let _ = buffer.write_fmt(text);
+    buffer
 }
 
 /// The page that asks: `Origin`, else the origin of `Referer`. `None` if both are missing, an empty origin if what is
@@ -176,38 +258,29 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_address_counts_only_behind_trusted_proxies() {
-        let trusted: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        for (peer, forwarded, client) in [
-            ("203.0.113.9", &["1.1.1.1"][..], "203.0.113.9"),
-            ("127.0.0.1", &[], "127.0.0.1"),
-            ("127.0.0.1", &["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
-            ("127.0.0.1", &["1.1.1.1, 203.0.113.7, 10.1.2.3"], "203.0.113.7"),
-            ("127.0.0.1", &["1.1.1.1", "203.0.113.7", "10.1.2.3"], "203.0.113.7"),
-            ("::ffff:127.0.0.1", &["[2001:db8::1]:443"], "2001:db8::1"),
-            ("127.0.0.1", &["203.0.113.7:5060"], "203.0.113.7"),
-            ("127.0.0.1", &["203.0.113.7, unknown"], "127.0.0.1"),
-            ("127.0.0.1", &["10.0.0.1"], "10.0.0.1"),
-        ] {
-            let lines: Vec<_> = forwarded.iter().map(|line| ("x-forwarded-for", *line)).collect();
-            let found = address(peer.parse().unwrap(), &headers(&lines), &trusted);
-            assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {forwarded:?}");
-        }
-    }
-
-    #[test]
-    fn addresses_are_stored_as_networks() {
-        assert_eq!(truncated("203.0.113.77".parse().unwrap()), "203.0.113.0");
-        assert_eq!(truncated("2001:db8:1:2:3::4".parse().unwrap()), "2001:db8:1::");
-    }
-
-    #[test]
-    fn prefetches_and_refusals_are_seen() {
+    fn prefetches_are_seen() {
         assert!(is_prefetch(&headers(&[("sec-purpose", "prefetch;prerender")])));
         assert!(is_prefetch(&headers(&[("x-moz", "Prefetch")])));
         assert!(!is_prefetch(&headers(&[("purpose", "navigation")])));
-        assert!(refuses_tracking(&headers(&[("sec-gpc", "1")])));
-        assert!(!refuses_tracking(&headers(&[("dnt", "0")])));
+    }
+
+    #[test]
+    fn the_first_language_counts() {
+        for (header, found) in [
+            ("de-CH,de;q=0.9,en;q=0.8", "de"),
+            ("DE", "de"),
+            (" fil ;q=1", "fil"),
+            ("zh_CN", "zh"),
+            ("*", ""),
+            ("", ""),
+            ("x", ""),
+            ("1en", ""),
+            ("en1", ""),
+            ("abcdefghi", ""),
+        ] {
+            assert_eq!(language(&headers(&[("accept-language", header)])), found, "{header}");
+        }
+        assert_eq!(language(&headers(&[])), "");
     }
 
     #[test]
@@ -248,12 +321,12 @@ mod tests {
         fn no_header_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
             let mut map = HeaderMap::new();
-            for name in ["cookie", "x-forwarded-for", "user-agent", "referer", "origin", "sec-purpose"] {
+            for name in ["cookie", "accept-language", "user-agent", "referer", "origin", "sec-purpose"] {
                 map.insert(name, value.clone());
             }
-            let _ = (visitor(&map), is_prefetch(&map), page_origin(&map), referrer(&map));
-            let _ = address(IpAddr::from([127, 0, 0, 1]), &map, &["127.0.0.0/8".parse().unwrap()]);
-            prop_assert!(user_agent(&map).len() <= MAX_HEADER_TEXT);
+            let _ = (visitor(&map), is_prefetch(&map), page_origin(&map));
+            prop_assert!(language(&map).len() <= MAX_LANGUAGE_BYTES);
+            prop_assert!(kept_text(&map, &USER_AGENT, MAX_AGENT_BYTES).len() <= MAX_AGENT_BYTES);
         }
     }
 }

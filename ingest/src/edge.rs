@@ -20,6 +20,7 @@ use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::appender::{AppendError, Appender, Limits};
 use crate::caps::CapCounts;
+use crate::client::Clients;
 use crate::error::{Refusal, StartError};
 use crate::metrics::Metrics;
 use crate::settings::IngestSettings;
@@ -62,6 +63,7 @@ struct Inner {
     appender: Appender,
     caps: CapCounts,
     metrics: Arc<Metrics>,
+    clients: Clients,
     registry: Registry,
     shutdown: Shutdown,
 }
@@ -104,6 +106,7 @@ impl Edge {
             max_pending_bytes: settings.queue_bytes,
         })?;
         let metrics = Arc::new(Metrics::register(&registry)?);
+        let clients = Clients::start(&settings, &registry, &tasks, &shutdown).await?;
         let now = Timestamp::from_micros(clock.now_micros());
         let mut ids = IdGenerator::new(random_seed());
         let life = ids.next(now.unix_ms(), WorkspaceNumber::NONE);
@@ -119,6 +122,7 @@ impl Edge {
             appender,
             caps: CapCounts::new(life),
             metrics,
+            clients,
             registry,
             shutdown,
         };
@@ -151,6 +155,11 @@ impl Edge {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// By what clients are told.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.inner.clients
     }
 
     /// Everything that the process counts, as it is now.

@@ -1,8 +1,12 @@
 //! Why the edge does not start, and why it refuses a request.
 
+use std::path::PathBuf;
+
 use schemas::error_code::{ErrorCode, FieldError};
 
+use crate::agent::ListError;
 use crate::appender::AppendError;
+use crate::place::PlaceError;
 
 /// Why the edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,20 @@ pub enum StartError {
     /// The log's own error.
     #[error("the log: {0}")]
     Log(#[from] eventlog::Error),
+    /// The lists by which agents are told do not compile.
+    #[error("agents: {0}")]
+    Agents(#[from] &'static ListError),
+    /// The file of places cannot be used.
+    #[error("edge.places_file names {}: {source}", file.display())]
+    Places {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: PlaceError,
+    },
+    /// The runtime stopped meanwhile.
+    #[error("the runtime was stopped while the edge started")]
+    Stopped,
     /// The counters exist already.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -3,7 +3,7 @@
 //! Modules stand in the order an event travels: a route reads the request, looks at the catalog, stamps an event, and
 //! waits for the appender. Nothing here decides what an event is worth; that is the processor's.
 //!
-//! Not built yet, and not pretended: the spool, smart-link rules, bots, signatures, places, rate limits. So an event that
+//! Not built yet, and not pretended: the spool, smart-link rules, signatures, rate limits. So an event that
 //! the log does not confirm in time is refused (503), and a click is redirected without `X-Receipt`.
 
 mod router;
@@ -13,10 +13,13 @@ mod settings;
 mod edge;
 
 // What a request says, and who says it.
-mod body;
+mod address;
 mod agent;
+mod body;
 mod client;
 mod host;
+mod place;
+mod privacy;
 mod query_pairs;
 mod reference;
 mod sender;
@@ -53,9 +56,9 @@ mod appender;
 mod error;
 mod metrics;
 
-pub use edge::{Edge, Parts};
 pub use agent::ListError;
-pub use edge::Edge;
+pub use edge::{Edge, Parts};
 pub use error::StartError;
+pub use place::PlaceError;
 pub use router::{api_router, router};
 pub use settings::IngestSettings;

@@ -40,12 +40,10 @@ async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
     fields.add_pairs(parts.uri.query().unwrap_or_default().as_bytes());
     let key = fields.take_text("key").filter(|key| !key.is_empty());
     let received_at = edge.now();
-    let follows = !client::refuses_tracking(&parts.headers);
-    let visitor = if follows { client::visitor(&parts.headers) } else { None };
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
             let mut sender = Sender::by_pixel_key(catalog, key.as_deref(), &parts.headers, received_at)?;
-            sender.visitor = visitor;
+            sender.visitor = client::recognised(&parts.headers, None, &sender.workspace.privacy);
             let Reading { conversion, faults, has_unknown_reference } =
                 conversion_fields::read(fields.clone(), true, &sender);
             if !faults.is_empty() {

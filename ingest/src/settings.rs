@@ -1,8 +1,10 @@
 //! Settings of the edge.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +16,13 @@ pub struct IngestSettings {
     pub listen: SocketAddr,
     /// The edge's address as browsers see it; empty is where it listens. If it starts with `https:`, cookies are `Secure`.
     pub public_url: String,
-    /// Networks whose `X-Forwarded-For` is believed.
+    /// Networks whose `X-Forwarded-For`, else `Forwarded`, is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// A header by which a trusted proxy states the client's country, such as `CF-IPCountry`; empty for none.
+    pub country_header: String,
+    /// A MaxMind database with the countries, regions or cities of addresses, read again when it changes; empty for none.
+    /// It is held in memory.
+    pub places_file: PathBuf,
     /// How long a request may wait for its event to become durable.
     pub append_deadline_ms: u64,
     /// Events of one partition that may wait for durability; beyond them requests are refused.
@@ -38,6 +45,8 @@ impl Default for IngestSettings {
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
                 IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
             ],
+            country_header: String::new(),
+            places_file: PathBuf::new(),
             append_deadline_ms: 5_000,
             queue_events: 16_384,
             queue_bytes: 64 * 1024 * 1024,
@@ -73,6 +82,9 @@ impl IngestSettings {
         if let Some((setting, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
             return Some((setting, "must be greater than 0"));
         }
+        if !self.country_header.is_empty() && self.country_header.parse::<HeaderName>().is_err() {
+            return Some(("country_header", "must be the name of a header"));
+        }
         let is_web = self.public_url.is_empty()
             || url::Url::parse(&self.public_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if is_web { None } else { Some(("public_url", "must be an http or https address")) }
@@ -88,6 +100,8 @@ mod tests {
         assert_eq!(IngestSettings::default().contradiction(), None);
         let settings = IngestSettings { queue_events: 0, ..IngestSettings::default() };
         assert_eq!(settings.contradiction().unwrap().0, "queue_events");
+        let settings = IngestSettings { country_header: "a b".to_owned(), ..IngestSettings::default() };
+        assert_eq!(settings.contradiction().unwrap().0, "country_header");
         let settings = IngestSettings { public_url: "ftp://x".to_owned(), ..IngestSettings::default() };
         assert_eq!(settings.contradiction().unwrap().0, "public_url");
     }
