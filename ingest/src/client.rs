@@ -108,7 +108,9 @@ impl Clients {
         let user_agent = kept_text(headers, &USER_AGENT, MAX_AGENT_BYTES);
         Seen {
             agent: self.agents.read(&user_agent),
-            place: client.map(|client| self.places.find(client, self.stated_country(asked))).unwrap_or_default(),
+            place: client
+                .map(|client| self.places.find(client, self.stated_country(asked)))
+                .unwrap_or_default(),
             language: language(headers),
             referrer: kept_text(headers, &REFERER, MAX_REFERRER_BYTES),
             visitor: if refusals.is_empty() { visitor(headers) } else { None },
@@ -171,7 +173,11 @@ fn language(headers: &HeaderMap) -> String {
     let (tag, rest) = first.split_at(length);
     let is_tag = (2..=MAX_LANGUAGE_BYTES).contains(&length)
         && rest.first().is_none_or(|byte| matches!(byte, b'-' | b'_' | b',' | b';' | b' '));
-    if is_tag { tag.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect() } else { String::new() }
+    if is_tag {
+        tag.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+    } else {
+        String::new()
+    }
 }
 
 /// Whether the browser fetches ahead of a click.
@@ -185,11 +191,7 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 }
 
 /// The visitor in the cookie, if the workspace may recognise it.
-pub(crate) fn recognised(
-    headers: &HeaderMap,
-    consent: Option<&str>,
-    privacy: &Privacy,
-) -> Option<VisitorId> {
+pub(crate) fn recognised(headers: &HeaderMap, consent: Option<&str>, privacy: &Privacy) -> Option<VisitorId> {
     if Refusals::read(headers, consent, privacy).is_empty() { visitor(headers) } else { None }
 }
 

@@ -213,7 +213,8 @@ fn look_up(file: &Reader<Vec<u8>>, address: IpAddr) -> Place {
 /// A country's code in capital letters. `XX` and `T1`, by which proxies say that they know none, are none.
 fn country_code(text: &[u8]) -> Option<String> {
     let text = text.trim_ascii();
-    let is_code =
-        text.len() == COUNTRY_CODE_BYTES && text.iter().all(u8::is_ascii_alphabetic) && !text.eq_ignore_ascii_case(b"xx");
+    let is_code = text.len() == COUNTRY_CODE_BYTES
+        && text.iter().all(u8::is_ascii_alphabetic)
+        && !text.eq_ignore_ascii_case(b"xx");
     if is_code { std::str::from_utf8(text).ok().map(str::to_ascii_uppercase) } else { None }
 }

@@ -69,7 +69,11 @@ mod tests {
 
     use super::*;
 
-    fn labels(lines: &[(HeaderName, &'static str)], consent: Option<&str>, privacy: &Privacy) -> Vec<&'static str> {
+    fn labels(
+        lines: &[(HeaderName, &'static str)],
+        consent: Option<&str>,
+        privacy: &Privacy,
+    ) -> Vec<&'static str> {
         let lines = lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
         let refusals = Refusals::read(&HeaderMap::from_iter(lines), consent, privacy);
         let labels: Vec<_> = refusals.labels().collect();

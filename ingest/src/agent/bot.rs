@@ -155,7 +155,8 @@ fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 fn words(words: &[&str], is_anchored: bool) -> Result<AhoCorasick, aho_corasick::BuildError> {
-    let start = if is_anchored { aho_corasick::StartKind::Anchored } else { aho_corasick::StartKind::Unanchored };
+    let start =
+        if is_anchored { aho_corasick::StartKind::Anchored } else { aho_corasick::StartKind::Unanchored };
     AhoCorasickBuilder::new().ascii_case_insensitive(true).start_kind(start).build(words)
 }
 
@@ -173,8 +174,10 @@ impl Guarded {
 
     fn is_match(&self, agent: &[u8]) -> bool {
         self.pattern.find_iter(agent).any(|found| {
-            let stands_after = self.not_after.as_ref().is_some_and(|not| not.is_match(before(agent, found.start())));
-            let stands_before = self.not_before.as_ref().is_some_and(|not| not.is_match(&agent[found.end()..]));
+            let stands_after =
+                self.not_after.as_ref().is_some_and(|not| not.is_match(before(agent, found.start())));
+            let stands_before =
+                self.not_before.as_ref().is_some_and(|not| not.is_match(&agent[found.end()..]));
             !stands_after && !stands_before
         })
     }
@@ -192,8 +195,10 @@ impl Bots {
     pub(super) fn compile() -> Result<Self, ListError> {
         let list: List =
             serde_json::from_str(LIST).map_err(|source| ListError::Form { list: "isbot", source })?;
-        let (plain, guarded): (Vec<Entry>, Vec<Entry>) =
-            list.patterns.into_iter().partition(|entry| entry.not_after.is_none() && entry.not_before.is_none());
+        let (plain, guarded): (Vec<Entry>, Vec<Entry>) = list
+            .patterns
+            .into_iter()
+            .partition(|entry| entry.not_after.is_none() && entry.not_before.is_none());
         let plain: Vec<String> = plain.into_iter().map(|entry| format!("(?:{})", entry.pattern)).collect();
         Ok(Self {
             previews: words(PREVIEWS, false)?,

@@ -15,8 +15,8 @@ use quick_cache::sync::Cache;
 
 use crate::text::cut;
 
-use bot::Bots;
 pub(crate) use bot::BotReason;
+use bot::Bots;
 use device::Devices;
 use family::Families;
 
