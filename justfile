@@ -52,6 +52,10 @@ script:
 kafka *args:
     deploy/kafka/kafka.sh {{args}}
 
+# Brings the lists by which browsers and bots are told up to date (needs the network)
+agents:
+    ingest/src/agent/data/update.sh
+
 # Every setting with its default
 config:
     cargo run --locked --bin tributary -- config

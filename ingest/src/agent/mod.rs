@@ -7,6 +7,8 @@
 mod bot;
 mod device;
 mod family;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, LazyLock};
 

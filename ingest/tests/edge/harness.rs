@@ -14,7 +14,8 @@ use catalog::seal::Sealer;
 use catalog::{Actor, ActorKind, Change, Expected, Follower, Link, Offer, Proposal, Resource, Workspace};
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, Partition, TopicSpec};
-use http::{HeaderMap, Request, StatusCode};
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use ingest::{Edge, IngestSettings, Parts};
 use prometheus::Registry;
 use schemas::event::{Body as EventBody, Click, Conversion, Event};
@@ -32,6 +33,8 @@ use crate::fixture::{Fixture, NOW, fixture};
 /// Longer than anything here may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const PARTITIONS: u32 = 2;
+/// A person's browser.
+pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct TestEdge {
@@ -208,7 +211,9 @@ impl TestEdge {
         }
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends it, by a browser unless it says otherwise.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(BROWSER));
         let response = tokio::time::timeout(SOON, self.router.clone().oneshot(request)).await;
         answer(response.expect("the edge did not answer").unwrap()).await
     }

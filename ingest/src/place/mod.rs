@@ -4,6 +4,11 @@
 //! on disk, so its size is what it costs (a file of cities may have 60 MB, one of countries 6). It is read again when it
 //! changes; a new file that cannot be read leaves the old one in use.
 
+#[cfg(test)]
+mod mmdb;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
