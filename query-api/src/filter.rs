@@ -35,6 +35,63 @@ pub(crate) enum Field {
     SourceId,
     /// `sub1` to `sub10`.
     Sub(u8),
+    /// A label: a row has any number of them.
+    Label,
+    /// What is told of the client of a hit.
+    Client(Client),
+    /// The place of a smart link's target in its rule.
+    Variant,
+}
+
+/// What is told of the client of a hit: a conversion has that of its click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    Country,
+    Region,
+    City,
+    Device,
+    Os,
+    Browser,
+    Language,
+    /// The host of the page before, without `www.`.
+    Referrer,
+    UtmSource,
+    UtmMedium,
+    UtmCampaign,
+    UtmTerm,
+    UtmContent,
+}
+
+impl Client {
+    const ALL: [(Self, &'static str, &'static str); 13] = [
+        (Self::Country, "country", "toString(country)"),
+        (Self::Region, "region", "toString(region)"),
+        (Self::City, "city", "city"),
+        (Self::Device, "device", "toString(device)"),
+        (Self::Os, "os", "toString(os)"),
+        (Self::Browser, "browser", "toString(browser)"),
+        (Self::Language, "language", "toString(language)"),
+        (Self::Referrer, "referrer", "domainWithoutWWW(referrer)"),
+        (Self::UtmSource, "utm_source", "params['utm_source']"),
+        (Self::UtmMedium, "utm_medium", "params['utm_medium']"),
+        (Self::UtmCampaign, "utm_campaign", "params['utm_campaign']"),
+        (Self::UtmTerm, "utm_term", "params['utm_term']"),
+        (Self::UtmContent, "utm_content", "params['utm_content']"),
+    ];
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, word, _)| *word == name).map(|(client, _, _)| *client)
+    }
+
+    /// The word in requests.
+    pub(crate) const fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// The expression over a row of `clicks` or `impressions`.
+    const fn expression(self) -> &'static str {
+        Self::ALL[self as usize].2
+    }
 }
 
 impl Field {
@@ -60,8 +117,28 @@ impl Field {
             "customer_id" => Self::CustomerId,
             "creative" => Self::Creative,
             "source_id" => Self::SourceId,
-            _ => return None,
+            "label" => Self::Label,
+            "rule" => Self::Id(Referent::Rule),
+            "variant" => Self::Variant,
+            _ => return Client::from_name(name).map(Self::Client),
         })
+    }
+
+    /// The word in requests; a sub-id's is `sub1`.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Sub(number) => format!("sub{number}"),
+            Self::Label => "label".to_owned(),
+            Self::Client(client) => client.name().to_owned(),
+            Self::Variant => "variant".to_owned(),
+            Self::Id(_)
+            | Self::Goal
+            | Self::Status
+            | Self::TransactionId
+            | Self::CustomerId
+            | Self::Creative
+            | Self::SourceId => self.column(),
+        }
     }
 
     /// The column, or the expression, of the field.
@@ -76,6 +153,11 @@ impl Field {
             Self::SourceId => "source_id".to_owned(),
             // Beyond the array's end there is an empty text.
             Self::Sub(number) => format!("subs[{number}]"),
+            Self::Label => "labels".to_owned(),
+            Self::Client(client) => client.expression().to_owned(),
+            Self::Variant => {
+                format!("if(rule = {}, '', toString(variant))", Self::Id(Referent::Rule).nothing())
+            }
         }
     }
 
@@ -89,7 +171,10 @@ impl Field {
             | Self::CustomerId
             | Self::Creative
             | Self::SourceId
-            | Self::Sub(_) => "''",
+            | Self::Sub(_)
+            | Self::Label
+            | Self::Client(_)
+            | Self::Variant => "''",
         }
     }
 }
@@ -158,23 +243,43 @@ impl Filter {
         Ok(Self { field, operator, operands })
     }
 
-    /// The filter as a condition on `column`.
+    /// The filter as a condition on `column`; on labels, whether a row has any of them.
     pub(crate) fn condition(&self, column: &str, values: &mut Values) -> String {
+        if self.field == Field::Label {
+            return self.on_labels(column, values);
+        }
         let nothing = self.field.nothing();
-        let first_is = |text: &str| self.operands.first() == Some(&Operand::Text(text.to_owned()));
         match self.operator {
-            Operator::IsNull if first_is("true") => format!("{column} = {nothing}"),
+            Operator::IsNull if self.says_true() => format!("{column} = {nothing}"),
             Operator::IsNull => format!("{column} != {nothing}"),
             Operator::Contains => {
-                let bound: Vec<_> = self.operands.iter().map(|operand| operand.bind(values)).collect();
-                format!("positionCaseInsensitiveUTF8({column}, {}) > 0", bound.join(", "))
+                format!("positionCaseInsensitiveUTF8({column}, {}) > 0", self.bound(values))
             }
-            Operator::Eq | Operator::Not => {
-                let bound: Vec<_> = self.operands.iter().map(|operand| operand.bind(values)).collect();
-                let not = if self.operator == Operator::Not { "NOT " } else { "" };
-                format!("{column} {not}IN ({})", bound.join(", "))
-            }
+            Operator::Eq => format!("{column} IN ({})", self.bound(values)),
+            Operator::Not => format!("{column} NOT IN ({})", self.bound(values)),
         }
+    }
+
+    fn on_labels(&self, column: &str, values: &mut Values) -> String {
+        match self.operator {
+            Operator::IsNull if self.says_true() => format!("empty({column})"),
+            Operator::IsNull => format!("notEmpty({column})"),
+            Operator::Contains => format!(
+                "arrayExists(label -> positionCaseInsensitiveUTF8(label, {}) > 0, {column})",
+                self.bound(values)
+            ),
+            Operator::Eq => format!("hasAny({column}, [{}])", self.bound(values)),
+            Operator::Not => format!("NOT hasAny({column}, [{}])", self.bound(values)),
+        }
+    }
+
+    fn says_true(&self) -> bool {
+        self.operands.first() == Some(&Operand::Text("true".to_owned()))
+    }
+
+    fn bound(&self, values: &mut Values) -> String {
+        let bound: Vec<_> = self.operands.iter().map(|operand| operand.bind(values)).collect();
+        bound.join(", ")
     }
 }
 

@@ -5,11 +5,11 @@
 
 pub mod auth;
 pub mod body;
-mod clicks;
 mod conversions;
 pub mod error;
 mod filter;
 mod health;
+mod hits;
 mod list;
 mod metrics;
 pub mod page;

@@ -2,7 +2,7 @@
 
 use catalog::{Catalog, Entity, ExternalId, Link, Offer, Partner, Source};
 use schemas::id::{
-    CampaignId, CampaignKind, ClickKind, Id, Kind, LinkKind, OfferKind, PartnerKind, SourceKind, VisitorKind,
+    CampaignId, CampaignKind, ClickKind, Id, Kind, LinkKind, OfferKind, PartnerKind, RuleKind, SourceKind, VisitorKind,
     WorkspaceNumber,
 };
 use serde::Serialize;
@@ -19,6 +19,7 @@ pub(crate) enum Referent {
     Source,
     Click,
     Visitor,
+    Rule,
 }
 
 impl Referent {
@@ -32,6 +33,7 @@ impl Referent {
             Self::Source => "source",
             Self::Click => "click",
             Self::Visitor => "visitor",
+            Self::Rule => "rule",
         }
     }
 
@@ -55,6 +57,7 @@ impl Referent {
             Self::Campaign => plain::<CampaignKind>(text),
             Self::Click => plain::<ClickKind>(text),
             Self::Visitor => plain::<VisitorKind>(text),
+            Self::Rule => plain::<RuleKind>(text),
         }
     }
 
@@ -89,6 +92,8 @@ impl Referent {
             Self::Campaign => Named::new(CampaignId::from_bytes(bytes), None),
             Self::Click => Named::new(Id::<ClickKind>::from_bytes(bytes), None),
             Self::Visitor => Named::new(Id::<VisitorKind>::from_bytes(bytes), None),
+            // Rules have no names.
+            Self::Rule => Named::new(Id::<RuleKind>::from_bytes(bytes), None),
         })
     }
 }

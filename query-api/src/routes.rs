@@ -14,7 +14,7 @@ use service::telemetry::MakeRequestId;
 
 use crate::error::{Error, answer_errors};
 use crate::state::Desk;
-use crate::{clicks, conversions, health, receipts, reports, resources};
+use crate::{conversions, health, hits, receipts, reports, resources};
 
 /// Where the edge's routes are.
 pub enum Edge {
@@ -48,7 +48,8 @@ fn routes() -> Router<Desk> {
         .route("/api/v1/conversions", get(conversions::list))
         .route("/api/v1/conversions/{id}", get(conversions::one))
         .route("/api/v1/conversions/{id}/explain", get(conversions::explain))
-        .route("/api/v1/clicks", get(clicks::list))
+        .route("/api/v1/clicks", get(hits::clicks))
+        .route("/api/v1/impressions", get(hits::impressions))
         .route("/api/v1/receipts/{id}", get(receipts::one))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -20,6 +20,8 @@ pub(crate) struct Tenant {
 pub(crate) enum Table {
     /// Clicks.
     Clicks,
+    /// Impressions.
+    Impressions,
     /// Every revision of every conversion.
     Revisions,
     /// The touches of every revision.
@@ -37,6 +39,7 @@ impl Table {
     const fn source(self) -> &'static str {
         match self {
             Self::Clicks => "clicks",
+            Self::Impressions => "impressions",
             Self::Revisions => "conversion_revisions",
             Self::Credits => "credits",
             Self::Outcomes => "outcomes",
@@ -47,7 +50,7 @@ impl Table {
 
     const fn has_cuts(self) -> bool {
         match self {
-            Self::Clicks | Self::Revisions | Self::Credits | Self::Outcomes => true,
+            Self::Clicks | Self::Impressions | Self::Revisions | Self::Credits | Self::Outcomes => true,
             Self::Conversions | Self::ConversionVersions => false,
         }
     }
@@ -113,8 +116,14 @@ pub(crate) struct Select {
 impl Select {
     /// The text, the tenant's values bound.
     pub(crate) fn text(&self, tenant: Tenant, values: &mut Values) -> String {
+        self.joined("", tenant, values)
+    }
+
+    /// The text with a join behind the table. What is joined is a `SELECT` of the same tenant's, and names no column as
+    /// this table does but those it is joined by.
+    pub(crate) fn joined(&self, join: &str, tenant: Tenant, values: &mut Values) -> String {
         let mut text = format!(
-            "SELECT {} FROM {} WHERE workspace = {}",
+            "SELECT {} FROM {}{join} WHERE workspace = {}",
             self.columns.join(", "),
             self.table.source(),
             values.bind("UInt32", tenant.workspace.get())

@@ -12,7 +12,9 @@ pub(super) enum Value {
     Text(&'static str),
     Map(Vec<(&'static str, Value)>),
     List(Vec<Value>),
+    Short(u16),
     Integer(u32),
+    Long(u64),
 }
 
 /// What a branch of the tree leads to.
@@ -42,13 +44,16 @@ impl Value {
                 control(11, values.len(), out);
                 values.iter().for_each(|value| value.write(out));
             }
-            Self::Integer(number) => {
-                let bytes = number.to_be_bytes();
-                control(6, bytes.len(), out);
-                out.extend(bytes);
-            }
+            Self::Short(number) => integer(5, &number.to_be_bytes(), out),
+            Self::Integer(number) => integer(6, &number.to_be_bytes(), out),
+            Self::Long(number) => integer(9, &number.to_be_bytes(), out),
         }
     }
+}
+
+fn integer(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    control(kind, bytes.len(), out);
+    out.extend(bytes);
 }
 
 /// The byte that tells type and size; types from 8 on have a second one.
@@ -94,15 +99,15 @@ pub(super) fn database(networks: &[(Ipv4Addr, u8, Value)], build_epoch: u32) -> 
     file.extend(MARKER);
     let number = |value: usize| Value::Integer(u32::try_from(value).expect("a small file"));
     let metadata = Value::Map(vec![
-        ("binary_format_major_version", Value::Integer(2)),
-        ("binary_format_minor_version", Value::Integer(0)),
-        ("build_epoch", Value::Integer(build_epoch)),
+        ("binary_format_major_version", Value::Short(2)),
+        ("binary_format_minor_version", Value::Short(0)),
+        ("build_epoch", Value::Long(u64::from(build_epoch))),
         ("database_type", Value::Text("Test-City")),
         ("description", Value::Map(vec![("en", Value::Text("places for tests"))])),
-        ("ip_version", Value::Integer(4)),
+        ("ip_version", Value::Short(4)),
         ("languages", Value::List(vec![Value::Text("en")])),
         ("node_count", number(nodes.len())),
-        ("record_size", Value::Integer(u32::from(RECORD_BITS))),
+        ("record_size", Value::Short(RECORD_BITS)),
     ]);
     metadata.write(&mut file);
     file

@@ -67,6 +67,7 @@ const SHAPE: Shape = Shape {
 
 const fn has_field(field: Field) -> bool {
     match field {
+        Field::Id(Referent::Rule) | Field::Client(_) | Field::Variant => false,
         Field::Id(_)
         | Field::Goal
         | Field::Status
@@ -74,7 +75,8 @@ const fn has_field(field: Field) -> bool {
         | Field::CustomerId
         | Field::Creative
         | Field::SourceId
-        | Field::Sub(_) => true,
+        | Field::Sub(_)
+        | Field::Label => true,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::filter::Field;
 use crate::range::{Interval, Offsets, Zone};
 use crate::reference::Referent;
-use crate::sql;
+use crate::sql::{self, Table};
 
 /// A dimension of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,28 +21,7 @@ pub(crate) enum Dimension {
 }
 
 /// Words of the contract that the tables do not carry yet.
-const NOT_YET: [&str; 20] = [
-    "source",
-    "country",
-    "region",
-    "city",
-    "device",
-    "os",
-    "browser",
-    "language",
-    "referrer",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
-    "original_currency",
-    "rule",
-    "variant",
-    "label",
-    "labels",
-    "model",
-];
+const NOT_YET: [&str; 3] = ["source", "original_currency", "model"];
 
 /// How the values of a dimension or a sort key travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +57,8 @@ impl Dimension {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Time(interval) => interval.as_str().to_owned(),
-            Self::Field(field) => field.column(),
+            Self::Field(field) => field.name(),
         }
-        .replace("subs[", "sub")
-        .replace(']', "")
     }
 
     /// How its values travel.
@@ -94,20 +71,11 @@ impl Dimension {
         }
     }
 
-    /// The expression over a row of `clicks`.
-    pub(crate) fn of_click(self, offsets: &Offsets) -> String {
+    /// The expression over a row of this table. What its rows do not have is not known of them.
+    pub(crate) fn over(self, table: Table, offsets: &Offsets) -> String {
         match self {
             Self::Time(interval) => interval.bucket(offsets),
-            // A click has neither: its row is the one where they are not known.
-            Self::Field(Field::Goal | Field::Status) => "''".to_owned(),
-            Self::Field(field) => plain(field),
-        }
-    }
-
-    /// The expression over a row of `conversion_revisions`.
-    pub(crate) fn of_revision(self, offsets: &Offsets) -> String {
-        match self {
-            Self::Time(interval) => interval.bucket(offsets),
+            Self::Field(field) if !has(table, field) => field.nothing().to_owned(),
             Self::Field(field) => plain(field),
         }
     }
@@ -147,7 +115,9 @@ impl Dimension {
 
 fn plain(field: Field) -> String {
     match field {
-        Field::Id(_) => field.column(),
+        Field::Id(_) | Field::Client(_) | Field::Variant => field.column(),
+        // One row for each label, and one for having none.
+        Field::Label => "toString(arrayJoin(if(empty(labels), [''], arrayDistinct(labels))))".to_owned(),
         Field::Goal
         | Field::Status
         | Field::TransactionId
@@ -158,15 +128,52 @@ fn plain(field: Field) -> String {
     }
 }
 
-/// Whether reports can be grouped by and filtered on the field: clicks and revisions both know what to say to it.
+/// Whether the rows of the table have the field; revisions have what their clicks have, by a join.
+pub(super) const fn has(table: Table, field: Field) -> bool {
+    match field {
+        Field::Goal | Field::Status => matches!(table, Table::Revisions),
+        Field::Variant | Field::Id(Referent::Rule) => !matches!(table, Table::Impressions),
+        Field::Id(_)
+        | Field::TransactionId
+        | Field::CustomerId
+        | Field::Creative
+        | Field::SourceId
+        | Field::Sub(_)
+        | Field::Label
+        | Field::Client(_) => true,
+    }
+}
+
+/// Whether a revision has the field only from its click.
+pub(super) const fn is_of_click(field: Field) -> bool {
+    match field {
+        Field::Client(_) | Field::Variant | Field::Id(Referent::Rule) => true,
+        Field::Id(_)
+        | Field::Goal
+        | Field::Status
+        | Field::TransactionId
+        | Field::CustomerId
+        | Field::Creative
+        | Field::SourceId
+        | Field::Sub(_)
+        | Field::Label => false,
+    }
+}
+
+/// Whether reports can be grouped by and filtered on the field.
 pub(crate) const fn is_dimension(field: Field) -> bool {
     match field {
-        Field::Id(Referent::Offer | Referent::Partner | Referent::Campaign | Referent::Link)
+        Field::Id(
+            Referent::Offer | Referent::Partner | Referent::Campaign | Referent::Link | Referent::Rule,
+        )
         | Field::Goal
         | Field::Status
         | Field::Creative
         | Field::SourceId
-        | Field::Sub(_) => true,
+        | Field::Sub(_)
+        | Field::Label
+        | Field::Client(_)
+        | Field::Variant => true,
         Field::Id(Referent::Source | Referent::Click | Referent::Visitor)
         | Field::TransactionId
         | Field::CustomerId => false,

@@ -5,10 +5,13 @@ use schemas::money::{Currency, Money};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::sql::Table;
 
 /// A number that the tables give as it is; everything else is made of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Base {
+    /// Impressions that count, or all of them in gross.
+    Impressions,
     /// Clicks that count, or all of them in gross.
     Clicks,
     /// Clicks that do not count.
@@ -21,11 +24,19 @@ pub(crate) enum Base {
     Revenue,
     /// What partners earn.
     Payout,
+    /// What clicks and impressions cost, as far as their cost is stated in the workspace's currency; those that do not
+    /// count have cost as much.
+    Cost,
+    /// What is left: revenue less payout and cost.
+    Profit,
+    /// What was spent: payout and cost.
+    Spending,
 }
 
 impl Base {
     const fn name(self) -> &'static str {
         match self {
+            Self::Impressions => "impressions",
             Self::Clicks => "clicks",
             Self::InvalidClicks => "invalid_clicks",
             Self::Conversions => "conversions",
@@ -37,39 +48,46 @@ impl Base {
             Self::In(Status::Paid) => "conversions_paid",
             Self::Revenue => "revenue",
             Self::Payout => "payout",
+            Self::Cost => "cost",
+            Self::Profit => "profit",
+            // Only inside of ratios: in answers it has no word of its own.
+            Self::Spending => "payout_and_cost",
         }
     }
 
     const fn is_money(self) -> bool {
         match self {
-            Self::Clicks | Self::InvalidClicks | Self::Conversions | Self::In(_) => false,
-            Self::Revenue | Self::Payout => true,
+            Self::Impressions
+            | Self::Clicks
+            | Self::InvalidClicks
+            | Self::Conversions
+            | Self::In(_) => false,
+            Self::Revenue | Self::Payout | Self::Cost | Self::Profit | Self::Spending => true,
         }
     }
 
-    /// Whether the number comes from `clicks`, and not from `conversion_revisions`.
-    pub(crate) const fn counts_clicks(self) -> bool {
+    /// Whether rows of this table have a part in the number.
+    pub(crate) const fn is_in(self, table: Table) -> bool {
         match self {
-            Self::Clicks | Self::InvalidClicks => true,
-            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => false,
+            Self::Impressions => matches!(table, Table::Impressions),
+            Self::Clicks | Self::InvalidClicks => matches!(table, Table::Clicks),
+            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => matches!(table, Table::Revisions),
+            Self::Cost => matches!(table, Table::Impressions | Table::Clicks),
+            Self::Profit | Self::Spending => {
+                matches!(table, Table::Impressions | Table::Clicks | Table::Revisions)
+            }
         }
     }
 
-    /// The number over a group of rows of `clicks`.
-    pub(crate) fn of_clicks(self, gross: bool) -> String {
-        let count = match self {
-            Self::Clicks if gross => "count()",
-            Self::Clicks => "countIf(counted)",
-            Self::InvalidClicks => "countIf(NOT counted)",
-            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => "0",
-        };
-        format!("toInt128({count})")
-    }
-
-    /// The number over a group of rows of `conversion_revisions`: a sum of signed deltas.
-    pub(crate) fn of_revisions(self) -> String {
+    /// The number over a group of rows of this table. `cost` sums what its hits cost.
+    pub(crate) fn over(self, table: Table, gross: bool, cost: &str) -> String {
+        if !self.is_in(table) {
+            return "toInt128(0)".to_owned();
+        }
         match self {
-            Self::Clicks | Self::InvalidClicks => "toInt128(0)".to_owned(),
+            Self::Impressions | Self::Clicks if gross => "toInt128(count())".to_owned(),
+            Self::Impressions | Self::Clicks => "toInt128(countIf(counted))".to_owned(),
+            Self::InvalidClicks => "toInt128(countIf(NOT counted))".to_owned(),
             Self::Conversions => "sum(toInt128(conversions_delta))".to_owned(),
             Self::In(status) => {
                 let word = status.as_str();
@@ -77,6 +95,13 @@ impl Base {
             }
             Self::Revenue => "sum(toInt128(revenue_delta))".to_owned(),
             Self::Payout => "sum(toInt128(payout_delta))".to_owned(),
+            Self::Cost => cost.to_owned(),
+            Self::Profit if table == Table::Revisions => {
+                "sum(toInt128(revenue_delta) - toInt128(payout_delta))".to_owned()
+            }
+            Self::Profit => format!("-{cost}"),
+            Self::Spending if table == Table::Revisions => "sum(toInt128(payout_delta))".to_owned(),
+            Self::Spending => cost.to_owned(),
         }
     }
 }
@@ -86,29 +111,44 @@ impl Base {
 pub(crate) enum Metric {
     /// A number as it is.
     Plain(Base),
+    /// Clicks per impression.
+    Ctr,
     /// Conversions per click.
     Cr,
     /// Payout per click.
     Epc,
     /// Revenue per click.
     Rpc,
+    /// Payout per thousand impressions.
+    Epm,
+    /// Payout and cost per conversion.
+    Cpa,
+    /// Profit per payout and cost.
+    Roi,
     /// Revenue per conversion.
     Aov,
 }
 
+/// A quotient of two numbers, times a factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ratio {
+    pub(crate) above: Base,
+    pub(crate) below: Base,
+    pub(crate) factor: i128,
+}
+
 /// Words of the contract whose numbers the tables do not give yet.
-const NOT_YET: [&str; 11] = [
-    "impressions",
-    "unique_clicks",
-    "cost",
-    "profit",
-    "ctr",
-    "epm",
-    "cpa",
-    "roi",
-    "approve_rate",
-    "time_to_convert_p50",
-    "time_to_convert_p90",
+const NOT_YET: [&str; 4] = ["unique_clicks", "approve_rate", "time_to_convert_p50", "time_to_convert_p90"];
+/// The plain numbers that answers show, besides conversions by status.
+const PLAIN: [Base; 8] = [
+    Base::Impressions,
+    Base::Clicks,
+    Base::InvalidClicks,
+    Base::Conversions,
+    Base::Revenue,
+    Base::Payout,
+    Base::Cost,
+    Base::Profit,
 ];
 
 impl Metric {
@@ -119,15 +159,12 @@ impl Metric {
         Self::Plain(Base::Revenue),
         Self::Plain(Base::Payout),
     ];
+    const RATIOS: [Self; 8] =
+        [Self::Ctr, Self::Cr, Self::Epc, Self::Rpc, Self::Epm, Self::Cpa, Self::Roi, Self::Aov];
 
     fn all() -> impl Iterator<Item = Self> {
-        let plain = [Base::Clicks, Base::InvalidClicks, Base::Conversions, Base::Revenue, Base::Payout];
-        plain.into_iter().chain(Status::ALL.into_iter().map(Base::In)).map(Self::Plain).chain([
-            Self::Cr,
-            Self::Epc,
-            Self::Rpc,
-            Self::Aov,
-        ])
+        let plain = PLAIN.into_iter().chain(Status::ALL.into_iter().map(Base::In));
+        plain.map(Self::Plain).chain(Self::RATIOS)
     }
 
     /// The metric with this word; `field` is named if there is none.
@@ -144,38 +181,75 @@ impl Metric {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Plain(base) => base.name(),
+            Self::Ctr => "ctr",
             Self::Cr => "cr",
             Self::Epc => "epc",
             Self::Rpc => "rpc",
+            Self::Epm => "epm",
+            Self::Cpa => "cpa",
+            Self::Roi => "roi",
             Self::Aov => "aov",
         }
     }
 
-    /// Numerator and denominator of a ratio.
-    pub(crate) const fn ratio(self) -> Option<(Base, Base)> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Cr => Some((Base::Conversions, Base::Clicks)),
-            Self::Epc => Some((Base::Payout, Base::Clicks)),
-            Self::Rpc => Some((Base::Revenue, Base::Clicks)),
-            Self::Aov => Some((Base::Revenue, Base::Conversions)),
+    /// What a ratio divides.
+    pub(crate) const fn ratio(self) -> Option<Ratio> {
+        let (above, below, factor) = match self {
+            Self::Plain(_) => return None,
+            Self::Ctr => (Base::Clicks, Base::Impressions, 1),
+            Self::Cr => (Base::Conversions, Base::Clicks, 1),
+            Self::Epc => (Base::Payout, Base::Clicks, 1),
+            Self::Rpc => (Base::Revenue, Base::Clicks, 1),
+            Self::Epm => (Base::Payout, Base::Impressions, 1_000),
+            Self::Cpa => (Base::Spending, Base::Conversions, 1),
+            Self::Roi => (Base::Profit, Base::Spending, 1),
+            Self::Aov => (Base::Revenue, Base::Conversions, 1),
+        };
+        Some(Ratio { above, below, factor })
+    }
+
+    /// The numbers that an answer shows beside this one: those that it is made of.
+    pub(crate) fn parts(self) -> Vec<Self> {
+        let Some(ratio) = self.ratio() else { return Vec::new() };
+        let shown = |base: Base| match base {
+            Base::Spending => vec![Base::Payout, Base::Cost],
+            Base::Impressions
+            | Base::Clicks
+            | Base::InvalidClicks
+            | Base::Conversions
+            | Base::In(_)
+            | Base::Revenue
+            | Base::Payout
+            | Base::Cost
+            | Base::Profit => vec![base],
+        };
+        [ratio.below, ratio.above].into_iter().flat_map(shown).map(Self::Plain).collect()
+    }
+
+    /// The numbers that this one is computed from.
+    pub(crate) fn bases(self) -> Vec<Base> {
+        match (self, self.ratio()) {
+            (_, Some(ratio)) => vec![ratio.above, ratio.below],
+            (Self::Plain(base), None) => vec![base],
+            (_, None) => Vec::new(),
         }
     }
 
     /// The value in an answer: a number, money, or null for a ratio to 0. Money per click or conversion is rounded to
     /// micro-units, half away from zero.
     pub(crate) fn show(self, number: impl Fn(Base) -> i128, currency: Currency) -> Result<Value, Error> {
-        let Some((numerator, denominator)) = self.ratio() else {
+        let Some(Ratio { above, below, factor }) = self.ratio() else {
             let Self::Plain(base) = self else { return Ok(Value::Null) };
             let value = number(base);
             return if base.is_money() { money(value, currency) } else { Ok(json!(whole(value)?)) };
         };
-        let (above, below) = (number(numerator), number(denominator));
+        let is_money = above.is_money() && !below.is_money();
+        let (above, below) = (number(above), number(below));
         if below == 0 {
             return Ok(Value::Null);
         }
-        if numerator.is_money() {
-            return money(divided(above, below), currency);
+        if is_money {
+            return money(divided(above * factor, below), currency);
         }
         Ok(json!(above as f64 / below as f64))
     }
@@ -204,12 +278,12 @@ mod tests {
     #[test]
     fn every_word_is_its_own_metric_and_others_are_refused() {
         let all: Vec<_> = Metric::all().collect();
-        assert_eq!(all.len(), 15);
+        assert_eq!(all.len(), 22);
         for metric in all {
             assert_eq!(Metric::parse("metrics", metric.name()), Ok(metric));
         }
         let refused = |word: &str| Metric::parse("metrics", word).unwrap_err().body("").message;
-        assert_eq!(refused("profit"), "\"profit\" is not available yet");
+        assert_eq!(refused("unique_clicks"), "\"unique_clicks\" is not available yet");
         assert_eq!(refused("clicks; DROP"), "\"clicks; DROP\" is not a metric");
     }
 
@@ -220,13 +294,20 @@ mod tests {
                 Base::Clicks => clicks,
                 Base::Conversions => conversions,
                 Base::Revenue => revenue,
-                Base::InvalidClicks | Base::In(_) | Base::Payout => 0,
+                Base::Impressions => 4 * clicks,
+                Base::Profit => -revenue,
+                Base::Spending => 2 * revenue,
+                Base::InvalidClicks | Base::In(_) | Base::Payout | Base::Cost => 0,
             };
             metric.show(number, Currency::USD).unwrap()
         };
         assert_eq!(show(Metric::Cr, 400, 13, 0), json!(0.0325));
         assert_eq!(show(Metric::Cr, 0, 13, 0), Value::Null);
         assert_eq!(show(Metric::Rpc, 3, 0, 2_000_000), json!({"amount": "0.666667", "currency": "USD"}));
+        assert_eq!(show(Metric::Ctr, 7, 0, 0), json!(0.25));
+        assert_eq!(show(Metric::Roi, 0, 0, 5), json!(-0.5));
+        assert_eq!(show(Metric::Roi, 0, 0, 0), Value::Null);
+        assert_eq!(show(Metric::Cpa, 0, 4, 6), json!({"amount": "0.000003", "currency": "USD"}));
         assert_eq!(show(Metric::Aov, 0, 2, -3), json!({"amount": "-0.000002", "currency": "USD"}));
         assert_eq!(
             show(Metric::Plain(Base::Revenue), 0, 0, 80_000_000),

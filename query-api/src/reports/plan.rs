@@ -1,5 +1,6 @@
 //! What a report was asked for.
 
+use schemas::money::Currency;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,7 @@ pub(crate) struct Plan {
     pub(crate) sort: Vec<Sort>,
     pub(crate) test: TestRows,
     pub(crate) gross: bool,
+    pub(crate) currency: Currency,
     pub(crate) page: PageRequest,
     pub(crate) after: Option<Place>,
 }
@@ -99,21 +101,15 @@ impl Plan {
         let gross = params_ref.take_bool("gross")?;
         fixed(params_ref, workspace)?;
         params.finish()?;
-        let offsets = Offsets::within(range, &zone)?;
-        Ok(Self { zone, range, offsets, dimensions, metrics, filters, sort, test, gross, page, after })
+        let (offsets, currency) = (Offsets::within(range, &zone)?, workspace.currency);
+        Ok(Self { zone, range, offsets, dimensions, metrics, filters, sort, test, gross, currency, page, after })
     }
 
     /// The numbers that the metrics and sort keys are made of, each once.
     pub(crate) fn bases(&self) -> Vec<Base> {
         let mut bases = Vec::new();
         for metric in &self.metrics {
-            let needed = match metric {
-                Metric::Plain(base) => vec![*base],
-                Metric::Cr | Metric::Epc | Metric::Rpc | Metric::Aov => {
-                    metric.ratio().map_or_else(Vec::new, |(above, below)| vec![above, below])
-                }
-            };
-            for base in needed {
+            for base in metric.bases() {
                 if !bases.contains(&base) {
                     bases.push(base);
                 }
@@ -170,7 +166,7 @@ fn dimensions(params: &mut Params) -> Result<Vec<Dimension>, Error> {
     Ok(dimensions)
 }
 
-/// The metrics in the order asked for; before a ratio stand those of its two that were not asked for.
+/// The metrics in the order asked for; before a ratio stand those of its parts that were not asked for.
 fn metrics(params: &mut Params) -> Result<Vec<Metric>, Error> {
     let mut asked = Vec::new();
     for word in words(params, "metrics")? {
@@ -185,8 +181,7 @@ fn metrics(params: &mut Params) -> Result<Vec<Metric>, Error> {
     }
     let mut shown: Vec<Metric> = Vec::new();
     for metric in &asked {
-        let parts = metric.ratio().map(|(above, below)| [Metric::Plain(below), Metric::Plain(above)]);
-        for part in parts.into_iter().flatten() {
+        for part in metric.parts() {
             if !asked.contains(&part) && !shown.contains(&part) {
                 shown.push(part);
             }

@@ -1,6 +1,6 @@
 //! A plan as SQL: the aggregates of both tables, put together and grouped once more.
 
-use super::dimension::{Dimension, Form};
+use super::dimension::{Dimension, Form, has, is_of_click};
 use super::metric::{Base, Metric};
 use super::plan::{Plan, Sort, SortBy};
 use crate::error::Error;
@@ -59,6 +59,9 @@ pub(crate) fn totals(plan: &Plan, bases: &[Base], tenant: Tenant) -> Statement {
     values.statement("report_totals", text)
 }
 
+/// The tables of reports, in the order in which people come to convert.
+const TABLES: [Table; 3] = [Table::Impressions, Table::Clicks, Table::Revisions];
+
 /// One row a group: `g0…` (dimensions) and `t0…` (bases).
 ///
 /// A table whose numbers nobody asked for takes no part: its groups would be rows of nothing.
@@ -71,51 +74,69 @@ fn groups(
 ) -> String {
     let names = (0..dimensions.len()).map(|at| format!("g{at}"));
     let sums = (0..bases.len()).map(|at| format!("sum(p{at}) AS t{at}"));
-    let has_clicks = bases.iter().any(|base| base.counts_clicks()) && !leaves_clicks_out(plan);
-    let has_revisions = !has_clicks || bases.iter().any(|base| !base.counts_clicks());
-    let clicks = has_clicks.then(|| clicks(plan, dimensions, bases, tenant, values));
-    let revisions = has_revisions.then(|| revisions(plan, dimensions, bases, tenant, values));
+    let has_part = |table: Table| {
+        bases.iter().any(|base| base.is_in(table)) && (table == Table::Revisions || !leaves_hits_out(plan))
+    };
+    let mut tables: Vec<Table> = TABLES.into_iter().filter(|table| has_part(*table)).collect();
+    if tables.is_empty() {
+        tables.push(Table::Revisions);
+    }
+    let parts = tables.into_iter().map(|table| match table {
+        Table::Revisions => revisions(plan, dimensions, bases, tenant, values),
+        Table::Clicks
+        | Table::Impressions
+        | Table::Credits
+        | Table::Outcomes
+        | Table::Conversions
+        | Table::ConversionVersions => hits(plan, table, dimensions, bases, tenant, values),
+    });
     format!(
         "SELECT {} FROM ({}){}",
         names.chain(sums).collect::<Vec<_>>().join(", "),
-        clicks.into_iter().chain(revisions).collect::<Vec<_>>().join(" UNION ALL "),
+        parts.collect::<Vec<_>>().join(" UNION ALL "),
         group_by(dimensions.len()),
     )
 }
 
-/// Whether the report is cut by what clicks do not have, and filtered on it as well: then no row of it, and so no total,
-/// has any click.
-fn leaves_clicks_out(plan: &Plan) -> bool {
+/// Whether the report is cut by what hits do not have, and filtered on it as well: then no row of it, and so no total,
+/// has any hit.
+fn leaves_hits_out(plan: &Plan) -> bool {
     plan.filters.iter().any(|filter| {
         is_of_conversions(filter.field) && plan.dimensions.contains(&Dimension::Field(filter.field))
     })
 }
 
-/// Whether conversions have the field and clicks do not.
+/// Whether conversions have the field and hits do not.
 const fn is_of_conversions(field: Field) -> bool {
     matches!(field, Field::Goal | Field::Status)
 }
 
-/// One row a group of clicks: `g0…` and `p0…` (parts of the sums).
-fn clicks(
+/// The expressions of the bases over rows of this table: `p0…` (parts of the sums).
+fn parts_of_sums(plan: &Plan, table: Table, bases: &[Base], values: &mut Values) -> Vec<String> {
+    let currency = values.bind("String", plan.currency.code());
+    let cost = format!("sumIf(toInt128(cost), cost_currency = {currency})");
+    let parts = bases.iter().enumerate();
+    parts.map(|(at, base)| format!("{} AS p{at}", base.over(table, plan.gross, &cost))).collect()
+}
+
+/// One row a group of clicks or impressions: `g0…` and `p0…`.
+fn hits(
     plan: &Plan,
+    table: Table,
     dimensions: &[Dimension],
     bases: &[Base],
     tenant: Tenant,
     values: &mut Values,
 ) -> String {
-    let columns = dimensions
-        .iter()
-        .enumerate()
-        .map(|(at, dimension)| format!("{} AS g{at}", dimension.of_click(&plan.offsets)))
-        .chain(bases.iter().enumerate().map(|(at, base)| format!("{} AS p{at}", base.of_clicks(plan.gross))));
-    Select {
-        columns: columns.collect(),
-        table: Table::Clicks,
-        conditions: conditions(plan, |field| !is_of_conversions(field), values),
-        tail: group_by(dimensions.len()),
-    }
-    .text(tenant, values)
+    let named = dimensions.iter().enumerate();
+    let mut columns: Vec<_> =
+        named.map(|(at, dimension)| format!("{} AS g{at}", dimension.over(table, &plan.offsets))).collect();
+    columns.extend(parts_of_sums(plan, table, bases, values));
+    let mut conditions = conditions(plan, |field| has(table, field), values);
+    // What impressions never have cannot be what a filter asks for.
+    let lacking = plan.filters.iter().filter(|filter| !has(table, filter.field) && !is_of_conversions(filter.field));
+    conditions.extend(lacking.map(|filter| filter.condition(filter.field.nothing(), values)));
+    Select { columns, table, conditions, tail: group_by(dimensions.len()) }.text(tenant, values)
 }
 
 /// One row a group of revisions: `g0…` and `p0…`.
@@ -138,18 +159,19 @@ fn revisions(
         if is_status(dimension) {
             columns.push(format!("argMax(toString(status), version) AS g{at}"));
         } else {
-            columns.push(format!("{} AS g{at}", dimension.of_revision(&plan.offsets)));
+            columns.push(format!("{} AS g{at}", dimension.over(Table::Revisions, &plan.offsets)));
             groups.push(format!("g{at}"));
         }
     }
-    columns.extend(bases.iter().enumerate().map(|(at, base)| format!("{} AS p{at}", base.of_revisions())));
+    columns.extend(parts_of_sums(plan, Table::Revisions, bases, values));
     if needs_status {
         columns.push("argMax(toString(status), version) AS last_status".to_owned());
         groups.push("conversion".to_owned());
     }
     let tail = if groups.is_empty() { String::new() } else { format!("GROUP BY {}", groups.join(", ")) };
     let conditions = conditions(plan, |field| field != Field::Status, values);
-    let text = Select { columns, table: Table::Revisions, conditions, tail }.text(tenant, values);
+    let join = clicked(plan, dimensions, tenant, values);
+    let text = Select { columns, table: Table::Revisions, conditions, tail }.joined(&join, tenant, values);
     if !needs_status {
         return text;
     }
@@ -160,6 +182,52 @@ fn revisions(
     let condition = if on_status.is_empty() { "1".to_owned() } else { on_status.join(" AND ") };
     format!("SELECT {} FROM ({text}) WHERE {condition}", outer.collect::<Vec<_>>().join(", "))
 }
+
+/// The join that gives revisions what is told of the client of their click; empty where nothing of it is asked for.
+///
+/// A click may lie long before the range, so it is looked up by the ids in the revisions of the range.
+fn clicked(plan: &Plan, dimensions: &[Dimension], tenant: Tenant, values: &mut Values) -> String {
+    let of_dimensions = dimensions.iter().filter_map(|dimension| match dimension {
+        Dimension::Field(field) => Some(*field),
+        Dimension::Time(_) => None,
+    });
+    let of_filters = plan.filters.iter().map(|filter| filter.field);
+    if !of_dimensions.chain(of_filters).any(is_of_click) {
+        return String::new();
+    }
+    let in_range = conditions(plan, |_| false, values);
+    let ids = Select {
+        columns: vec!["click".to_owned()],
+        table: Table::Revisions,
+        conditions: in_range,
+        tail: String::new(),
+    }
+    .text(tenant, values);
+    let clicks = Select {
+        columns: CLICKED.iter().map(|column| (*column).to_owned()).collect(),
+        table: Table::Clicks,
+        conditions: vec![format!("id IN ({ids})")],
+        tail: String::new(),
+    }
+    .text(tenant, values);
+    format!(" LEFT ANY JOIN ({clicks}) AS clicked USING (click)")
+}
+
+/// What a revision takes from its click.
+const CLICKED: [&str; 12] = [
+    "id AS click",
+    "country",
+    "region",
+    "city",
+    "device",
+    "os",
+    "browser",
+    "language",
+    "referrer",
+    "params",
+    "rule",
+    "variant",
+];
 
 /// Range, test rows, and those filters that the table understands.
 fn conditions(plan: &Plan, understands: impl Fn(Field) -> bool, values: &mut Values) -> Vec<String> {
@@ -205,8 +273,8 @@ fn parts(plan: &Plan, bases: &[Base], sort: Sort) -> Vec<Key> {
         }
         SortBy::Metric(Metric::Plain(base)) => vec![key(total(base), sort.descends, Form::Integer("Int128"))],
         SortBy::Metric(metric) => {
-            let Some((above, below)) = metric.ratio() else { return Vec::new() };
-            let (above, below) = (total(above), total(below));
+            let Some(ratio) = metric.ratio() else { return Vec::new() };
+            let (above, below) = (total(ratio.above), total(ratio.below));
             let quotient =
                 format!("intDiv(toInt256({above}) * {RATIO_SCALE}, toInt256(if({below} = 0, 1, {below})))");
             vec![
