@@ -196,7 +196,7 @@ pub(crate) fn recognised(headers: &HeaderMap, consent: Option<&str>, privacy: &P
 }
 
 /// The visitor in the cookie, if there is a valid one.
-fn visitor(headers: &HeaderMap) -> Option<VisitorId> {
+pub(crate) fn visitor(headers: &HeaderMap) -> Option<VisitorId> {
     headers
         .get_all(COOKIE)
         .iter()

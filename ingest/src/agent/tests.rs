@@ -29,7 +29,7 @@ const PEOPLE: &[(&str, &str, &str, &str)] = &[
     ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Instagram 340.0.3.27.93", "Instagram", "iOS", "mobile"),
     ("Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/94.0.4606.128 Safari/537.36", "Chrome", "Web0S", "tv"),
     ("Mozilla/5.0 (Linux; Android 9; AFTMM Build/PS7233) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/70.0.3538.110 Safari/537.36", "Chrome", "Android", "tv"),
-    ("Mozilla/5.0 (PlayStation 4 3.11) AppleWebKit/537.73 (KHTML, like Gecko)", "Apple Mail", "", "other"),
+    ("Mozilla/5.0 (PlayStation 4 3.11) AppleWebKit/537.73 (KHTML, like Gecko)", "", "", "other"),
 ];
 
 #[test]
@@ -102,7 +102,7 @@ fn guarded_patterns_look_at_both_sides() {
         ("libhttp http", true),
         ("java;", false),
         ("java", true),
-        ("newsapphire", false),
+        ("newssapphire", false),
         ("gnews", false),
         ("news", true),
     ] {
