@@ -2,8 +2,8 @@
 
 use catalog::{Catalog, Entity, ExternalId, Link, Offer, Partner, Source};
 use schemas::id::{
-    CampaignId, CampaignKind, ClickKind, Id, Kind, LinkKind, OfferKind, PartnerKind, RuleKind, SourceKind, VisitorKind,
-    WorkspaceNumber,
+    CampaignId, CampaignKind, ClickKind, Id, Kind, LinkKind, OfferKind, PartnerKind, RuleKind, SourceKind,
+    VisitorKind, WorkspaceNumber,
 };
 use serde::Serialize;
 

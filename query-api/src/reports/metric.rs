@@ -57,11 +57,7 @@ impl Base {
 
     const fn is_money(self) -> bool {
         match self {
-            Self::Impressions
-            | Self::Clicks
-            | Self::InvalidClicks
-            | Self::Conversions
-            | Self::In(_) => false,
+            Self::Impressions | Self::Clicks | Self::InvalidClicks | Self::Conversions | Self::In(_) => false,
             Self::Revenue | Self::Payout | Self::Cost | Self::Profit | Self::Spending => true,
         }
     }
@@ -71,7 +67,9 @@ impl Base {
         match self {
             Self::Impressions => matches!(table, Table::Impressions),
             Self::Clicks | Self::InvalidClicks => matches!(table, Table::Clicks),
-            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => matches!(table, Table::Revisions),
+            Self::Conversions | Self::In(_) | Self::Revenue | Self::Payout => {
+                matches!(table, Table::Revisions)
+            }
             Self::Cost => matches!(table, Table::Impressions | Table::Clicks),
             Self::Profit | Self::Spending => {
                 matches!(table, Table::Impressions | Table::Clicks | Table::Revisions)

@@ -102,7 +102,20 @@ impl Plan {
         fixed(params_ref, workspace)?;
         params.finish()?;
         let (offsets, currency) = (Offsets::within(range, &zone)?, workspace.currency);
-        Ok(Self { zone, range, offsets, dimensions, metrics, filters, sort, test, gross, currency, page, after })
+        Ok(Self {
+            zone,
+            range,
+            offsets,
+            dimensions,
+            metrics,
+            filters,
+            sort,
+            test,
+            gross,
+            currency,
+            page,
+            after,
+        })
     }
 
     /// The numbers that the metrics and sort keys are made of, each once.

@@ -134,7 +134,8 @@ fn hits(
     columns.extend(parts_of_sums(plan, table, bases, values));
     let mut conditions = conditions(plan, |field| has(table, field), values);
     // What impressions never have cannot be what a filter asks for.
-    let lacking = plan.filters.iter().filter(|filter| !has(table, filter.field) && !is_of_conversions(filter.field));
+    let lacking =
+        plan.filters.iter().filter(|filter| !has(table, filter.field) && !is_of_conversions(filter.field));
     conditions.extend(lacking.map(|filter| filter.condition(filter.field.nothing(), values)));
     Select { columns, table, conditions, tail: group_by(dimensions.len()) }.text(tenant, values)
 }
