@@ -73,6 +73,11 @@ bench-edge *args:
     cargo build --release --locked --bin tributary --bin loadtest
     "${CARGO_TARGET_DIR:-target}"/release/loadtest bench edge {{args}}
 
+# Clicks while something goes wrong, for a while: just outage edge-killed --duration 60, just outage log-paused
+outage *args:
+    cargo build --release --locked --bin tributary --bin loadtest
+    "${CARGO_TARGET_DIR:-target}"/release/loadtest outage {{args}}
+
 # Compares what was acknowledged with what the API reports
 audit *args:
     cargo run --release --locked --bin loadtest -- audit {{args}}

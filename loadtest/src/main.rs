@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use loadtest::audit::Audit;
-use loadtest::bench::{EdgeBench, Part};
+use loadtest::bench::{EdgeBench, Fault, Outage, Part};
 use loadtest::clicks::Clicks;
 use loadtest::drive::Drive;
 use loadtest::process::{self, Cost, Usage};
@@ -34,9 +34,54 @@ enum Command {
     Clicks(ClicksArgs),
     /// Compares what was acknowledged with what the API reports.
     Audit(AuditArgs),
+    /// Clicks while something goes wrong, and an audit of what was acknowledged.
+    Outage(OutageArgs),
     /// Measures a part of the product beside something that everybody knows.
     #[command(subcommand)]
     Bench(BenchCommand),
+}
+
+#[derive(Args)]
+struct OutageArgs {
+    /// What goes wrong.
+    fault: Fault,
+    /// For so many seconds.
+    #[arg(long, default_value_t = 30)]
+    duration: u64,
+    /// Clicks a second.
+    #[arg(long, default_value_t = 500.0)]
+    rate: f64,
+    /// How many requests may be under way: enough for those that wait until the edge stops waiting for the log.
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Where the servers that are started come from, and where their data goes.
+#[derive(Args)]
+struct PlaceArgs {
+    /// The repository, for the scripts that start nginx and Kafka.
+    #[arg(long, default_value = ".")]
+    repository: PathBuf,
+    /// The binary that is put under load; else the one beside this program.
+    #[arg(long)]
+    tributary: Option<PathBuf>,
+    /// A folder for the data, on the disk that is to be measured; `run` inside it is emptied.
+    #[arg(long, default_value = "target/bench-edge")]
+    dir: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl PlaceArgs {
+    fn binary(&self) -> Result<PathBuf, LoadError> {
+        match &self.tributary {
+            Some(path) => Ok(path.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("tributary")),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -74,18 +119,8 @@ struct EdgeArgs {
     /// An access log whose agents the clicks of the rules part have.
     #[arg(long)]
     agents: Option<PathBuf>,
-    /// The repository, for the scripts that start nginx and Kafka.
-    #[arg(long, default_value = ".")]
-    repository: PathBuf,
-    /// The binary that is measured; else the one beside this program.
-    #[arg(long)]
-    tributary: Option<PathBuf>,
-    /// A folder for the data, on the disk that is to be measured; `run` inside it is emptied.
-    #[arg(long, default_value = "target/bench-edge")]
-    dir: PathBuf,
-    /// Print the figures as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// What every command that sends takes.
@@ -191,6 +226,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => runtime.block_on(Box::pin(replay(args))),
         Command::Clicks(args) => runtime.block_on(Box::pin(clicks(args))),
         Command::Audit(args) => runtime.block_on(Box::pin(audit(args))),
+        Command::Outage(args) => runtime.block_on(Box::pin(outage(args))),
         Command::Bench(BenchCommand::Edge(args)) => runtime.block_on(Box::pin(bench_edge(*args))),
     });
     match done {
@@ -258,11 +294,32 @@ async fn audit(args: AuditArgs) -> Result<ExitCode, LoadError> {
     Ok(if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn bench_edge(args: EdgeArgs) -> Result<ExitCode, LoadError> {
-    let tributary = match args.tributary {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("tributary"),
+async fn outage(args: OutageArgs) -> Result<ExitCode, LoadError> {
+    let outage = Outage {
+        fault: args.fault,
+        duration: Duration::from_secs(args.duration),
+        rate: args.rate,
+        connections: args.connections,
+        tributary: args.place.binary()?,
+        repository: args.place.repository,
+        dir: args.place.dir,
     };
+    let after = outage.run().await?;
+    let mut out = std::io::stdout().lock();
+    if args.place.json {
+        serde_json::to_writer(&mut out, &after).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        after.summary.print(&mut out, false)?;
+        writeln!(out, "longest redirect {:.1} ms from its sending", after.longest_redirect_ms)?;
+        writeln!(out, "edge killed   {} times\n", after.edge_kills)?;
+        after.verdict.print(&mut out, false)?;
+    }
+    Ok(if after.verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn bench_edge(args: EdgeArgs) -> Result<ExitCode, LoadError> {
+    let tributary = args.place.binary()?;
     let bench = EdgeBench {
         only: args.only,
         turn: Duration::from_secs(args.turn),
@@ -273,13 +330,13 @@ async fn bench_edge(args: EdgeArgs) -> Result<ExitCode, LoadError> {
         memory_for: Duration::from_secs(args.memory_for),
         pixel: args.pixel,
         agents: args.agents,
-        repository: args.repository,
+        repository: args.place.repository,
         tributary,
-        dir: args.dir,
+        dir: args.place.dir,
     };
     let report = bench.run().await?;
     let mut out = std::io::stdout().lock();
-    if args.json {
+    if args.place.json {
         serde_json::to_writer(&mut out, &report).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {

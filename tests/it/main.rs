@@ -15,6 +15,7 @@ mod first_report;
 mod kills;
 mod late_click;
 mod loadtest_audit;
+mod outages;
 mod readme;
 mod repeats;
 mod restarts;

@@ -64,9 +64,18 @@ impl Broker {
     /// Kills the broker as `kill -9` does; its data stays.
     pub fn kill(&mut self) {
         if let Some(mut supervisor) = self.supervisor.take() {
+            // One that has ended by itself, as after SIGTERM, waits for this line, too.
             supervisor.stdin.take().unwrap().write_all(b"keep\n").unwrap();
             supervisor.wait().unwrap();
         }
+    }
+
+    /// Sends the broker a signal, named as `kill` names it: it is paused by `STOP` and goes on after `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let supervisor = self.supervisor.as_ref().expect("the broker is not running").id();
+        let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
+        let broker = children.split_whitespace().next().expect("the supervisor has no broker");
+        assert!(Command::new("kill").args(["-s", signal, broker]).status().unwrap().success());
     }
 
     /// Starts the broker again after [`Self::kill`], with the same port and data.

@@ -1,11 +1,11 @@
 //! An installation of ours to be measured, with a campaign that the clicks are for.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::server::{self, Server, failed};
+use super::server::{self, Ready, Server, failed};
 use crate::LoadError;
 
 /// A partition that no event of the first workspace is in.
@@ -62,7 +62,7 @@ impl Installation {
                 .env("TRIBUTARY_PROCESSOR__PARTITIONS", ELSEWHERE)
                 .env("TRIBUTARY_SINK__PARTITIONS", ELSEWHERE);
         }
-        let edge = Server::start_role("tributary up", command, "edge  ")?;
+        let edge = Server::start("tributary up", command, Ready::Says("edge  "))?;
         let api = edge.announced("api   ")?;
         let key = read_key(&data)?;
         let campaign = Campaign::create(&format!("http://{api}"), &key).await?;
@@ -71,39 +71,9 @@ impl Installation {
 
     /// The edge as a process of its own, on a real broker. Processor and sink do not run.
     pub(crate) async fn on_kafka(place: &Place) -> Result<Self, LoadError> {
-        let broker = server::kafka(&place.repository, &place.dir)?;
-        let warehouse_port = server::free_port()?;
-        let mut engine = place.up(&place.dir.join("warehouse-of-the-cluster"));
-        engine
-            .env("TRIBUTARY_ENGINE__PORT", warehouse_port.to_string())
-            .env("TRIBUTARY_ENGINE__PASSWORD", ENGINE_PASSWORD);
-        let warehouse = Server::start_role("warehouse", engine, "edge  ")?;
-        let role = |name: &str| {
-            let mut command = Command::new(&place.tributary);
-            command
-                .arg(name)
-                .env("TRIBUTARY_DATA_DIR", place.dir.join(name))
-                .env("TRIBUTARY_LOG__FILTER", "warn")
-                .env("TRIBUTARY_KAFKA__BROKERS", broker.address.to_string())
-                .env("TRIBUTARY_KAFKA__REPLICATION_FACTOR", "1")
-                .env("TRIBUTARY_WAREHOUSE__URL", format!("http://127.0.0.1:{warehouse_port}"))
-                .env("TRIBUTARY_WAREHOUSE__USER", "tributary")
-                .env("TRIBUTARY_WAREHOUSE__PASSWORD", ENGINE_PASSWORD)
-                .env("TRIBUTARY_WAREHOUSE__DATABASE", "bench")
-                .env("TRIBUTARY_EDGE__LISTEN", "127.0.0.1:0")
-                .env("TRIBUTARY_EDGE_HTTP__MAX_CONNECTIONS", MAX_CONNECTIONS)
-                .env("TRIBUTARY_API__LISTEN", "127.0.0.1:0");
-            command
-        };
-        let migrated = role("migrate").status()?;
-        if !migrated.success() {
-            return Err(failed("tributary migrate", &format!("it ended with {migrated}")));
-        }
-        let key = read_key(&place.dir.join("migrate"))?;
-        let desk = Server::start_role("tributary query-api", role("query-api"), "api  ")?;
-        let campaign = Campaign::create(&format!("http://{}", desk.address), &key).await?;
+        let Cluster { edge, broker, desk, warehouse, key, campaign, .. } =
+            Cluster::start(place, Company::Alone).await?;
         drop(desk);
-        let edge = Server::start_role("tributary ingest", role("ingest"), "edge  ")?;
         Ok(Self { edge, key, campaign, _behind: vec![warehouse, broker] })
     }
 
@@ -127,6 +97,67 @@ impl Installation {
         let link = json!({"offer": offer, "partner": partner, "key": RULED, "rules": rules});
         create(api, &self.key, "links", &link).await?;
         Ok(())
+    }
+}
+
+/// The roles as processes of their own, on a real broker. What was started first is dropped last.
+pub(crate) struct Cluster {
+    /// The edge, always on the same port.
+    pub(crate) edge: Server,
+    pub(crate) desk: Server,
+    /// Processor and sink, if they run.
+    _workers: Vec<Server>,
+    pub(crate) warehouse: Server,
+    pub(crate) broker: Server,
+    pub(crate) key: String,
+    campaign: Campaign,
+}
+
+impl Cluster {
+    /// Starts everything; processor and sink only in company.
+    pub(crate) async fn start(place: &Place, company: Company) -> Result<Self, LoadError> {
+        let broker = server::kafka(&place.repository, &place.dir)?;
+        let warehouse_port = server::free_port()?;
+        let mut engine = place.up(&place.dir.join("warehouse-of-the-cluster"));
+        engine
+            .env("TRIBUTARY_ENGINE__PORT", warehouse_port.to_string())
+            .env("TRIBUTARY_ENGINE__PASSWORD", ENGINE_PASSWORD);
+        let warehouse = Server::start("warehouse", engine, Ready::Says("edge  "))?;
+        let edge_port = server::free_port()?;
+        let role = |name: &str| {
+            let mut command = Command::new(&place.tributary);
+            command
+                .arg(name)
+                .env("TRIBUTARY_DATA_DIR", place.dir.join(name))
+                .env("TRIBUTARY_LOG__FILTER", "error")
+                .env("TRIBUTARY_KAFKA__BROKERS", broker.address.to_string())
+                .env("TRIBUTARY_KAFKA__REPLICATION_FACTOR", "1")
+                .env("TRIBUTARY_WAREHOUSE__URL", format!("http://127.0.0.1:{warehouse_port}"))
+                .env("TRIBUTARY_WAREHOUSE__USER", "tributary")
+                .env("TRIBUTARY_WAREHOUSE__PASSWORD", ENGINE_PASSWORD)
+                .env("TRIBUTARY_WAREHOUSE__DATABASE", "bench")
+                .env("TRIBUTARY_EDGE__LISTEN", format!("127.0.0.1:{edge_port}"))
+                .env("TRIBUTARY_EDGE_HTTP__MAX_CONNECTIONS", MAX_CONNECTIONS)
+                .env("TRIBUTARY_API__LISTEN", "127.0.0.1:0")
+                .env("TRIBUTARY_OPS__LISTEN", "127.0.0.1:0");
+            command
+        };
+        let migrated = role("migrate").stdout(Stdio::null()).status()?;
+        if !migrated.success() {
+            return Err(failed("tributary migrate", &format!("it ended with {migrated}")));
+        }
+        let key = read_key(&place.dir.join("migrate"))?;
+        let desk = Server::start("tributary query-api", role("query-api"), Ready::Says("api  "))?;
+        let campaign = Campaign::create(&format!("http://{}", desk.address), &key).await?;
+        let workers = match company {
+            Company::Alone => Vec::new(),
+            Company::All => vec![
+                Server::start("tributary processor", role("processor"), Ready::Says("ops  "))?,
+                Server::start("tributary sink", role("sink"), Ready::Says("ops  "))?,
+            ],
+        };
+        let edge = Server::start("tributary ingest", role("ingest"), Ready::Says("edge  "))?;
+        Ok(Self { edge, desk, _workers: workers, warehouse, broker, key, campaign })
     }
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod compare;
 mod cpu;
 mod installation;
+mod outage;
 mod parts;
 mod probe;
 mod report;
@@ -15,6 +16,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use outage::{Aftermath, Fault, Outage};
 pub use report::{Bar, Figure, Report};
 
 use self::installation::Place;

@@ -7,12 +7,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
 use super::cpu::Cpu;
 use crate::LoadError;
 use crate::process;
 
 /// How long a server may take to be there: a broker with its virtual machine takes longest.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// Lines of a server's standard output that may wait to be read.
 const LINES: usize = 256;
@@ -23,52 +28,100 @@ const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 /// A child process, killed when it is dropped.
 pub(crate) struct Server {
+    command: Command,
     child: Child,
     name: &'static str,
+    ready: Ready,
     lines: Option<Receiver<String>>,
-    /// Where it answers HTTP.
+    /// Where it answers.
     pub(crate) address: SocketAddr,
 }
 
+/// How a server is known to be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ready {
+    /// It takes connections on a port that it was told.
+    Listens(u16),
+    /// It says where it listens, in a line that begins so.
+    Says(&'static str),
+}
+
 impl Server {
-    /// Starts a server that listens on a port that it was told.
-    pub(crate) fn start(name: &'static str, mut command: Command, port: u16) -> Result<Self, LoadError> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        let child = child.map_err(|error| failed(name, &error.to_string()))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Self { child, name, lines: None, address };
-        let deadline = Instant::now() + START_LIMIT;
-        while TcpStream::connect(address).is_err() {
-            server.must_run()?;
-            if Instant::now() > deadline {
-                return Err(failed(name, "it does not listen"));
-            }
-            std::thread::sleep(POLL);
-        }
+    /// Starts a server and waits until it is ready.
+    pub(crate) fn start(name: &'static str, mut command: Command, ready: Ready) -> Result<Self, LoadError> {
+        let output = match ready {
+            Ready::Listens(_) => Stdio::null(),
+            Ready::Says(_) => Stdio::piped(),
+        };
+        command.stdin(Stdio::null()).stdout(output);
+        let child = command.spawn().map_err(|error| failed(name, &error.to_string()))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { command, child, name, ready, lines: None, address };
+        server.await_ready()?;
         Ok(server)
     }
 
-    /// Starts one of our roles, which says where it listens in a line that begins with `says`.
-    pub(crate) fn start_role(
-        name: &'static str,
-        mut command: Command,
-        says: &str,
-    ) -> Result<Self, LoadError> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut child = child.map_err(|error| failed(name, &error.to_string()))?;
-        let stdout = child.stdout.take().ok_or_else(|| failed(name, "its output is gone"))?;
-        let (send, lines) = sync_channel(LINES);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), LoadError> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(&mut self) -> Result<(), LoadError> {
+        self.signal(Signal::SIGTERM)?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Err(failed(self.name, "it goes on after SIGTERM"));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), LoadError> {
+        let pid = i32::try_from(self.child.id()).unwrap_or_default();
+        nix::sys::signal::kill(Pid::from_raw(pid), signal).map_err(|error| failed(self.name, error.desc()))
+    }
+
+    /// Starts it again, after it was killed or stopped, and waits until it is ready.
+    pub(crate) fn start_again(&mut self) -> Result<(), LoadError> {
+        self.child = self.command.spawn().map_err(|error| failed(self.name, &error.to_string()))?;
+        self.await_ready()
+    }
+
+    fn await_ready(&mut self) -> Result<(), LoadError> {
+        match self.ready {
+            Ready::Listens(port) => {
+                self.address = SocketAddr::from(([127, 0, 0, 1], port));
+                let deadline = Instant::now() + START_LIMIT;
+                while TcpStream::connect(self.address).is_err() {
+                    self.must_run()?;
+                    if Instant::now() > deadline {
+                        return Err(failed(self.name, "it does not listen"));
+                    }
+                    std::thread::sleep(POLL);
                 }
             }
-        });
-        let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, name, lines: Some(lines), address };
-        server.address = server.announced(says)?;
-        Ok(server)
+            Ready::Says(line) => {
+                let stdout =
+                    self.child.stdout.take().ok_or_else(|| failed(self.name, "its output is gone"))?;
+                let (send, lines) = sync_channel(LINES);
+                std::thread::spawn(move || {
+                    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                        if send.send(line).is_err() {
+                            return;
+                        }
+                    }
+                });
+                self.lines = Some(lines);
+                self.address = self.announced(line)?;
+            }
+        }
+        Ok(())
     }
 
     /// The address in the next line that begins so.
@@ -127,12 +180,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM first: nginx's workers are its master's to end, the engine is its parent's.
-        let pid = i32::try_from(self.child.id()).unwrap_or_default();
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(POLL);
+        // SIGTERM first: nginx's workers are its master's to end, the engine is its parent's. A stopped one must go on for it.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.signal(Signal::SIGCONT);
+            let _ = self.stop();
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -153,7 +204,7 @@ pub(crate) fn nginx(repository: &Path, dir: &Path) -> Result<Server, LoadError> 
     let port = free_port()?;
     let mut command = Command::new(repository.join("deploy/nginx/nginx.sh"));
     command.args(["start", "--port", &port.to_string(), "--dir"]).arg(dir.join("nginx"));
-    Server::start("nginx", command, port)
+    Server::start("nginx", command, Ready::Listens(port))
 }
 
 /// A Kafka broker.
@@ -161,7 +212,7 @@ pub(crate) fn kafka(repository: &Path, dir: &Path) -> Result<Server, LoadError> 
     let port = free_port()?;
     let mut command = Command::new(repository.join("deploy/kafka/kafka.sh"));
     command.args(["start", "--port", &port.to_string(), "--data"]).arg(dir.join("kafka"));
-    Server::start("kafka", command, port)
+    Server::start("kafka", command, Ready::Listens(port))
 }
 
 /// The engine's library, as `deploy/engine/fetch.sh` says where it is.

@@ -15,7 +15,6 @@ use schemas::{topic, wire};
 use service::clock::{Clock, SystemClock, random_seed};
 
 use super::stack::{Engines, Stack};
-use crate::broker::Broker;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -96,7 +95,7 @@ impl Stack {
                 Arc::new(EmbeddedLog::open(&self.scratch("data/log"), settings).unwrap())
             }
             Engines::Cluster => {
-                let mut settings = KafkaSettings::new(Broker::shared().address());
+                let mut settings = KafkaSettings::new(self.broker_address());
                 settings.topic_prefix = self.topic_prefix().to_owned();
                 settings.replication_factor = 1;
                 Arc::new(KafkaLog::connect(settings).await.unwrap())

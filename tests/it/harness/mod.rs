@@ -7,7 +7,7 @@ mod process;
 mod stack;
 mod traffic;
 
-pub use client::wait_for;
+pub use client::{BROWSER, wait_for};
 pub use log::{ImaginaryEdge, first_workspace, now};
 pub use process::{Process, binary, free_port, repository};
 pub use stack::{Engines, Role, Stack, engine_library};

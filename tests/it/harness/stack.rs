@@ -58,6 +58,8 @@ pub struct Stack {
     ports: BTreeMap<Role, u16>,
     prefix: String,
     engine: Option<EmbeddedEngine>,
+    /// A broker that only this installation uses.
+    broker: Option<Broker>,
     dir: TempDir,
 }
 
@@ -71,6 +73,15 @@ pub fn engine_library() -> PathBuf {
 impl Stack {
     /// A fresh installation, up and ready.
     pub async fn start(engines: Engines) -> Self {
+        Self::start_on(engines, None).await
+    }
+
+    /// A fresh cluster on a broker of its own, which can be stopped.
+    pub async fn start_with_broker() -> Self {
+        Self::start_on(Engines::Cluster, Some(Broker::start())).await
+    }
+
+    async fn start_on(engines: Engines, broker: Option<Broker>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut ports: BTreeMap<Role, u16> = Role::ALL.into_iter().map(|role| (role, free_port())).collect();
         ports.insert(Role::SecondProcessor, free_port());
@@ -88,6 +99,7 @@ impl Stack {
             prefix: format!("t{}-", ports[&Role::Ingest]),
             ports,
             engine: None,
+            broker,
             dir,
         };
         if engines == Engines::Cluster {
@@ -159,7 +171,7 @@ impl Stack {
             .arg(subcommand)
             .env("TRIBUTARY_DATA_DIR", self.dir.path().join(data))
             .env("TRIBUTARY_LOG__FILTER", "warn,eventlog=error")
-            .env("TRIBUTARY_KAFKA__BROKERS", Broker::shared().address())
+            .env("TRIBUTARY_KAFKA__BROKERS", self.broker_address())
             .env("TRIBUTARY_KAFKA__TOPIC_PREFIX", &self.prefix)
             .env("TRIBUTARY_KAFKA__REPLICATION_FACTOR", "1")
             .env("TRIBUTARY_WAREHOUSE__URL", warehouse.url)
@@ -248,6 +260,16 @@ impl Stack {
     /// A customer of the installation.
     pub fn customer(&self) -> Customer {
         self.customer.clone()
+    }
+
+    /// Where the installation's broker is.
+    pub fn broker_address(&self) -> String {
+        self.broker.as_ref().unwrap_or_else(|| Broker::shared()).address()
+    }
+
+    /// The broker of an installation that has one of its own.
+    pub fn broker(&mut self) -> &mut Broker {
+        self.broker.as_mut().expect("the installation shares its broker")
     }
 
     /// What the installation's topics in Kafka begin with.

@@ -1,0 +1,75 @@
+//! The edge goes on when it is killed, and when the log is away: what it acknowledged is counted once, later.
+//!
+//! Here the outages are short; `just outage` makes them long, under more load, and tells how long a redirect took.
+
+use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
+
+on_both_engine_sets!(the_edge_is_killed_again_and_again_under_traffic);
+
+/// How often the edge is killed.
+const KILLS: usize = 8;
+/// Clicks between two kills.
+const BETWEEN_KILLS: usize = 60;
+/// Clicks before, in and after an outage of the log.
+const CLICKS: usize = 120;
+
+/// On embedded engines the edge is everything.
+async fn the_edge_is_killed_again_and_again_under_traffic(engines: Engines) {
+    let mut stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    let traffic = Traffic::start(&stack, "anna").await;
+    for _ in 0..KILLS {
+        traffic.more_clicks(BETWEEN_KILLS).await;
+        stack.kill(Role::Ingest);
+        stack.start_role(Role::Ingest);
+    }
+    traffic.more_clicks(BETWEEN_KILLS).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_paused_stopped_and_killed_under_traffic() {
+    let mut stack = Stack::start_with_broker().await;
+    stack.campaign("anna").await;
+    let traffic = Traffic::start(&stack, "anna").await;
+    for outage in ["paused", "stopped", "killed"] {
+        traffic.more_clicks(CLICKS).await;
+        match outage {
+            "paused" => stack.broker().signal("STOP"),
+            "stopped" => stack.broker().signal("TERM"),
+            _ => stack.broker().kill(),
+        }
+        // Acknowledged while the log is away: they are in the spool.
+        traffic.more_clicks(CLICKS).await;
+        match outage {
+            "paused" => stack.broker().signal("CONT"),
+            "stopped" => {
+                stack.broker().kill();
+                stack.broker().restart();
+            }
+            _ => stack.broker().restart(),
+        }
+    }
+    traffic.more_clicks(CLICKS).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_starts_while_the_log_is_away_serves_from_its_catalog_on_disk() {
+    let mut stack = Stack::start_with_broker().await;
+    stack.campaign("anna").await;
+    let traffic = Traffic::start(&stack, "anna").await;
+    traffic.more_clicks(CLICKS).await;
+    stack.broker().kill();
+    traffic.more_clicks(CLICKS).await;
+    // What the first life has in its spool is the second one's to deliver.
+    stack.kill(Role::Ingest);
+    stack.start_role(Role::Ingest);
+    traffic.more_clicks(CLICKS).await;
+    stack.broker().restart();
+    traffic.more_clicks(CLICKS).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+}
