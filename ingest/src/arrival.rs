@@ -30,6 +30,13 @@ pub(crate) struct Arrived {
     pub(crate) cookie: Option<String>,
 }
 
+impl Arrived {
+    /// Whether the visitor was known before. Whoever may not be recognised is new every time.
+    pub(crate) const fn is_returning(&self) -> bool {
+        self.hit.visitor.is_some() && self.cookie.is_none()
+    }
+}
+
 /// A hit and what it is aimed at.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {

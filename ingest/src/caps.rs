@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use catalog::{Cap, CapMetric, CapScope, OnExceed};
 use parking_lot::Mutex;
+use schemas::cap::CapPlace;
 use schemas::event::{Hit, label};
 use schemas::id::{EdgeId, PartnerId};
 use schemas::time::Timestamp;
@@ -43,6 +44,8 @@ struct Count {
     confirmed: u64,
     /// What this edge has sent.
     sent: u64,
+    /// How far into the events the core had counted.
+    source: u64,
     touched_at: Timestamp,
 }
 
@@ -82,13 +85,20 @@ impl CapCounts {
         Self { life, counts: Mutex::default() }
     }
 
-    /// Learns what the core has counted, and how much of that came from which edge.
-    pub(crate) fn learn(&self, of: CountOf, total: u64, of_edges: &[(EdgeId, u64)], now: Timestamp) {
-        let confirmed = of_edges.iter().find(|(edge, _)| *edge == self.life).map_or(0, |(_, count)| *count);
+    /// Learns what the core has counted, and how much of that came from this edge.
+    pub(crate) fn learn(&self, counted: &schemas::cap::CapCounts, now: Timestamp) {
         let mut counts = self.counts.lock();
-        if let Some(count) = counts.touch(of, now) {
-            count.total = total;
-            count.confirmed = confirmed;
+        for counted_place in &counted.counts {
+            let CapPlace { cap: key, window_start, ends_by: _, partner } = counted_place.place;
+            let Some(count) = counts.touch(CountOf { key, window_start, partner }, now) else { continue };
+            // Two owners of a partition may publish at once; who has read further knows more.
+            if counted.source < count.source {
+                continue;
+            }
+            let own = counted_place.of_edges.iter().find(|(edge, _)| *edge == self.life);
+            count.source = counted.source;
+            count.total = counted_place.total;
+            count.confirmed = own.map_or(0, |(_, clicks)| *clicks);
         }
     }
 

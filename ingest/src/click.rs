@@ -147,16 +147,17 @@ fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
         return Ok(Seen::Gone(aim.fallback().map(str::to_owned)));
     }
     let id: ClickId = edge.new_id(arriving.now, aim.workspace.number);
-    let Arrived { mut hit, cookie } = arrival.arrived();
+    let arrived = arrival.arrived();
     let wish = Wish::of(arrival);
     let lead = match &wish {
         // Who names the destination leaves nothing to the rules.
         Wish::Allowed(address) => Lead { address, ..Lead::plain(aim) },
-        Wish::None | Wish::Unsafe => Lead::chosen(arrival, &hit, id)?,
+        Wish::None | Wish::Unsafe => Lead::chosen(arrival, &arrived, id)?,
     };
     if !lead.aim.is_live(arriving.now) {
         return Ok(Seen::Gone(lead.aim.fallback().map(str::to_owned)));
     }
+    let Arrived { mut hit, cookie } = arrived;
     hit.offer = lead.aim.offer.id;
     if wish == Wish::Unsafe {
         hit.labels.push(label::UNSAFE_DESTINATION.to_owned());

@@ -20,6 +20,7 @@ use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::appender::{AppendError, Appender, Limits};
 use crate::caps::CapCounts;
+use crate::caps_follower;
 use crate::client::Clients;
 use crate::error::{Refusal, StartError};
 use crate::metrics::Metrics;
@@ -61,7 +62,7 @@ struct Inner {
     clock: SharedClock,
     ids: Mutex<IdGenerator>,
     appender: Appender,
-    caps: CapCounts,
+    caps: Arc<CapCounts>,
     metrics: Arc<Metrics>,
     clients: Clients,
     registry: Registry,
@@ -113,6 +114,8 @@ impl Edge {
         let limits = Limits { deadline: settings.append_deadline(), queue_events: settings.queue_events };
         let appender =
             Appender::start(Arc::from(producer), (life, found), limits, Arc::clone(&metrics), &tasks);
+        let caps = Arc::new(CapCounts::new(life));
+        caps_follower::spawn(log, Arc::clone(&caps), Arc::clone(&clock), &tasks, shutdown.clone());
         let inner = Inner {
             settings,
             follower,
@@ -120,7 +123,7 @@ impl Edge {
             clock,
             ids: Mutex::new(ids),
             appender,
-            caps: CapCounts::new(life),
+            caps,
             metrics,
             clients,
             registry,

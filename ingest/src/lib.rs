@@ -30,6 +30,7 @@ mod unresolved;
 mod aim;
 mod arrival;
 mod caps;
+mod caps_follower;
 mod click;
 mod click_destination;
 mod click_parameters;

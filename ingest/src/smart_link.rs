@@ -9,7 +9,7 @@ use schemas::event::{Choice, Hit, label};
 use schemas::id::ClickId;
 
 use crate::aim::Aim;
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Arrived};
 use crate::error::Refusal;
 
 /// What a click leads to.
@@ -31,11 +31,11 @@ impl<'c> Lead<'c> {
     }
 
     /// Where the link's rules lead this hit.
-    pub(crate) fn chosen(arrival: &Arrival<'c>, hit: &Hit, id: ClickId) -> Result<Self, Refusal> {
+    pub(crate) fn chosen(arrival: &Arrival<'c>, arrived: &Arrived, id: ClickId) -> Result<Self, Refusal> {
         let aim = arrival.aim;
         let Some(link) = aim.link.filter(|link| !link.rules.is_empty()) else { return Ok(Self::plain(aim)) };
-        let asked = Asked { arrival, hit };
-        let chosen = with_sticky(hit, id, |sticky| rule::choose(link, &asked, sticky));
+        let asked = Asked { arrival, arrived };
+        let chosen = with_sticky(&arrived.hit, id, |sticky| rule::choose(link, &asked, sticky));
         let Some(chosen) = chosen else { return Ok(Self::plain(aim)) };
         let choice = Choice { rule: chosen.rule, version: link.meta.version, variant: chosen.variant };
         let (offer, address) = match &chosen.target.destination {
@@ -68,12 +68,12 @@ fn with_sticky<T>(hit: &Hit, id: ClickId, choose: impl FnOnce(&[u8]) -> T) -> T 
 /// What rules ask about this click.
 struct Asked<'a> {
     arrival: &'a Arrival<'a>,
-    hit: &'a Hit,
+    arrived: &'a Arrived,
 }
 
 impl Subject for Asked<'_> {
     fn value(&self, field: Field) -> &str {
-        let hit = self.hit;
+        let hit = &self.arrived.hit;
         let arriving = self.arrival.arriving;
         let timezone = &self.arrival.aim.workspace.timezone;
         match field {
@@ -96,17 +96,10 @@ impl Subject for Asked<'_> {
             }
             Field::Hour => rule::hour(arriving.now, timezone),
             Field::Weekday => rule::weekday(arriving.now, timezone),
-            Field::Visitor if self.is_returning() => "returning",
+            Field::Visitor if self.arrived.is_returning() => "returning",
             Field::Visitor => "new",
             Field::Bot if hit.labels.iter().any(|known| known == label::BOT) => "true",
             Field::Bot => "false",
         }
-    }
-}
-
-impl Asked<'_> {
-    /// Whether the browser brought the visitor's cookie. Whoever refuses to be recognised is new every time.
-    fn is_returning(&self) -> bool {
-        self.hit.visitor.is_some() && crate::client::visitor(&self.arrival.arriving.parts.headers).is_some()
     }
 }

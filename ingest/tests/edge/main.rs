@@ -13,6 +13,7 @@ mod click_destination;
 mod click_offer;
 mod click_parameters;
 mod click_rules;
+mod click_sockets;
 mod client;
 mod conversions;
 mod fault;
