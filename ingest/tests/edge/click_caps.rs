@@ -1,9 +1,16 @@
 //! Caps at the edge: by its own count, and by the core's.
 
+use catalog::bootstrap::FIRST_WORKSPACE;
 use catalog::{Cap, CapMetric, CapScope, CapWindow, OnExceed};
+use eventlog::{NewRecord, Partition, ProducerUse, TopicSpec};
+use schemas::cap::{CapCount, CapCounts, CapPlace};
 use schemas::event::{Click, label};
+use schemas::id::EdgeId;
+use schemas::topic;
+use schemas::wire::encode_cap_counts;
 
-use crate::harness::TestEdge;
+use crate::fixture::NOW;
+use crate::harness::{SOON, TestEdge};
 
 const FALLBACK: &str = "https://shop.example/full";
 
@@ -71,4 +78,66 @@ async fn without_a_fallback_a_click_goes_on_with_its_label() {
     edge.change_offer(|offer| offer.caps = vec![cap(CapMetric::Clicks, 0, OnExceed::Fallback)]).await;
     let (click, is_capped, _) = clicked(&edge, "/c/anna").await;
     assert!(is_capped && click.destination_url.starts_with("https://shop.example/?cid="));
+}
+
+const PLACE: Partition = Partition { topic: topic::CAPS, number: 0 };
+
+/// Publishes this count of a cap on the fixture's offer, as the core does.
+async fn publish(edge: &TestEdge, cap: &Cap, source: u64, total: u64, of_edges: Vec<(EdgeId, u64)>) {
+    edge.log.ensure_topics(&[TopicSpec { name: topic::CAPS, partitions: 1 }]).await.unwrap();
+    let place = CapPlace {
+        cap: cap.key(edge.fixture.offer.bytes()),
+        window_start: cap.window_start(NOW, "UTC"),
+        ends_by: NOW,
+        partner: None,
+    };
+    let count = CapCount { workspace: FIRST_WORKSPACE, place, total, of_edges };
+    let payload = encode_cap_counts(&CapCounts { partition: 0, source, counts: vec![count] });
+    let usage = ProducerUse { name: "test", deadline: SOON, max_pending_bytes: 64 << 20 };
+    let producer = edge.log.producer(usage).unwrap();
+    let record = NewRecord { key: bytes::Bytes::new(), payload };
+    producer.append(PLACE, vec![record]).await.remove(0).unwrap();
+}
+
+/// Waits until clicks are labelled, or are not, and gives how many it took.
+async fn until_capped(edge: &TestEdge, wanted: bool) -> u64 {
+    let waiting = async {
+        let mut clicks = 1;
+        while clicked(edge, "/c/anna").await.1 != wanted {
+            clicks += 1;
+        }
+        clicks
+    };
+    tokio::time::timeout(SOON, waiting).await.expect("the edge learned nothing")
+}
+
+#[tokio::test]
+async fn what_the_core_has_counted_is_added_to_the_edges_own() {
+    let mut edge = TestEdge::start().await;
+    let wide = cap(CapMetric::Clicks, 1_000_000, OnExceed::Flag);
+    let conversions = cap(CapMetric::Conversions, 10, OnExceed::Fallback);
+    let caps = vec![wide.clone(), conversions.clone()];
+    edge.change_offer(|offer| {
+        offer.caps = caps;
+        offer.fallback_url = Some(FALLBACK.into());
+    })
+    .await;
+    assert!(!clicked(&edge, "/c/anna").await.1);
+    let own = edge.only_event().await.mark.unwrap().edge;
+    // Others have sent all that the cap takes.
+    publish(&edge, &wide, 10, 1_000_001, vec![(own, 1)]).await;
+    let clicks = 1 + until_capped(&edge, true).await;
+    // All of it was this edge's own, and only a part of what it has sent is counted: nothing is used up.
+    publish(&edge, &wide, 11, 1, vec![(own, 1)]).await;
+    let clicks = clicks + until_capped(&edge, false).await;
+    // Of older counts nothing is learned, of newer ones the last click before the cap.
+    publish(&edge, &wide, 9, 1_000_001, vec![(own, 1)]).await;
+    publish(&edge, &wide, 12, 1_000_000 - 1, vec![(own, clicks)]).await;
+    until_capped(&edge, true).await;
+    publish(&edge, &wide, 13, 0, vec![]).await;
+    until_capped(&edge, false).await;
+    // A cap of conversions that is reached sends clicks elsewhere.
+    publish(&edge, &conversions, 14, 10, vec![]).await;
+    until_capped(&edge, true).await;
+    assert!(clicked(&edge, "/c/anna").await.2);
 }
