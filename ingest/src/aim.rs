@@ -9,7 +9,7 @@ use schemas::time::Timestamp;
 
 use crate::error::Refusal;
 use crate::host::named_host;
-use crate::reference::{Unresolved, resolve};
+use crate::reference::resolve;
 
 const MAX_KEY_BYTES: usize = 64;
 pub(crate) const NO_LINK: &str = "This link does not exist";
@@ -77,10 +77,10 @@ pub(crate) fn find<'c>(catalog: &'c Catalog, parts: &Parts, named: &Named<'_>) -
     let domain = tracking_domain(catalog, parts);
     let of_domain = domain.and_then(|domain| catalog.workspace(domain.workspace));
     let found = match named {
-        Named::Link(key) => match catalog.link_by_key(domain.map(|domain| domain.id), key) {
-            Some(link) => Some((link.workspace, Some(link), link.offer)),
-            None => None,
-        },
+        Named::Link(key) => {
+            let link = catalog.link_by_key(domain.map(|domain| domain.id), key);
+            link.map(|link| (link.workspace, Some(link), link.offer))
+        }
         Named::Offer(reference) => {
             offer(catalog, of_domain, reference).map(|offer| (offer.workspace, None, offer.id))
         }
@@ -105,10 +105,7 @@ fn offer<'c>(catalog: &'c Catalog, of_domain: Option<&Workspace>, reference: &st
         Some(workspace) => workspace.number,
         None => by_id().or_else(|| only_workspace(catalog).map(|workspace| workspace.number))?,
     };
-    match resolve(catalog, workspace, reference) {
-        Ok(offer) => Some(offer),
-        Err(Unresolved::Malformed | Unresolved::Unknown(_)) => None,
-    }
+    resolve(catalog, workspace, reference).ok()
 }
 
 /// The workspace of an installation that has one.

@@ -76,7 +76,9 @@ fn learn(counts: &CapCounts, batch: Batch, now: Timestamp) {
         match decode_cap_counts(record.payload) {
             Ok(counted) => counts.learn(&counted, now),
             // A newer build's counts, or damage: own counts go on, and the next record may be readable.
-            Err(error) => tracing::warn!(%error, position = record.position, "counts of caps are not readable"),
+            Err(error) => {
+                tracing::warn!(%error, position = record.position, "counts of caps are not readable")
+            }
         }
     }
 }

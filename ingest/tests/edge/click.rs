@@ -7,7 +7,7 @@ use schemas::event::label;
 use schemas::id::ClickId;
 
 use crate::fixture::NOW;
-use crate::harness::{BROWSER, TestEdge, request};
+use crate::harness::{BROWSER, TestEdge, hit_of, request};
 
 /// The click id in the answer's `Location`.
 fn click_id(location: &str, parameter: &str) -> ClickId {
@@ -137,15 +137,8 @@ async fn a_known_visitor_stays_and_one_who_refuses_is_nobody() {
         let refuses = edge.get_with("/c/anna", &[("cookie", cookie), (header, "1")]).await;
         assert_eq!((refuses.status.as_u16(), refuses.header("set-cookie")), (302, None));
     }
-    let visitors: Vec<_> = edge
-        .events()
-        .await
-        .into_iter()
-        .map(|event| match event.body {
-            schemas::event::Body::Click(click) => click.hit.visitor.map(|id| id.to_string()),
-            body => panic!("no click: {body:?}"),
-        })
-        .collect();
+    let visitors: Vec<_> =
+        edge.events().await.into_iter().map(|event| hit_of(event).visitor.map(|id| id.to_string())).collect();
     assert_eq!(visitors, [Some("vis_01h455vb4pex5vsknk084sn02q".to_owned()), None, None]);
 }
 
@@ -168,15 +161,7 @@ async fn heads_prefetches_and_odd_parameters_are_labelled() {
     assert!(answer.header("location").unwrap().ends_with("&a=1"));
     let long = format!("/c/anna?b={}", "x".repeat(257));
     edge.get_with(&long, &[("sec-purpose", "prefetch;prerender")]).await;
-    let labels: Vec<_> = edge
-        .events()
-        .await
-        .into_iter()
-        .map(|event| match event.body {
-            schemas::event::Body::Click(click) => click.hit.labels,
-            body => panic!("no click: {body:?}"),
-        })
-        .collect();
+    let labels: Vec<_> = edge.events().await.into_iter().map(|event| hit_of(event).labels).collect();
     assert_eq!(
         labels,
         [[label::HEAD, label::REPEATED_PARAMETER], [label::DROPPED_PARAMETER, label::PREFETCH]]

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use schemas::event::{Body, Hit, label};
+use schemas::event::{Hit, label};
 use service::lifecycle::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{SOON, TestEdge};
+use crate::harness::{SOON, TestEdge, hit_of};
 
 const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
@@ -45,17 +45,13 @@ async fn send(address: SocketAddr, lines: &[&str]) -> (u16, String) {
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let head = answer.split("\r\n\r\n").next().unwrap();
-    head.lines().filter_map(|line| line.split_once(": ")).find_map(|(found, value)| {
-        found.eq_ignore_ascii_case(name).then_some(value)
-    })
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
 }
 
 async fn last_hit(edge: &TestEdge) -> Hit {
-    match edge.events().await.pop().unwrap().body {
-        Body::Click(click) => click.hit,
-        Body::Impression(impression) => impression.hit,
-        other => panic!("no hit: {other:?}"),
-    }
+    hit_of(edge.events().await.pop().unwrap())
 }
 
 #[tokio::test]
@@ -95,7 +91,16 @@ async fn every_label_is_set_by_its_request() {
     ] {
         let first = format!("{request} HTTP/1.1");
         let (status, answer) = send(address, &[&first, "Host: localhost", BROWSER, more]).await;
-        assert_eq!(status, if request.contains("/i/") { 200 } else if request.contains("/nobody") { 307 } else { 302 });
+        assert_eq!(
+            status,
+            if request.contains("/i/") {
+                200
+            } else if request.contains("/nobody") {
+                307
+            } else {
+                302
+            }
+        );
         assert!(header(&answer, "x-receipt").is_some(), "{request}: {answer}");
         let hit = last_hit(&edge).await;
         let labels: Vec<&str> = hit.labels.iter().map(String::as_str).collect();

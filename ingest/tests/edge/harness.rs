@@ -18,7 +18,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use ingest::{Edge, IngestSettings, Parts};
 use prometheus::Registry;
-use schemas::event::{Body as EventBody, Click, Conversion, Event};
+use schemas::event::{Body as EventBody, Click, Conversion, Event, Hit};
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::topic;
@@ -82,6 +82,18 @@ pub(crate) async fn answer(response: Response) -> Answer {
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.unwrap().to_vec();
     Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// What clicks and impressions have in common.
+pub(crate) fn hit_of(event: Event) -> Hit {
+    match event.body {
+        EventBody::Click(click) => click.hit,
+        EventBody::Impression(impression) => impression.hit,
+        body
+        @ (EventBody::Conversion(_) | EventBody::Refund(_) | EventBody::Delayed(_) | EventBody::Tick) => {
+            panic!("no hit: {body:?}")
+        }
+    }
 }
 
 /// A request from a browser at 203.0.113.77 behind a proxy on this machine.
