@@ -5,8 +5,8 @@
 
 use catalog::rule::{self, Subject};
 use catalog::{Field, TargetDestination};
-use schemas::event::{Choice, Hit, label};
-use schemas::id::ClickId;
+use schemas::event::{Choice, label};
+use schemas::id::{ClickId, Id};
 
 use crate::aim::Aim;
 use crate::arrival::{Arrival, Arrived};
@@ -35,8 +35,9 @@ impl<'c> Lead<'c> {
         let aim = arrival.aim;
         let Some(link) = aim.link.filter(|link| !link.rules.is_empty()) else { return Ok(Self::plain(aim)) };
         let asked = Asked { arrival, arrived };
-        let chosen = with_sticky(&arrived.hit, id, |sticky| rule::choose(link, &asked, sticky));
-        let Some(chosen) = chosen else { return Ok(Self::plain(aim)) };
+        // Whoever may not be recognised may not be recognised by address and agent either: only the click has a name.
+        let sticky = arrived.hit.visitor.as_ref().map_or(id.bytes(), Id::bytes);
+        let Some(chosen) = rule::choose(link, &asked, sticky) else { return Ok(Self::plain(aim)) };
         let choice = Choice { rule: chosen.rule, version: link.meta.version, variant: chosen.variant };
         let (offer, address) = match &chosen.target.destination {
             TargetDestination::Url(address) => (aim.offer, address),
@@ -48,21 +49,6 @@ impl<'c> Lead<'c> {
         };
         Ok(Self { aim: Aim { offer, ..aim }, address, choice: Some(choice) })
     }
-}
-
-/// Hands out what the visitor is known by: its id; without one the network and the agent, as far as they are stored and
-/// the visitor does not refuse it; else the click's id, by which nobody gets the same twice.
-fn with_sticky<T>(hit: &Hit, id: ClickId, choose: impl FnOnce(&[u8]) -> T) -> T {
-    if let Some(visitor) = &hit.visitor {
-        return choose(visitor.bytes());
-    }
-    let refuses = [label::NO_CONSENT, label::GPC, label::DNT];
-    let is_refused = hit.labels.iter().any(|label| refuses.contains(&label.as_str()));
-    if is_refused || hit.address.is_empty() {
-        return choose(id.bytes());
-    }
-    let known_by = [hit.address.as_bytes(), b"\n", hit.user_agent.as_bytes()].concat();
-    choose(&known_by)
 }
 
 /// What rules ask about this click.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{SOON, TestEdge, hit_of};
 
-const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const AGENT: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// Serves the edge on a port of this machine until the shutdown that it gives.
 async fn listen(edge: &TestEdge) -> (SocketAddr, Shutdown) {
@@ -78,6 +78,7 @@ async fn every_label_is_set_by_its_request() {
         ("GET /c/anna", "X-Moz: prefetch", label::PREFETCH),
         ("GET /c/anna", "Sec-GPC: 1", label::GPC),
         ("GET /c/anna", "DNT: 1", label::DNT),
+        ("GET /c/anna?consent=0", "Accept: */*", label::NO_CONSENT),
         ("GET /c/anna?via=nobody", "Accept: */*", label::UNKNOWN_PARTNER),
         ("GET /c/anna?a=1&a=2", "Accept: */*", label::REPEATED_PARAMETER),
         ("GET /c/anna?cost=free", "Accept: */*", label::DROPPED_PARAMETER),
@@ -90,7 +91,7 @@ async fn every_label_is_set_by_its_request() {
         ("GET http://other.example/c/anna?via=x", "Accept: */*", label::UNKNOWN_PARTNER),
     ] {
         let first = format!("{request} HTTP/1.1");
-        let (status, answer) = send(address, &[&first, "Host: localhost", BROWSER, more]).await;
+        let (status, answer) = send(address, &[&first, "Host: localhost", AGENT, more]).await;
         assert_eq!(
             status,
             if request.contains("/i/") {
@@ -105,7 +106,32 @@ async fn every_label_is_set_by_its_request() {
         let hit = last_hit(&edge).await;
         let labels: Vec<&str> = hit.labels.iter().map(String::as_str).collect();
         assert_eq!(labels, Vec::from_iter((!wanted.is_empty()).then_some(wanted)), "{request} {more}");
-        assert_eq!(hit.address, if hit.visitor.is_some() { "127.0.0.0" } else { hit.address.as_str() });
+        assert_eq!(hit.address, if hit.visitor.is_some() { "127.0.0.0" } else { "" }, "{request} {more}");
+    }
+    shutdown.trigger();
+}
+
+#[tokio::test]
+async fn every_bot_is_redirected_recorded_and_labelled_with_its_reason() {
+    let edge = TestEdge::start().await;
+    let (address, shutdown) = listen(&edge).await;
+    for (agent, reason) in [
+        (
+            "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            label::BOT_PATTERN,
+        ),
+        ("User-Agent: curl/8.5.0", label::BOT_CLIENT),
+        ("User-Agent:", label::BOT_EMPTY_AGENT),
+        ("Accept: */*", label::BOT_EMPTY_AGENT),
+        ("User-Agent: Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", label::BOT_PREVIEW),
+    ] {
+        for (path, wanted) in [("/c/anna", 302), ("/i/anna", 200)] {
+            let first = format!("GET {path} HTTP/1.1");
+            let (status, answer) = send(address, &[&first, "Host: localhost", agent]).await;
+            assert_eq!(status, wanted, "{path} {agent}");
+            assert!(header(&answer, "x-receipt").is_some(), "{path} {agent}");
+            assert_eq!(last_hit(&edge).await.labels, [label::BOT, reason], "{path} {agent}");
+        }
     }
     shutdown.trigger();
 }
@@ -127,10 +153,10 @@ async fn every_error_is_a_page_or_json() {
         (&long_offer, 414, "uri_too_long"),
     ] {
         let first = format!("{request} HTTP/1.1");
-        let (found, page) = send(address, &[&first, "Host: localhost", BROWSER, "Accept: text/html"]).await;
+        let (found, page) = send(address, &[&first, "Host: localhost", AGENT, "Accept: text/html"]).await;
         assert_eq!(found, status, "{request:.40}");
         assert!(header(&page, "content-type").unwrap().starts_with("text/html"), "{request:.40}");
-        let json = send(address, &[&first, "Host: localhost", BROWSER, "Accept: application/json"]).await.1;
+        let json = send(address, &[&first, "Host: localhost", AGENT, "Accept: application/json"]).await.1;
         let body = json.split("\r\n\r\n").nth(1).unwrap();
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["error"], code, "{request:.40}");
