@@ -12,6 +12,9 @@ pub const SECRET_CHARACTERS: usize = 40;
 /// What a source's token starts with.
 pub const TOKEN_PREFIX: &str = "tb_src_";
 
+/// What the secret of a signed source starts with.
+pub const SIGNING_PREFIX: &str = "tb_sig_";
+
 /// What a key's secret starts with.
 pub const fn prefix(kind: KeyKind, environment: Environment) -> &'static str {
     match (kind, environment) {
@@ -29,6 +32,11 @@ pub fn new_secret(kind: KeyKind, environment: Environment, random: [u8; 32]) -> 
 /// The token of a new source, from 32 bytes of the operating system's randomness.
 pub fn new_token(random: [u8; 32]) -> String {
     secret(TOKEN_PREFIX, random)
+}
+
+/// The secret of a new signed source, from 32 bytes of the operating system's randomness.
+pub fn new_signing_secret(random: [u8; 32]) -> String {
+    secret(SIGNING_PREFIX, random)
 }
 
 fn secret(prefix: &str, random: [u8; 32]) -> String {

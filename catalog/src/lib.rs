@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod error;
 pub mod fold;
 pub mod follower;
+pub mod host;
 mod idempotency;
 pub mod key;
 pub mod macros;

@@ -48,71 +48,104 @@ pub enum Macro {
     Rand,
 }
 
+/// What there is to know about a macro: from these entries templates are parsed and checked, and clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which macro.
+    pub is: Macro,
+    /// Its name, without braces.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: ValueKind,
+    /// What it stands for.
+    pub description: &'static str,
+}
+
+/// What the values of a macro are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueKind {
+    /// An id with its prefix.
+    Id,
+    /// A text that somebody chose: it can hold anything.
+    Text,
+    /// A word of ours, or a standard's.
+    Word,
+    /// A whole number.
+    Integer,
+}
+
+impl ValueKind {
+    /// The word in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Text => "text",
+            Self::Word => "word",
+            Self::Integer => "integer",
+        }
+    }
+}
+
+/// Where macros may stand: after the host of these addresses.
+pub const PLACES: [&str; 3] =
+    ["offers.destination_url", "links.destination_url", "links.rules.to.destination_url"];
+/// How a value is written, unless it is raw.
+pub const ENCODING: &str = "percent-encoded, all but the unreserved characters of RFC 3986";
+/// How a raw value is written.
+pub const RAW_ENCODING: &str = "as it is, but for controls, blanks and #, which are percent-encoded";
+
+const fn entry(is: Macro, name: &'static str, kind: ValueKind, description: &'static str) -> Entry {
+    Entry { is, name, kind, description }
+}
+
+/// Every macro.
+pub const REGISTRY: [Entry; 12 + SUBS as usize] = [
+    entry(
+        Macro::ClickId,
+        "click_id",
+        ValueKind::Id,
+        "The click's id; appended as click_id_param where no macro places it.",
+    ),
+    entry(Macro::Link, "link", ValueKind::Id, "The link's id."),
+    entry(Macro::Offer, "offer", ValueKind::Id, "The offer's id."),
+    entry(Macro::Partner, "partner", ValueKind::Id, "The partner's id."),
+    entry(Macro::Campaign, "campaign", ValueKind::Id, "The campaign's id."),
+    entry(Macro::Sub(1), "sub1", ValueKind::Text, SUB),
+    entry(Macro::Sub(2), "sub2", ValueKind::Text, SUB),
+    entry(Macro::Sub(3), "sub3", ValueKind::Text, SUB),
+    entry(Macro::Sub(4), "sub4", ValueKind::Text, SUB),
+    entry(Macro::Sub(5), "sub5", ValueKind::Text, SUB),
+    entry(Macro::Sub(6), "sub6", ValueKind::Text, SUB),
+    entry(Macro::Sub(7), "sub7", ValueKind::Text, SUB),
+    entry(Macro::Sub(8), "sub8", ValueKind::Text, SUB),
+    entry(Macro::Sub(9), "sub9", ValueKind::Text, SUB),
+    entry(Macro::Sub(10), "sub10", ValueKind::Text, SUB),
+    entry(
+        Macro::SourceId,
+        "source_id",
+        ValueKind::Text,
+        "The partner's own name of where the click comes from.",
+    ),
+    entry(Macro::Country, "country", ValueKind::Word, "The visitor's country, ISO 3166-1 alpha-2."),
+    entry(Macro::Device, "device", ValueKind::Word, "The visitor's class of device."),
+    entry(Macro::Os, "os", ValueKind::Text, "The visitor's operating system."),
+    entry(Macro::Browser, "browser", ValueKind::Text, "The visitor's browser."),
+    entry(Macro::Timestamp, "timestamp", ValueKind::Integer, "The time of the click in unix seconds."),
+    entry(Macro::Rand, "rand", ValueKind::Integer, "A random number."),
+];
+
+const SUB: &str = "The parameter of this name in the click's address.";
+
 impl Macro {
     /// The macro with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "click_id" => Self::ClickId,
-            "link" => Self::Link,
-            "offer" => Self::Offer,
-            "partner" => Self::Partner,
-            "campaign" => Self::Campaign,
-            "source_id" => Self::SourceId,
-            "country" => Self::Country,
-            "device" => Self::Device,
-            "os" => Self::Os,
-            "browser" => Self::Browser,
-            "timestamp" => Self::Timestamp,
-            "rand" => Self::Rand,
-            _ => return sub(name).map(Self::Sub),
-        })
-    }
-
-    /// Its name, without braces.
-    pub fn name(self) -> Cow<'static, str> {
-        match self {
-            Self::ClickId => "click_id".into(),
-            Self::Link => "link".into(),
-            Self::Offer => "offer".into(),
-            Self::Partner => "partner".into(),
-            Self::Campaign => "campaign".into(),
-            Self::Sub(number) => format!("sub{number}").into(),
-            Self::SourceId => "source_id".into(),
-            Self::Country => "country".into(),
-            Self::Device => "device".into(),
-            Self::Os => "os".into(),
-            Self::Browser => "browser".into(),
-            Self::Timestamp => "timestamp".into(),
-            Self::Rand => "rand".into(),
-        }
+        REGISTRY.iter().find(|entry| entry.name == name).map(|entry| entry.is)
     }
 
     /// Every macro.
     pub fn all() -> impl Iterator<Item = Self> {
-        let fixed = [
-            Self::ClickId,
-            Self::Link,
-            Self::Offer,
-            Self::Partner,
-            Self::Campaign,
-            Self::SourceId,
-            Self::Country,
-            Self::Device,
-            Self::Os,
-            Self::Browser,
-            Self::Timestamp,
-            Self::Rand,
-        ];
-        fixed.into_iter().chain((1..=SUBS).map(Self::Sub))
+        REGISTRY.iter().map(|entry| entry.is)
     }
-}
-
-/// `sub1` to `sub10`, in this one spelling.
-fn sub(name: &str) -> Option<u8> {
-    let digits = name.strip_prefix("sub")?;
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-    let number = digits.parse().ok().filter(|_| is_plain)?;
-    (number <= SUBS).then_some(number)
 }
 
 /// A parsed address. It borrows the text: it is parsed for every click.
@@ -306,10 +339,10 @@ mod tests {
 
     #[test]
     fn every_macro_is_found_by_its_name() {
-        assert_eq!(Macro::all().count(), 22);
-        for name in Macro::all() {
-            assert_eq!(Macro::from_name(&name.name()), Some(name));
-            assert!(Template::parse(&format!("x{{{}}}", name.name())).unwrap().uses(name));
+        for (index, entry) in REGISTRY.iter().enumerate() {
+            assert_eq!(Macro::from_name(entry.name), Some(entry.is));
+            assert!(Template::parse(&format!("x{{{}}}", entry.name)).unwrap().uses(entry.is));
+            assert!(REGISTRY[..index].iter().all(|other| other.is != entry.is && other.name != entry.name));
         }
     }
 

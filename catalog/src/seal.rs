@@ -50,6 +50,18 @@ pub enum SealError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedSecret(Box<[u8]>);
 
+impl SealedSecret {
+    /// What a source has between being read and being given its secret. It opens for nobody, and the log does not take it.
+    pub fn unset() -> Self {
+        Self(Box::default())
+    }
+
+    /// Whether no secret was sealed yet.
+    pub fn is_unset(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealedSecret(***)")

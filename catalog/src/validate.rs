@@ -5,10 +5,21 @@ use std::collections::HashSet;
 use schemas::error_code::FieldError;
 use url::Url;
 
+use crate::host::{allowed_host, domain_name};
 use crate::macros::Template;
 use crate::resource::{
-    Entity, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Resource, Revenue, Scope, Workspace,
+    Domain, Entity, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Pixel, Resource, Revenue, Scope,
+    Workspace,
 };
+
+mod rules;
+mod sources;
+
+pub use rules::{
+    DEVICES, MAX_CAP_VALUE, MAX_CAPS, MAX_CONDITION_DEPTH, MAX_RULES, MAX_RULES_BYTES, MAX_TARGETS,
+    MAX_TESTS, MAX_VALUES, MAX_WEIGHT, WEEKDAYS, value_of,
+};
+pub use sources::{CONVERSION_FIELDS, DEFAULT_FIELDS, MAX_CIDRS, MAX_MAPPED};
 
 /// Longest name, in characters.
 pub const MAX_NAME_CHARS: usize = 255;
@@ -30,7 +41,9 @@ pub const MAX_TAG_CHARS: usize = 100;
 pub const MAX_METADATA_BYTES: usize = 10_240;
 /// Deepest nesting of metadata: far inside what a JSON reader takes, so that what is saved can be read back.
 pub const MAX_METADATA_DEPTH: usize = 16;
-/// Most origins of a publishable key.
+/// Most hosts that an offer allows.
+pub const MAX_ALLOWED_HOSTS: usize = 100;
+/// Most origins of a publishable key or a pixel.
 pub const MAX_ORIGINS: usize = 100;
 /// Longest lookback: touches are kept no longer.
 pub const MAX_LOOKBACK_MICROS: i64 = 90 * 24 * 60 * 60 * 1_000_000;
@@ -65,10 +78,10 @@ pub fn faults(resource: &Resource) -> Vec<FieldError> {
         Resource::Offer(offer) => offer_faults(&mut faults, offer),
         Resource::Partner(partner) => partner_faults(&mut faults, partner),
         Resource::Link(link) => link_faults(&mut faults, link),
-        Resource::Source(source) => named(&mut faults, &source.name, source),
+        Resource::Source(source) => sources::source_faults(&mut faults, source),
         Resource::Key(key) => key_faults(&mut faults, key),
-        Resource::Pixel(pixel) => meta(&mut faults, &pixel.meta),
-        Resource::Domain(domain) => meta(&mut faults, &domain.meta),
+        Resource::Pixel(pixel) => pixel_faults(&mut faults, pixel),
+        Resource::Domain(domain) => domain_faults(&mut faults, domain),
     }
     faults.0
 }
@@ -84,13 +97,25 @@ fn workspace_faults(faults: &mut Faults, workspace: &Workspace) {
 
 fn offer_faults(faults: &mut Faults, offer: &Offer) {
     named(faults, &offer.name, offer);
-    destination(faults, &offer.destination_url);
+    destination(faults, "destination_url", &offer.destination_url);
     let param = is_key(&offer.click_id_param);
     faults.unless(param, "click_id_param", "must be 1 to 64 letters, digits, - and _");
     fallback(faults, offer.fallback_url.as_deref());
     if let Some(micros) = offer.click_lookback_micros {
         lookback(faults, micros);
     }
+    let count = offer.allowed_hosts.len() <= MAX_ALLOWED_HOSTS;
+    faults.unless(count, "allowed_hosts", format!("must be at most {MAX_ALLOWED_HOSTS}"));
+    for (index, entry) in offer.allowed_hosts.iter().enumerate() {
+        match allowed_host(entry) {
+            Err(error) => faults.add(format!("allowed_hosts[{index}]"), error.to_string()),
+            Ok(normal) if normal != *entry => {
+                faults.add(format!("allowed_hosts[{index}]"), format!("must be written as {normal}"));
+            }
+            Ok(_) => {}
+        }
+    }
+    rules::caps_faults(faults, &offer.caps);
     faults.unless(offer.goals.len() <= MAX_GOALS, "goals", format!("must be at most {MAX_GOALS}"));
     let mut keys = HashSet::new();
     for (index, goal) in offer.goals.iter().enumerate() {
@@ -139,12 +164,34 @@ fn link_faults(faults: &mut Faults, link: &Link) {
         name(faults, "creative", creative);
     }
     if let Some(url) = &link.destination_url {
-        destination(faults, url);
+        destination(faults, "destination_url", url);
     }
     let status = REDIRECT_STATUSES.contains(&link.redirect_status);
     faults.unless(status, "redirect_status", "must be 302 or 307");
     fallback(faults, link.fallback_url.as_deref());
+    rules::rules_faults(faults, &link.rules);
+    rules::caps_faults(faults, &link.caps);
     meta(faults, &link.meta);
+}
+
+fn pixel_faults(faults: &mut Faults, pixel: &Pixel) {
+    if let Some(goal) = &pixel.goal {
+        faults.unless(is_key(goal), "goal", "must be 1 to 64 letters, digits, - and _");
+    }
+    origins(faults, &pixel.allowed_origins);
+    meta(faults, &pixel.meta);
+}
+
+fn domain_faults(faults: &mut Faults, domain: &Domain) {
+    match domain_name(&domain.hostname) {
+        Err(error) => faults.add("hostname", error.to_string()),
+        Ok(normal) if normal != domain.hostname => {
+            faults.add("hostname", format!("must be written as {normal}"))
+        }
+        Ok(_) => {}
+    }
+    fallback(faults, domain.fallback_url.as_deref());
+    meta(faults, &domain.meta);
 }
 
 fn key_faults(faults: &mut Faults, key: &Key) {
@@ -162,9 +209,13 @@ fn key_faults(faults: &mut Faults, key: &Key) {
             faults.unless(none, "allowed_origins", "only a publishable key has origins");
         }
     }
-    let count = key.allowed_origins.len() <= MAX_ORIGINS;
+    origins(faults, &key.allowed_origins);
+}
+
+fn origins(faults: &mut Faults, origins: &[String]) {
+    let count = origins.len() <= MAX_ORIGINS;
     faults.unless(count, "allowed_origins", format!("must be at most {MAX_ORIGINS}"));
-    for (index, origin) in key.allowed_origins.iter().enumerate() {
+    for (index, origin) in origins.iter().enumerate() {
         if !is_origin(origin) {
             let message = "must be an origin such as https://shop.example, without path";
             faults.add(format!("allowed_origins[{index}]"), message);
@@ -232,8 +283,7 @@ fn fallback(faults: &mut Faults, url: Option<&str>) {
 }
 
 /// Judges a destination: a template whose host is fixed, so that no caller can choose it by a macro's value.
-fn destination(faults: &mut Faults, text: &str) {
-    let field = "destination_url";
+fn destination(faults: &mut Faults, field: &str, text: &str) {
     let template = match Template::parse(text) {
         Ok(template) => template,
         Err(error) => return faults.add(field, error.to_string()),

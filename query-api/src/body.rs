@@ -32,25 +32,38 @@ impl<T: DeserializeOwned> FromRequest<Desk> for JsonBody<T> {
     }
 }
 
-/// The body of a route that takes no fields: nothing, or an empty object.
+/// The body of a route all of whose fields may be missing: nothing, or an object.
 #[derive(Debug, Clone)]
-pub(crate) struct NoBody {
+pub(crate) struct OptionalBody {
+    /// What it says.
+    pub(crate) fields: Map<String, Value>,
     /// The bytes as they came.
     pub(crate) bytes: Bytes,
 }
+
+impl FromRequest<Desk> for OptionalBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Error> {
+        let bytes = arrived(request, desk).await?;
+        let fields = if bytes.is_empty() { Map::new() } else { parse(&bytes)? };
+        Ok(Self { fields, bytes })
+    }
+}
+
+/// The body of a route that takes no fields: nothing, or an empty object.
+#[derive(Debug, Clone)]
+pub(crate) struct NoBody;
 
 impl FromRequest<Desk> for NoBody {
     type Rejection = Error;
 
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Error> {
-        let bytes = arrived(request, desk).await?;
-        if !bytes.is_empty() {
-            let fields: Map<String, Value> = parse(&bytes)?;
-            if let Some(name) = fields.keys().next() {
-                return Err(Error::invalid(name.clone(), "is not a field that can be set here"));
-            }
+        let body = OptionalBody::from_request(request, desk).await?;
+        match body.fields.keys().next() {
+            Some(name) => Err(Error::invalid(name.clone(), "is not a field that can be set here")),
+            None => Ok(Self),
         }
-        Ok(Self { bytes })
     }
 }
 

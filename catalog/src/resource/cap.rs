@@ -154,3 +154,70 @@ impl CapWindow {
         Ok(start.timestamp())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cap(window: CapWindow, timezone: Option<&str>) -> Cap {
+        Cap {
+            metric: CapMetric::Clicks,
+            window,
+            timezone: timezone.map(str::to_owned),
+            value: 10,
+            per: CapScope::All,
+            on_exceed: OnExceed::Flag,
+        }
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn windows_begin_where_the_clocks_of_their_zone_say() {
+        for (window, zone, at, start) in [
+            (CapWindow::Hour, "UTC", "2026-11-20T13:59:59.999999Z", "2026-11-20T13:00:00Z"),
+            (CapWindow::Hour, "Asia/Kathmandu", "2026-11-20T13:50:00Z", "2026-11-20T13:15:00Z"),
+            (CapWindow::Day, "UTC", "2026-11-20T00:00:00Z", "2026-11-20T00:00:00Z"),
+            (CapWindow::Day, "Europe/Berlin", "2026-11-20T23:30:00Z", "2026-11-20T23:00:00Z"),
+            (CapWindow::Week, "UTC", "2026-11-20T13:00:00Z", "2026-11-16T00:00:00Z"),
+            (CapWindow::Week, "UTC", "2026-11-16T00:00:00Z", "2026-11-16T00:00:00Z"),
+            (CapWindow::Week, "UTC", "2026-11-15T23:59:59Z", "2026-11-09T00:00:00Z"),
+            (CapWindow::Month, "America/New_York", "2026-12-01T04:59:59Z", "2026-11-01T04:00:00Z"),
+            (CapWindow::Total, "UTC", "2026-11-20T13:00:00Z", "1970-01-01T00:00:00Z"),
+            // The night in which the clocks of Berlin go forward: the day has 23 hours.
+            (CapWindow::Day, "Europe/Berlin", "2026-03-29T21:59:59Z", "2026-03-28T23:00:00Z"),
+            (CapWindow::Day, "Europe/Berlin", "2026-03-29T22:00:00Z", "2026-03-29T22:00:00Z"),
+            // The night in which they go back: two hours look alike, and are two windows.
+            (CapWindow::Hour, "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T00:00:00Z"),
+            (CapWindow::Hour, "Europe/Berlin", "2026-10-25T01:30:00Z", "2026-10-25T01:00:00Z"),
+        ] {
+            let wanted = time(start);
+            assert_eq!(
+                cap(window, Some(zone)).window_start(time(at), "UTC"),
+                wanted,
+                "{window:?} {zone} {at}"
+            );
+            assert_eq!(cap(window, None).window_start(time(at), zone), wanted, "{window:?} {zone} {at}");
+        }
+    }
+
+    #[test]
+    fn a_count_has_the_name_of_what_is_counted() {
+        let cap = cap(CapWindow::Day, None);
+        let key = cap.key(&[1; 16]);
+        // Counts outlive builds.
+        assert_eq!(schemas::hex::encode(&key), "13570953e39ca905b28128bbdcdcb6b2");
+        assert_eq!(Cap { value: 11, on_exceed: OnExceed::Fallback, ..cap.clone() }.key(&[1; 16]), key);
+        assert_ne!(cap.key(&[2; 16]), key);
+        for other in [
+            Cap { metric: CapMetric::Conversions, ..cap.clone() },
+            Cap { window: CapWindow::Hour, ..cap.clone() },
+            Cap { per: CapScope::Partner, ..cap.clone() },
+            Cap { timezone: Some("UTC".into()), ..cap.clone() },
+        ] {
+            assert_ne!(other.key(&[1; 16]), key, "{other:?}");
+        }
+    }
+}

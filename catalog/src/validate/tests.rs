@@ -5,7 +5,9 @@ use schemas::money::Currency;
 use schemas::time::Timestamp;
 
 use super::*;
-use crate::resource::{Approval, DEFAULT_CLICK_ID_PARAM, Environment, ExternalId, Source, SourceAuth};
+use crate::resource::{
+    Approval, DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, Source, SourceAuth,
+};
 
 fn offer() -> Offer {
     Offer {
@@ -205,4 +207,39 @@ fn metadata_has_a_depth() {
     assert!(nested(MAX_METADATA_DEPTH).is_empty());
     assert_eq!(nested(MAX_METADATA_DEPTH + 1), ["metadata"]);
     assert_eq!(nested(100), ["metadata"]);
+}
+
+#[test]
+fn hosts_are_saved_in_their_one_spelling() {
+    let allowed = |hosts: &[&str]| {
+        fields(Offer { allowed_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), ..offer() })
+    };
+    assert_eq!(allowed(&["shop.example", "*.shop.example", "myapp:"]), [""; 0]);
+    assert_eq!(
+        allowed(&["Shop.example", "*.com", "data:"]),
+        ["allowed_hosts[0]", "allowed_hosts[1]", "allowed_hosts[2]"]
+    );
+    assert_eq!(allowed(&vec!["shop.example"; MAX_ALLOWED_HOSTS + 1]), ["allowed_hosts"]);
+    let domain = |hostname: &str, fallback_url: &str| {
+        fields(Domain {
+            id: Id::from_bytes([1; 16]),
+            workspace: WorkspaceNumber::new(1).unwrap(),
+            hostname: hostname.into(),
+            role: DomainRole::Tracking,
+            fallback_url: Some(fallback_url.into()),
+            meta: Meta::new(Timestamp::default()),
+        })
+    };
+    assert_eq!(domain("t.shop.example", "https://shop.example/"), [""; 0]);
+    assert_eq!(domain("T.shop.example", "nowhere"), ["hostname", "fallback_url"]);
+    assert_eq!(domain("127.0.0.1", "https://shop.example/"), ["hostname"]);
+    let pixel = Pixel {
+        id: Id::from_bytes([1; 16]),
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        offer: Id::from_bytes([1; 16]),
+        goal: Some("a b".into()),
+        allowed_origins: vec!["https://shop.example".into(), "shop.example".into()],
+        meta: Meta::new(Timestamp::default()),
+    };
+    assert_eq!(fields(pixel), ["goal", "allowed_origins[1]"]);
 }

@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use catalog::{
-    Accepted, Actor, ActorKind, Change, Expected, Idempotency, Proposal, ProposeError, Rejected, Resource,
-    ResourceKind,
+    Accepted, Actor, ActorKind, Change, Expected, Idempotency, Proposal, ProposeError, Rejected, ResourceKind,
 };
 use http::{HeaderValue, StatusCode};
 use schemas::time::Timestamp;
@@ -82,7 +81,21 @@ pub(crate) async fn propose<T: Crud>(
     idempotency: Option<Idempotency>,
 ) -> Result<Result<Stored<T>, Rejected>, Error> {
     let Draft { resource, expected, secret, at } = draft;
-    let resource: Resource = resource.into();
+    let change = Change::Put { resource: resource.into(), expected };
+    match propose_change(desk, caller, change, at, idempotency).await? {
+        Ok(accepted) => Stored::from_accepted(accepted, secret).map(Ok),
+        Err(rejected) => Ok(Err(rejected)),
+    }
+}
+
+/// Proposes a change of whatever resource and waits for the verdict.
+pub(crate) async fn propose_change(
+    desk: &Desk,
+    caller: &Caller,
+    change: Change,
+    at: Timestamp,
+    idempotency: Option<Idempotency>,
+) -> Result<Result<Accepted, Rejected>, Error> {
     let proposal = Proposal {
         id: desk.new_id(caller.workspace),
         workspace: caller.workspace,
@@ -90,10 +103,10 @@ pub(crate) async fn propose<T: Crud>(
         request_id: caller.request_id.clone(),
         at,
         idempotency,
-        changes: vec![Change::Put { resource, expected }],
+        changes: vec![change],
     };
     match desk.catalog().propose(proposal).await {
-        Ok(accepted) => Stored::from_accepted(accepted, secret).map(Ok),
+        Ok(accepted) => Ok(Ok(accepted)),
         Err(ProposeError::Rejected(rejected)) => Ok(Err(rejected)),
         Err(error) => Err(failed(error)),
     }

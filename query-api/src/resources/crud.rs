@@ -1,5 +1,6 @@
 //! What a resource must say for itself so that the handlers can serve it.
 
+use catalog::seal::Sealer;
 use catalog::{Catalog, Entity, Workspace};
 use schemas::time::Timestamp;
 use serde::Serialize;
@@ -31,8 +32,8 @@ pub(crate) trait Crud: Entity {
     fn read(&mut self, fields: &mut Fields, context: &Context<'_>, before: Option<&Self>);
 
     /// Makes the secret of a resource that has just been read and needs one: it is shown this once.
-    fn issue(&mut self, _before: Option<&Self>) -> Option<String> {
-        None
+    fn issue(&mut self, _sealer: &Sealer, _before: Option<&Self>) -> Result<Option<String>, Error> {
+        Ok(None)
     }
 
     /// Whether the caller may make this resource, or change it.

@@ -1,5 +1,7 @@
 //! A body's fields: each is taken by name, what nobody takes is refused, and every fault is collected.
 
+use std::collections::BTreeMap;
+
 use catalog::{ExternalId, Meta};
 use schemas::error_code::FieldError;
 use serde_json::{Map, Value};
@@ -113,6 +115,64 @@ impl Fields {
         parse: impl FnOnce(Value) -> Result<T, String>,
     ) {
         self.defaulted(name, target, None, |value| parse(value).map(Some));
+    }
+
+    /// Reads an array of objects, each by `read`; null and nothing are none.
+    pub(crate) fn objects<T>(
+        &mut self,
+        name: &str,
+        target: &mut Vec<T>,
+        mut read: impl FnMut(&mut Self) -> T,
+    ) {
+        match self.take(name) {
+            None => {}
+            Some(Value::Null) => target.clear(),
+            Some(Value::Array(values)) => {
+                target.clear();
+                for (index, value) in values.into_iter().enumerate() {
+                    let Some(mut inner) = self.open(&format!("{name}[{index}]"), value) else { continue };
+                    target.push(read(&mut inner));
+                    self.close(inner);
+                }
+            }
+            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                self.fault(name, "must be an array");
+            }
+        }
+    }
+
+    /// Reads an object whose members are values of one kind; a patch merges it, and null takes a member out.
+    pub(crate) fn members<T>(
+        &mut self,
+        name: &str,
+        target: &mut BTreeMap<String, T>,
+        parse: impl Fn(Value) -> Result<T, String>,
+    ) {
+        let Some(value) = self.take(name) else { return };
+        if value.is_null() || self.purpose == Purpose::Whole {
+            target.clear();
+        }
+        match value {
+            Value::Null => {}
+            Value::Object(members) => {
+                for (member, value) in members {
+                    match (value, self.purpose) {
+                        (Value::Null, Purpose::Patch) => {
+                            target.remove(&member);
+                        }
+                        (value, _) => match parse(value) {
+                            Ok(value) => {
+                                target.insert(member, value);
+                            }
+                            Err(message) => self.fault(&format!("{name}.{member}"), message),
+                        },
+                    }
+                }
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                self.fault(name, "must be an object");
+            }
+        }
     }
 
     fn set<T>(

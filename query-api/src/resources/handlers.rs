@@ -24,11 +24,11 @@ use crate::params::Params;
 use crate::state::Desk;
 
 /// How often a change is made anew when another one came in between and the client named no version.
-const MAX_ATTEMPTS: usize = 5;
+pub(crate) const MAX_ATTEMPTS: usize = 5;
 /// How long a change waits for a version that this node has not folded yet.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
-type Body = JsonBody<Map<String, Value>>;
+pub(crate) type Body = JsonBody<Map<String, Value>>;
 
 /// `GET /{resources}`.
 pub(crate) async fn list<T: Crud>(
@@ -266,13 +266,13 @@ pub(crate) async fn edit<T: Crud>(
     Err(contended())
 }
 
-fn contended() -> Error {
+pub(crate) fn contended() -> Error {
     let message = "the resource changes too often, try again".to_owned();
     Error::Conflict { message, field: None, current_version: None }
 }
 
 /// The stored resource that a path refers to.
-fn stored<T: Crud>(desk: &Desk, caller: &Caller, text: &str) -> Result<T, Error> {
+pub(crate) fn stored<T: Crud>(desk: &Desk, caller: &Caller, text: &str) -> Result<T, Error> {
     let catalog = desk.catalog().read();
     let workspace = workspace(&catalog, caller)?;
     let found = reference::find::<T>(&catalog, workspace, text).cloned();
@@ -289,7 +289,7 @@ fn workspace<'a>(catalog: &'a Catalog, caller: &Caller) -> Result<&'a catalog::W
     catalog.workspace(caller.workspace).ok_or_else(|| Error::not_found("workspace"))
 }
 
-fn expected_version(body: &mut Map<String, Value>) -> Result<Option<u64>, Error> {
+pub(crate) fn expected_version(body: &mut Map<String, Value>) -> Result<Option<u64>, Error> {
     match body.remove("expected_version") {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64() {
@@ -309,7 +309,7 @@ enum Target<T> {
 
 /// The time of a proposal made now, in whole milliseconds as they stand in ids: so the order of ids, in which lists are read,
 /// is the order of `created_at`.
-fn proposed_at(desk: &Desk) -> Timestamp {
+pub(crate) fn proposed_at(desk: &Desk) -> Timestamp {
     Timestamp::from_micros(desk.now().micros().div_euclid(1_000) * 1_000)
 }
 
@@ -347,7 +347,7 @@ fn draft<T: Crud>(
     if returns && !T::RETURNS {
         fields.fault("status", "cannot be active again: make another one");
     }
-    let secret = resource.issue(before.as_ref());
+    let secret = resource.issue(desk.sealer(), before.as_ref())?;
     let mut faults = fields.finish();
     for fault in validate::faults(&resource.clone().into()) {
         if !faults.iter().any(|known| known.field == fault.field) {

@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use catalog::key::{hash_secret, new_secret};
+use catalog::seal::Sealer;
 use catalog::{Environment, Key, KeyKind, Meta, PreviousSecret, Scope};
 use http::StatusCode;
 use schemas::time::Timestamp;
@@ -13,16 +14,15 @@ use super::crud::{Context, Crud};
 use super::fields::Fields;
 use super::handlers::{self, Edit};
 use super::idempotency::IdempotencyKey;
+use super::rotation::grace;
 use super::value;
 use super::view::{Head, Tail};
 use crate::auth::{Admin, Allowed, Caller};
-use crate::body::NoBody;
+use crate::body::{NoBody, OptionalBody};
 use crate::error::Error;
 use crate::params::Params;
 use crate::state::Desk;
 
-/// How long the old secret is good after a rotation.
-const GRACE_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 /// The hash of no secret: what a key has between reading its body and being given its secret.
 const NO_SECRET: [u8; 32] = [0; 32];
 
@@ -94,13 +94,13 @@ impl Crud for Key {
         }
     }
 
-    fn issue(&mut self, before: Option<&Self>) -> Option<String> {
+    fn issue(&mut self, _sealer: &Sealer, before: Option<&Self>) -> Result<Option<String>, Error> {
         if before.is_some() {
-            return None;
+            return Ok(None);
         }
         let secret = fresh_secret(self);
         self.sha256 = hash_secret(&secret);
-        Some(secret)
+        Ok(Some(secret))
     }
 
     /// Only an operator makes operators: whoever could change or rotate such a key would be one.
@@ -146,15 +146,14 @@ fn scopes(value: Value) -> Result<Vec<Scope>, String> {
     value::texts(value)?.iter().map(|word| scope(word).ok_or_else(known)).collect()
 }
 
-/// `POST /keys/{reference}/rotate`. The secret before the last one ends where its grace ends, and until then there is no
-/// further rotation.
+/// `POST /keys/{reference}/rotate`. The old secret is good for a grace.
 pub(crate) async fn rotate(
     State(desk): State<Desk>,
     caller: Allowed<Admin>,
     Path(text): Path<String>,
     params: Params,
     key: IdempotencyKey,
-    body: NoBody,
+    body: OptionalBody,
 ) -> Result<Response, Error> {
     params.finish()?;
     let now = desk.now();
@@ -163,15 +162,10 @@ pub(crate) async fn rotate(
             let message = "the key is revoked".to_owned();
             return Err(Error::Conflict { message, field: None, current_version: None });
         }
-        // A key holds two secrets: a third would end one that is still in use.
-        if let Some(previous) = key.previous.as_ref().filter(|previous| previous.valid_until > now) {
-            let until = previous.valid_until;
-            let message = format!("the key was rotated already, its old secret is good until {until}");
-            return Err(Error::Conflict { message, field: None, current_version: None });
-        }
+        let older_until = key.previous.as_ref().map(|previous| previous.valid_until);
+        let until = grace(body.fields.clone(), older_until, now)?;
         let secret = fresh_secret(key);
-        let valid_until = now.saturating_add(GRACE_MICROS);
-        key.previous = Some(PreviousSecret { sha256: key.sha256, valid_until });
+        key.previous = until.map(|valid_until| PreviousSecret { sha256: key.sha256, valid_until });
         key.sha256 = hash_secret(&secret);
         Ok(Edit { changes: true, secret: Some(secret) })
     });

@@ -2,8 +2,8 @@
 
 use catalog::resource::DEFAULT_REDIRECT_STATUS;
 use catalog::validate::REDIRECT_STATUSES;
-use catalog::{Catalog, Link, Meta, Offer, Partner, Workspace};
-use schemas::id::{Id, LinkId, OfferId};
+use catalog::{Cap, Catalog, Domain, DomainRole, Link, Meta, Offer, Partner, Workspace};
+use schemas::id::{DomainId, Id, LinkId, OfferId};
 use schemas::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::crud::{Context, Crud, Filter};
 use super::fields::{Fields, Purpose};
+use super::rule::RuleView;
 use super::view::{Head, Tail};
-use super::{reference, value};
+use super::{cap, reference, rule, value};
 use crate::auth::{Read, Write};
 use crate::error::Error;
 use crate::params::Params;
@@ -57,15 +58,9 @@ impl Crud for Link {
     }
 
     fn read(&mut self, fields: &mut Fields, context: &Context<'_>, before: Option<&Self>) {
-        let Context { catalog, workspace, .. } = context;
-        fields.required("offer", &mut self.offer, |value| {
-            let offer = reference::find::<Offer>(catalog, workspace, &value::text(value)?);
-            offer.map(|offer| offer.id).ok_or_else(|| "there is no such offer".to_owned())
-        });
-        fields.optional("partner", &mut self.partner, |value| {
-            let partner = reference::find::<Partner>(catalog, workspace, &value::text(value)?);
-            partner.map(|partner| partner.id).ok_or_else(|| "there is no such partner".to_owned())
-        });
+        fields.required("offer", &mut self.offer, |value| reference::id::<Offer>(context, value));
+        fields.optional("partner", &mut self.partner, |value| reference::id::<Partner>(context, value));
+        fields.optional("domain", &mut self.domain, |value| domain(context, value));
         let key = self.key.clone();
         match (before, fields.purpose()) {
             (Some(_), Purpose::Patch) => fields.required("key", &mut self.key, value::text),
@@ -78,6 +73,8 @@ impl Crud for Link {
         fields.defaulted("redirect_status", &mut self.redirect_status, DEFAULT_REDIRECT_STATUS, status);
         fields.optional("fallback_url", &mut self.fallback_url, value::text);
         fields.optional("expires_at", &mut self.expires_at, value::time);
+        rule::read(fields, &mut self.rules, context, before.map_or(&[][..], |before| &before.rules));
+        cap::read(fields, &mut self.caps);
     }
 
     fn filter(params: &mut Params, catalog: &Catalog, workspace: &Workspace) -> Result<Filter<Self>, Error> {
@@ -92,11 +89,11 @@ impl Crud for Link {
     }
 
     fn view(&self, desk: &Desk, _secret: Option<String>) -> LinkView {
-        let edge = desk.settings().edge_url.trim_end_matches('/');
         LinkView {
             head: Head::of(self),
             key: self.key.clone(),
-            url: format!("{edge}/c/{}", self.key),
+            url: url(self, desk),
+            domain: self.domain.map(|domain| domain.to_string()),
             offer: self.offer.to_string(),
             partner: self.partner.map(|partner| partner.to_string()),
             creative: self.creative.clone(),
@@ -104,6 +101,8 @@ impl Crud for Link {
             redirect_status: self.redirect_status,
             fallback_url: self.fallback_url.clone(),
             expires_at: self.expires_at,
+            rules: self.rules.iter().map(RuleView::of).collect(),
+            caps: self.caps.clone(),
             tail: Tail::of(self),
         }
     }
@@ -127,6 +126,29 @@ fn referents<T: Crud>(
     texts.iter().map(id).collect::<Result<_, _>>().map(Some)
 }
 
+/// A tracking domain, by id, external name or host name: on a domain of the API no link can be opened.
+fn domain(context: &Context<'_>, value: Value) -> Result<DomainId, String> {
+    let id = reference::id::<Domain>(context, value)?;
+    let role = context.catalog.domain(id).map(|domain| domain.role);
+    match role {
+        Some(DomainRole::Tracking) => Ok(id),
+        Some(DomainRole::Api) | None => Err("must be a domain with the role tracking".to_owned()),
+    }
+}
+
+/// The link's address: on its own domain, else on the edge's.
+fn url(link: &Link, desk: &Desk) -> String {
+    let edge = desk.settings().edge_url.trim_end_matches('/');
+    let catalog = desk.catalog().read();
+    match link.domain.and_then(|domain| catalog.domain(domain)) {
+        Some(domain) => {
+            let scheme = edge.split_once("://").map_or("https", |(scheme, _)| scheme);
+            format!("{scheme}://{}/{}", domain.hostname, link.key)
+        }
+        None => format!("{edge}/c/{}", link.key),
+    }
+}
+
 fn status(value: Value) -> Result<u16, String> {
     let status = value.as_u64().and_then(|status| u16::try_from(status).ok());
     status.filter(|status| REDIRECT_STATUSES.contains(status)).ok_or_else(|| "must be 302 or 307".to_owned())
@@ -148,6 +170,7 @@ pub(crate) struct LinkView {
     head: Head,
     key: String,
     url: String,
+    domain: Option<String>,
     offer: String,
     partner: Option<String>,
     creative: Option<String>,
@@ -155,6 +178,8 @@ pub(crate) struct LinkView {
     redirect_status: u16,
     fallback_url: Option<String>,
     expires_at: Option<Timestamp>,
+    rules: Vec<RuleView>,
+    caps: Vec<Cap>,
     #[serde(flatten)]
     tail: Tail,
 }

@@ -1,15 +1,16 @@
 //! Offers.
 
+use catalog::host::allowed_host;
 use catalog::resource::DEFAULT_CLICK_ID_PARAM;
-use catalog::{Approval, Goal, Meta, Offer, Payout, Revenue};
+use catalog::{Approval, Cap, Goal, Meta, Offer, Payout, Revenue};
 use schemas::money::{Currency, Money};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::crud::{Context, Crud};
 use super::fields::Fields;
-use super::value;
 use super::view::{Head, Tail};
+use super::{cap, value};
 use crate::auth::{Read, Write};
 use crate::state::Desk;
 
@@ -45,6 +46,8 @@ impl Crud for Offer {
         fields.defaulted("click_id_param", &mut self.click_id_param, param, value::text);
         fields.optional("fallback_url", &mut self.fallback_url, value::text);
         fields.optional("click_lookback", &mut self.click_lookback_micros, value::duration);
+        fields.defaulted("allowed_hosts", &mut self.allowed_hosts, Vec::new(), hosts);
+        cap::read(fields, &mut self.caps);
         match fields.take("goals") {
             None => {}
             Some(Value::Null) => self.goals.clear(),
@@ -63,11 +66,19 @@ impl Crud for Offer {
             currency: self.currency,
             click_id_param: self.click_id_param.clone(),
             fallback_url: self.fallback_url.clone(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            caps: self.caps.clone(),
             click_lookback: self.click_lookback_micros.map(value::duration_text),
             goals: self.goals.iter().map(GoalView::of).collect(),
             tail: Tail::of(self),
         }
     }
+}
+
+/// Hosts in their one spelling; what is none stays as it is, and is judged with the whole offer.
+fn hosts(value: Value) -> Result<Vec<String>, String> {
+    let hosts = value::texts(value)?;
+    Ok(hosts.into_iter().map(|host| allowed_host(&host).unwrap_or(host)).collect())
 }
 
 fn goals(fields: &mut Fields, values: Vec<Value>, currency: Currency) -> Vec<Goal> {
@@ -155,6 +166,8 @@ pub(crate) struct OfferView {
     currency: Currency,
     click_id_param: String,
     fallback_url: Option<String>,
+    allowed_hosts: Vec<String>,
+    caps: Vec<Cap>,
     click_lookback: Option<String>,
     goals: Vec<GoalView>,
     #[serde(flatten)]

@@ -27,6 +27,16 @@ pub(crate) fn texts(value: Value) -> Result<Vec<String>, String> {
         .collect()
 }
 
+/// One of these words.
+pub(crate) fn word<T: Copy>(value: Value, words: &[(&str, T)]) -> Result<T, String> {
+    let text = text(value)?;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
 pub(crate) fn time(value: Value) -> Result<Timestamp, String> {
     text(value)?.parse().map_err(|error: schemas::time::InvalidTimestamp| format!("is {error}"))
 }

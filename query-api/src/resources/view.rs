@@ -1,6 +1,6 @@
 //! What every resource carries, in the form of answers.
 
-use catalog::Entity;
+use catalog::{Entity, Meta};
 use schemas::time::Timestamp;
 use serde::Serialize;
 
@@ -37,7 +37,10 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn of<T: Entity>(resource: &T) -> Self {
-        let meta = resource.meta();
+        Self::of_meta(resource.meta())
+    }
+
+    pub(crate) fn of_meta(meta: &Meta) -> Self {
         Self {
             external_source: meta.external.as_ref().map(|external| external.source.clone()),
             external_id: meta.external.as_ref().map(|external| external.id.clone()),

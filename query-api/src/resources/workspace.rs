@@ -1,0 +1,187 @@
+//! Workspaces: what there is of them can be read and changed; they are not made here.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use catalog::{
+    Change, Consent, Expected, IpStorage, Privacy, Rejected, Resource, Scope, Workspace, validate,
+};
+use schemas::money::Currency;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::change::{propose_change, refused, version_conflict};
+use super::fields::{Fields, Purpose};
+use super::handlers::{Body, MAX_ATTEMPTS, contended, expected_version, proposed_at};
+use super::value;
+use super::view::Tail;
+use crate::auth::{Admin, Allowed, Caller, Read};
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::params::Params;
+use crate::state::Desk;
+
+/// `GET /workspaces`: the key's own one; for an operator, all of them.
+pub(crate) async fn list(
+    State(desk): State<Desk>,
+    caller: Allowed<Read>,
+    mut params: Params,
+) -> Result<Json<Page<WorkspaceView>>, Error> {
+    let request = PageRequest::new(&mut params, "workspaces", caller.workspace)?;
+    params.finish()?;
+    let after = request.after::<u32>()?;
+    let catalog = desk.catalog().read();
+    let is_wanted = |workspace: &&Workspace| {
+        may_see(&caller, workspace) && after.is_none_or(|after| workspace.number.get() > after)
+    };
+    let found: Vec<Workspace> =
+        catalog.workspaces().filter(is_wanted).take(request.limit()).cloned().collect();
+    drop(catalog);
+    let page = request.page(found, |workspace| workspace.number.get())?;
+    Ok(Json(page.map(|workspace| WorkspaceView::of(&workspace))))
+}
+
+/// `GET /workspaces/{id}`.
+pub(crate) async fn one(
+    State(desk): State<Desk>,
+    caller: Allowed<Read>,
+    Path(text): Path<String>,
+    params: Params,
+) -> Result<Json<WorkspaceView>, Error> {
+    params.finish()?;
+    Ok(Json(WorkspaceView::of(&stored(&desk, &caller, &text)?)))
+}
+
+/// `PATCH /workspaces/{id}`.
+pub(crate) async fn patch(
+    State(desk): State<Desk>,
+    caller: Allowed<Admin>,
+    Path(text): Path<String>,
+    params: Params,
+    body: Body,
+) -> Result<Response, Error> {
+    params.finish()?;
+    let mut body = body.value;
+    let wanted = expected_version(&mut body)?;
+    for _ in 0..MAX_ATTEMPTS {
+        let mut workspace = stored(&desk, &caller, &text)?;
+        let current = workspace.meta.version;
+        if wanted.is_some_and(|wanted| wanted != current) {
+            return Err(version_conflict(current));
+        }
+        let mut fields = Fields::new(body.clone(), Purpose::Patch);
+        read(&mut workspace, &mut fields);
+        let mut faults = fields.finish();
+        for fault in validate::faults(&Resource::Workspace(workspace.clone())) {
+            let field = match fault.field.as_str() {
+                "click_lookback" => "attribution.click_lookback".to_owned(),
+                _ => fault.field,
+            };
+            if !faults.iter().any(|known| known.field == field) {
+                faults.push(schemas::error_code::FieldError { field, message: fault.message });
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::InvalidFields(faults));
+        }
+        let change =
+            Change::Put { resource: Resource::Workspace(workspace), expected: Expected::Version(current) };
+        match propose_change(&desk, &caller, change, proposed_at(&desk), None).await? {
+            Ok(_) => return Ok(Json(WorkspaceView::of(&stored(&desk, &caller, &text)?)).into_response()),
+            Err(Rejected::VersionConflict { .. }) if wanted.is_none() => {}
+            Err(rejected) => return Err(refused(rejected)),
+        }
+    }
+    Err(contended())
+}
+
+fn may_see(caller: &Caller, workspace: &Workspace) -> bool {
+    workspace.number == caller.workspace || caller.has(Scope::Operator)
+}
+
+fn stored(desk: &Desk, caller: &Caller, text: &str) -> Result<Workspace, Error> {
+    let catalog = desk.catalog().read();
+    let found = text.parse().ok().and_then(|id| catalog.workspace_by_id(id));
+    let found = found.filter(|workspace| may_see(caller, workspace)).cloned();
+    found.ok_or_else(|| Error::not_found("workspace"))
+}
+
+fn read(workspace: &mut Workspace, fields: &mut Fields) {
+    fields.required("name", &mut workspace.name, value::text);
+    let mut currency = workspace.currency;
+    fields.required("currency", &mut currency, value::currency);
+    if currency != workspace.currency {
+        fields.fault("currency", "cannot be changed: state, rows and reports add amounts up in it");
+    }
+    fields.defaulted("timezone", &mut workspace.timezone, "UTC".to_owned(), value::text);
+    fields.optional("fallback_url", &mut workspace.fallback_url, value::text);
+    let stored = [("none", IpStorage::None), ("truncated", IpStorage::Truncated), ("full", IpStorage::Full)];
+    fields.defaulted("ip_storage", &mut workspace.ip_storage, IpStorage::default(), |value| {
+        value::word(value, &stored)
+    });
+    read_privacy(&mut workspace.privacy, fields);
+    if let Some(value) = fields.take("attribution")
+        && let Some(mut inner) = fields.open("attribution", value)
+    {
+        let default = catalog::resource::DEFAULT_CLICK_LOOKBACK_MICROS;
+        let lookback = &mut workspace.click_lookback_micros;
+        inner.defaulted("click_lookback", lookback, default, value::duration);
+        fields.close(inner);
+    }
+    fields.defaulted("tags", &mut workspace.meta.tags, Vec::new(), value::texts);
+}
+
+fn read_privacy(privacy: &mut Privacy, fields: &mut Fields) {
+    let Some(value) = fields.take("privacy") else { return };
+    if value.is_null() {
+        *privacy = Privacy::default();
+        return;
+    }
+    let Some(mut inner) = fields.open("privacy", value) else { return };
+    let flag = |value: Value| value.as_bool().ok_or_else(|| "must be true or false".to_owned());
+    inner.defaulted("honour_gpc", &mut privacy.honour_gpc, true, flag);
+    inner.defaulted("honour_dnt", &mut privacy.honour_dnt, true, flag);
+    let words = [("assumed", Consent::Assumed), ("required", Consent::Required)];
+    inner.defaulted("consent", &mut privacy.consent, Consent::default(), |value| value::word(value, &words));
+    fields.close(inner);
+}
+
+/// A workspace in answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct WorkspaceView {
+    id: String,
+    status: &'static str,
+    name: String,
+    currency: Currency,
+    timezone: String,
+    fallback_url: Option<String>,
+    attribution: AttributionView,
+    ip_storage: IpStorage,
+    privacy: Privacy,
+    #[serde(flatten)]
+    tail: Tail,
+}
+
+#[derive(Debug, Serialize)]
+struct AttributionView {
+    click_lookback: String,
+}
+
+impl WorkspaceView {
+    fn of(workspace: &Workspace) -> Self {
+        Self {
+            id: workspace.id.to_string(),
+            status: if workspace.meta.archived { "archived" } else { "active" },
+            name: workspace.name.clone(),
+            currency: workspace.currency,
+            timezone: workspace.timezone.clone(),
+            fallback_url: workspace.fallback_url.clone(),
+            attribution: AttributionView {
+                click_lookback: value::duration_text(workspace.click_lookback_micros),
+            },
+            ip_storage: workspace.ip_storage,
+            privacy: workspace.privacy,
+            tail: Tail::of_meta(&workspace.meta),
+        }
+    }
+}
