@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use catalog::bootstrap::{Bootstrap, bootstrap};
 use catalog::follower::FollowerSettings;
+use catalog::seal::{KEY_BYTES, Sealer};
 use catalog::{Follower, Scope};
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
@@ -24,7 +25,10 @@ use crate::{Desk, Edge, QueryApiSettings, StartError, router};
 mod credentials;
 mod limits;
 mod offers;
+mod places;
 mod rules;
+mod smart_links;
+mod workspaces;
 
 const NOW_MICROS: i64 = 1_790_000_000_000_000;
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -77,13 +81,22 @@ impl Installation {
     }
 
     async fn desk_with(&self, seed: u64, settings: QueryApiSettings) -> Result<TestDesk, StartError> {
+        self.desk_of(seed, settings, sealer()).await
+    }
+
+    async fn desk_of(
+        &self,
+        seed: u64,
+        settings: QueryApiSettings,
+        sealer: Sealer,
+    ) -> Result<TestDesk, StartError> {
         let follower = Follower::start(Arc::clone(&self.log), FollowerSettings::default()).await.unwrap();
         // Nothing listens there: the catalog's routes need no warehouse.
         let endpoint = warehouse::Endpoint::new("http://127.0.0.1:1", "u", "p", "d");
         let parts = Parts {
             settings,
             catalog: follower.clone(),
-            sealer: catalog::seal::Sealer::new(&[7; catalog::seal::KEY_BYTES]),
+            sealer,
             warehouse: warehouse::connect(&endpoint).1,
             clock: self.clock.clone(),
             registry: prometheus::Registry::new(),
@@ -93,6 +106,10 @@ impl Installation {
         let router = router(Desk::new(parts)?, Edge::Elsewhere);
         Ok(TestDesk { router, follower, key: self.admin_key.clone() })
     }
+}
+
+fn sealer() -> Sealer {
+    Sealer::new(&[7; KEY_BYTES])
 }
 
 async fn desk() -> (Installation, TestDesk) {

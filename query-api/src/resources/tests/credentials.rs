@@ -1,5 +1,7 @@
 //! Keys and sources: secrets that are shown once, and who may do what.
 
+use catalog::seal::Sealer;
+
 use super::*;
 
 #[tokio::test]
@@ -178,5 +180,103 @@ async fn a_sources_token_is_shown_once_in_an_address_ready_to_paste() {
     desk.call(Method::POST, &format!("{path}/rotate"), None).await.is(400, "validation_failed", "auth");
     let closed = desk.patch(&path, json!({"auth": "token"})).await.ok();
     assert!(closed["token"].is_string(), "{closed}");
+    desk.post("/sources", json!({"name": "S", "auth": "sealed"})).await.is(400, "validation_failed", "auth");
+}
+
+/// The secrets of a signed source that the edge would take now.
+fn live_secrets(installation: &Installation, desk: &TestDesk, id: &str) -> Vec<String> {
+    use service::clock::Clock as _;
+    let catalog = desk.follower.read();
+    let source = catalog.source(id.parse().unwrap()).unwrap();
+    let now = Timestamp::from_micros(installation.clock.now_micros());
+    let secrets = sealer().open(source, now).unwrap();
+    secrets.iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_signed_source_has_two_secrets_while_its_grace_lasts() {
+    let (installation, desk) = desk().await;
+    let made = desk.made("/sources", json!({"name": "Shop", "auth": "signed"})).await;
+    let (id, first) = (text(&made["id"]), text(&made["secret"]));
+    assert!(first.starts_with("tb_sig_") && made["token"].is_null(), "{made}");
+    assert!(!text(&made["postback_url"]).contains("token="), "{made}");
+    assert_eq!(live_secrets(&installation, &desk, &id), [first.clone()]);
+    let path = format!("/sources/{id}");
+    let seen = desk.get(&path).await.ok();
+    assert!(seen["secret"].is_null() && !seen.to_string().contains(&first), "{seen}");
+    let renamed = desk.patch(&path, json!({"name": "Shop 2", "auth": "signed"})).await.ok();
+    assert!(renamed["secret"].is_null(), "a rename made a new secret");
+
+    let rotate = format!("{path}/rotate");
+    let rotated = desk.post(&rotate, json!({"grace": 60})).await.ok();
+    let second = text(&rotated["secret"]);
+    assert_eq!(live_secrets(&installation, &desk, &id), [second.clone(), first]);
+    assert_eq!(
+        text(&rotated["previous_valid_until"]),
+        Timestamp::from_micros(NOW_MICROS + 60_000_000).to_string()
+    );
+    desk.post(&rotate, json!({})).await.is(409, "conflict", "");
+    for wrong in [json!({"grace": -1}), json!({"grace": "1h"}), json!({"grace": 2_592_001})] {
+        desk.post(&rotate, wrong).await.is(400, "validation_failed", "grace");
+    }
+    desk.post(&rotate, json!({"in": 3})).await.is(400, "validation_failed", "in");
+    installation.clock.advance(Duration::from_secs(60));
+    assert_eq!(live_secrets(&installation, &desk, &id), [second.clone()]);
+    let third = text(&desk.post(&rotate, json!({})).await.ok()["secret"]);
+    assert_eq!(live_secrets(&installation, &desk, &id), [third.clone(), second]);
+    // A secret that is known to the wrong people ends at once, and so does the one before.
+    let fourth = text(&desk.post(&rotate, json!({"grace": 0})).await.ok()["secret"]);
+    assert_eq!(live_secrets(&installation, &desk, &id), [fourth]);
+}
+
+#[tokio::test]
+async fn a_token_is_rotated_with_a_grace_as_well() {
+    let (_installation, desk) = desk().await;
+    let made = desk.made("/sources", json!({"name": "Shop", "auth": "token"})).await;
+    let path = format!("/sources/{}", text(&made["id"]));
+    desk.post(&format!("{path}/rotate"), json!({"grace": 60})).await.ok();
+    let catalog = desk.follower.read();
+    let source = catalog.source(text(&made["id"]).parse().unwrap()).unwrap();
+    let catalog::SourceAuth::Token { previous: Some(previous), .. } = &source.auth else {
+        panic!("{source:?}")
+    };
+    assert_eq!(previous.sha256, catalog::key::hash_secret(&text(&made["token"])));
+    assert_eq!(previous.valid_until, Timestamp::from_micros(NOW_MICROS + 60_000_000));
+}
+
+#[tokio::test]
+async fn a_desk_without_a_key_makes_no_signed_source() {
+    let installation = Installation::new().await;
+    let desk =
+        installation.desk_of(1, QueryApiSettings::default(), Sealer::from_hex("").unwrap()).await.unwrap();
     desk.post("/sources", json!({"name": "S", "auth": "signed"})).await.is(400, "validation_failed", "auth");
+    let open = desk.made("/sources", json!({"name": "S", "auth": "open"})).await;
+    let path = format!("/sources/{}", text(&open["id"]));
+    desk.patch(&path, json!({"auth": "signed"})).await.is(400, "validation_failed", "auth");
+}
+
+#[tokio::test]
+async fn a_source_says_what_its_words_mean() {
+    let (_installation, desk) = desk().await;
+    let body = json!({
+        "name": "Network", "auth": "open", "allowed_cidrs": ["203.0.113.9/24", "2001:db8::1"],
+        "params": {"aff_sub": "click_id", "order": "transaction_id"},
+        "status_map": {"confirmed": "approved", "2": "rejected"}, "defaults": {"currency": "EUR"},
+    });
+    let made = desk.made("/sources", body).await;
+    assert_eq!(made["allowed_cidrs"], json!(["203.0.113.0/24", "2001:db8::1/128"]));
+    let path = format!("/sources/{}", text(&made["id"]));
+    let patch = json!({"status_map": {"2": null, "ok": "approved"}, "defaults": null, "allowed_cidrs": null});
+    let patched = desk.patch(&path, patch).await.ok();
+    assert_eq!(patched["status_map"], json!({"confirmed": "approved", "ok": "approved"}));
+    assert_eq!(patched["params"], json!({"aff_sub": "click_id", "order": "transaction_id"}));
+    assert_eq!((&patched["defaults"], &patched["allowed_cidrs"]), (&json!({}), &json!([])));
+    let wrong = json!({
+        "name": "N", "auth": "open", "allowed_cidrs": ["everywhere"], "params": {"x": "payout", "y": 1},
+        "status_map": {"ok": "fine"}, "defaults": {"click_id": "x"},
+    });
+    let refused = desk.post("/sources", wrong).await;
+    let mut fields = refused.fields();
+    fields.sort();
+    assert_eq!(fields, ["allowed_cidrs", "defaults.click_id", "params.x", "params.y", "status_map.ok"]);
 }

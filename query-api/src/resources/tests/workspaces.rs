@@ -1,0 +1,75 @@
+//! Workspaces, and what every one of them shares: the macros.
+
+use super::*;
+
+async fn only_workspace(desk: &TestDesk) -> (String, Value) {
+    let page = desk.get("/workspaces").await.ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+    let workspace = page["items"][0].clone();
+    (format!("/workspaces/{}", text(&workspace["id"])), workspace)
+}
+
+#[tokio::test]
+async fn a_workspace_is_read_and_changed_by_its_admins() {
+    let (_installation, desk) = desk().await;
+    let (path, workspace) = only_workspace(&desk).await;
+    assert_eq!(desk.get(&path).await.ok(), workspace);
+    assert_eq!(workspace["privacy"], json!({"honour_gpc": true, "honour_dnt": true, "consent": "assumed"}));
+    assert_eq!(
+        (&workspace["ip_storage"], &workspace["attribution"]),
+        (&json!("truncated"), &json!({"click_lookback": "30d"}))
+    );
+    let patch = json!({
+        "name": "Berlin", "timezone": "Europe/Berlin", "fallback_url": "https://shop.example/home", "currency": "USD",
+        "ip_storage": "none", "privacy": {"consent": "required"}, "attribution": {"click_lookback": "7d"}, "expected_version": 1,
+    });
+    let changed = desk.patch(&path, patch.clone()).await.ok();
+    assert_eq!(
+        (&changed["name"], &changed["timezone"], &changed["version"]),
+        (&json!("Berlin"), &json!("Europe/Berlin"), &json!(2))
+    );
+    assert_eq!(changed["privacy"], json!({"honour_gpc": true, "honour_dnt": true, "consent": "required"}));
+    assert_eq!(
+        (&changed["ip_storage"], &changed["attribution"]["click_lookback"]),
+        (&json!("none"), &json!("7d"))
+    );
+    desk.patch(&path, patch).await.is(409, "conflict", "expected_version");
+    let cleared = desk.patch(&path, json!({"fallback_url": null, "privacy": null})).await.ok();
+    assert_eq!((&cleared["fallback_url"], &cleared["privacy"]["consent"]), (&Value::Null, &json!("assumed")));
+
+    let wrong = json!({
+        "name": "", "timezone": "Mars", "currency": "EUR", "fallback_url": "nowhere", "ip_storage": "some", "partition": 3,
+        "privacy": {"consent": "yes"}, "attribution": {"click_lookback": "1000d", "model": "x"},
+    });
+    let refused = desk.patch(&path, wrong).await;
+    let mut fields = refused.fields();
+    fields.sort();
+    let expected = [
+        "attribution.click_lookback",
+        "attribution.model",
+        "currency",
+        "fallback_url",
+        "ip_storage",
+        "name",
+        "partition",
+        "privacy.consent",
+        "timezone",
+    ];
+    assert_eq!(fields, expected, "{}", refused.body);
+    let (reader, writer) = (desk.key(&[Scope::Read]).await, desk.key(&[Scope::Write]).await);
+    reader.get(&path).await.ok();
+    writer.patch(&path, json!({"name": "x"})).await.is(403, "forbidden", "");
+    desk.get("/workspaces/ws_x").await.is(404, "not_found", "");
+}
+
+#[tokio::test]
+async fn every_macro_is_listed_and_can_be_saved() {
+    let (_installation, desk) = desk().await;
+    let macros = desk.get("/macros").await.ok();
+    let names = column(&macros, "name");
+    assert_eq!(names.len(), 22);
+    for name in names {
+        let url = format!("https://shop.example/?x={{{name}|default:0}}");
+        desk.made("/offers", json!({"name": name, "destination_url": url})).await;
+    }
+}
