@@ -23,6 +23,7 @@ async fn an_offer_is_made_read_changed_and_archived() {
             "id": made["id"], "status": "active", "name": "Shoes",
             "destination_url": "https://shop.example/?cid={click_id}", "currency": "EUR",
             "click_id_param": "click_id", "fallback_url": null, "click_lookback": "36h",
+            "allowed_hosts": [], "caps": [],
             "goals": [
                 {"key": "sale", "payout": {"type": "percent", "percent": "12.5"}, "revenue": {"type": "postback"}, "approval": "auto"},
                 {"key": "lead", "payout": {"type": "fixed", "amount": {"amount": "2.50", "currency": "EUR"}},
@@ -121,7 +122,7 @@ async fn every_fault_of_a_body_is_named() {
                     {"key": "sale", "payout": {"type": "gift"}, "revenue": {"type": "percent", "percent": "10001"}},
                     "sale",
                 ],
-                "caps": [], "allowed_hosts": ["shop.example"], "version": 3,
+                "caps": 5, "allowed_hosts": "shop.example", "version": 3,
             }),
         )
         .await;
