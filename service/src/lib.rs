@@ -1,6 +1,6 @@
 //! What every process of ours needs and no domain owns: settings, logs and metrics, start and stop, the server, time.
 //!
-//! Five files. What does not fit into one of them lives where it is used.
+//! What does not fit into one of them lives where it is used.
 
 pub mod clock;
 pub mod config;

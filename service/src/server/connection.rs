@@ -1,0 +1,307 @@
+//! One connection from its first byte to its last.
+//!
+//! hyper speaks the protocols. What it does not do stands here: telling HTTP/2 from HTTP/1 by the first bytes, answering
+//! heads that cannot be read, and giving back the buffers of connections on which nothing happens.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::Handler;
+use super::pulse::{Phase, Pulse, Wish};
+use super::refusal::Refusal;
+use super::request::Requests;
+use super::settings::ServeSettings;
+
+/// hyper panics when asked for a smaller read buffer.
+const MIN_HEADER_BYTES: usize = 8 * 1024;
+/// What a client of HTTP/2 says first.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read where no buffer is held; most heads are smaller.
+const FIRST_BYTES: usize = 2_048;
+
+/// Requests of one HTTP/2 connection that may be in work.
+const HTTP2_STREAMS: u32 = 128;
+/// Bytes of answers that may wait on one HTTP/2 stream for its client to take them.
+const HTTP2_SEND_BYTES: usize = 64 * 1024;
+/// Streams that a client may open and take back before we come to them; a client that goes on is cut off.
+const HTTP2_RESETS: usize = 32;
+
+/// The protocols with their limits.
+#[derive(Clone)]
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<Streams>,
+}
+
+impl Protocols {
+    pub(super) fn new(settings: &ServeSettings, streams: Streams) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .max_buf_size(settings.max_header_bytes.max(MIN_HEADER_BYTES))
+            .max_headers(settings.max_headers)
+            // The rounds look after it, without a timer for each request.
+            .header_read_timeout(None)
+            // Answers to pipelined requests leave in one write.
+            .pipeline_flush(true);
+        let mut http2 = http2::Builder::new(streams);
+        http2
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .max_pending_accept_reset_streams(HTTP2_RESETS)
+            .max_local_error_reset_streams(HTTP2_RESETS)
+            .max_send_buf_size(HTTP2_SEND_BYTES)
+            .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX));
+        Self { http1, http2 }
+    }
+}
+
+/// Where the requests of HTTP/2 connections run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streams {
+    tasks: tokio_util::task::TaskTracker,
+    end: tokio_util::sync::CancellationToken,
+}
+
+impl Streams {
+    /// Cuts off what still runs and waits for it.
+    pub(super) async fn stop(&self) {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            // Nobody asks for what was cut off: its connection is gone.
+            let _ = end.run_until_cancelled_owned(stream).await;
+        });
+    }
+}
+
+/// A connection and what it needs.
+pub(super) struct Conversation<H> {
+    pub(super) requests: Requests<H>,
+    pub(super) protocols: Protocols,
+}
+
+/// How a spell of HTTP/1 ended.
+enum Ended {
+    Done(hyper::Result<()>),
+    Parked,
+    TimedOut,
+}
+
+impl<H: Handler> Conversation<H> {
+    /// Serves a connection whose protocol is told by its first bytes.
+    pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        self,
+        mut stream: S,
+    ) -> io::Result<()> {
+        let Some(mut first) = self.next_bytes(&mut stream).await? else { return stream.shutdown().await };
+        // A client may send its first line in pieces.
+        while first.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first) {
+            let Some(more) = self.next_bytes(&mut stream).await? else { return stream.shutdown().await };
+            let mut longer = BytesMut::from(first);
+            longer.extend_from_slice(&more);
+            first = longer.freeze();
+        }
+        if first.starts_with(HTTP2_PREFACE) {
+            self.http2(stream, first).await
+        } else {
+            self.http1(stream, first).await
+        }
+    }
+
+    /// Serves a connection of HTTP/2.
+    pub(super) async fn http2<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        stream: S,
+        first: Bytes,
+    ) -> io::Result<()> {
+        let pulse = Arc::clone(&self.requests.pulse);
+        pulse.enter(Phase::Http2);
+        let stream = TokioIo::new(Metered { stream, first, pulse: Arc::clone(&pulse), stays_open: false });
+        let mut connection = Box::pin(self.protocols.http2.serve_connection(stream, self.requests));
+        let mut is_draining = false;
+        poll_fn(|cx| {
+            if !is_draining && pulse.is_draining(cx) {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+        .map_err(io::Error::other)
+    }
+
+    /// Serves a connection of HTTP/1 that began with these bytes.
+    pub(super) async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        self,
+        mut stream: S,
+        mut first: Bytes,
+    ) -> io::Result<()> {
+        loop {
+            // Boxed, so that a parked connection does not hold the room for it.
+            let (ended, metered, unread) = Box::pin(self.spell(stream, first)).await;
+            stream = metered.stream;
+            let refusal = match ended {
+                Ended::Done(Ok(())) => return stream.shutdown().await,
+                // While unread bytes are left, `pipeline_flush` holds back hyper's own answer to a bad head.
+                Ended::Done(Err(error)) => match Refusal::of_head(&error, &unread) {
+                    Some(refusal) => refusal,
+                    None => return Err(io::Error::other(error)),
+                },
+                Ended::TimedOut => match Refusal::of_silence(&unread) {
+                    Some(refusal) => refusal,
+                    None => return Ok(()),
+                },
+                Ended::Parked if unread.is_empty() => {
+                    self.requests.pulse.enter(Phase::Parked);
+                    match self.next_bytes(&mut stream).await? {
+                        Some(bytes) => first = bytes,
+                        None => return stream.shutdown().await,
+                    }
+                    continue;
+                }
+                // The next head had begun already.
+                Ended::Parked => {
+                    first = unread;
+                    continue;
+                }
+            };
+            let request_id = (self.requests.make_request_id)();
+            tracing::debug!(request_id, code = refusal.code(), "a request's head was refused");
+            return refusal.tell(&mut stream, &request_id).await;
+        }
+    }
+
+    /// HTTP/1 until the connection ends or pauses; gives back the stream and what was not understood.
+    async fn spell<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        first: Bytes,
+    ) -> (Ended, Metered<S>, Bytes) {
+        let pulse = &self.requests.pulse;
+        pulse.enter(Phase::Http1);
+        let metered = TokioIo::new(Metered { stream, first, pulse: Arc::clone(pulse), stays_open: true });
+        let mut connection = self.protocols.http1.serve_connection(metered, self.requests.clone());
+        let mut is_draining = false;
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(done) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Ended::Done(done));
+            }
+            if !is_draining && pulse.is_draining(cx) {
+                is_draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                return Pin::new(&mut connection).poll(cx).map(Ended::Done);
+            }
+            let is_calm = |look: super::pulse::Look| !look.is_working && !look.is_in_head;
+            if pulse.hears(Wish::Park, cx) && !is_draining && is_calm(pulse.look()) {
+                // An idle connection ends here at once, and its stream is free for the next spell. One that still writes
+                // is closed after that.
+                Pin::new(&mut connection).graceful_shutdown();
+                return Pin::new(&mut connection).poll(cx).map(|done| match done {
+                    Ok(()) => Ended::Parked,
+                    Err(error) => Ended::Done(Err(error)),
+                });
+            }
+            if pulse.hears(Wish::TimeOut, cx) { Poll::Ready(Ended::TimedOut) } else { Poll::Pending }
+        })
+        .await;
+        let parts = connection.into_parts();
+        let mut metered = parts.io.into_inner();
+        let mut unread = parts.read_buf;
+        if !metered.first.is_empty() {
+            let mut longer = BytesMut::from(unread);
+            longer.extend_from_slice(&std::mem::take(&mut metered.first));
+            unread = longer.freeze();
+        }
+        (ended, metered, unread)
+    }
+
+    /// Waits for bytes without holding a buffer; nothing when the client is gone, or is to go.
+    async fn next_bytes<S: AsyncRead + Unpin>(&self, stream: &mut S) -> io::Result<Option<Bytes>> {
+        let pulse = &self.requests.pulse;
+        poll_fn(|cx| {
+            if pulse.is_draining(cx) {
+                return Poll::Ready(Ok(None));
+            }
+            let mut buffer = [0; FIRST_BYTES];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            Poll::Ready(Ok((!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))))
+        })
+        .await
+    }
+}
+
+/// A stream that begins with bytes which were read from it before, and shows that it moves.
+struct Metered<S> {
+    stream: S,
+    first: Bytes,
+    pulse: Arc<Pulse>,
+    /// HTTP/1 ends without closing the stream: there may be more to say, or another spell to come.
+    stays_open: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if self.first.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        } else {
+            let count = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first[..count]);
+            self.first.advance(count);
+        }
+        if buffer.filled().len() > before {
+            self.pulse.note_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.pulse.note_write();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        self.pulse.note_write();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stays_open { Poll::Ready(Ok(())) } else { Pin::new(&mut self.stream).poll_shutdown(cx) }
+    }
+}
