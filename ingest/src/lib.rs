@@ -6,6 +6,7 @@
 //! Not built yet, and not pretended: the spool, smart-link rules, signatures, rate limits. So an event that
 //! the log does not confirm in time is refused (503), and a click is redirected without `X-Receipt`.
 
+mod door;
 mod router;
 mod settings;
 
@@ -58,6 +59,7 @@ mod error;
 mod metrics;
 
 pub use agent::ListError;
+pub use door::{Door, door};
 pub use edge::{Edge, Parts};
 pub use error::StartError;
 pub use place::PlaceError;

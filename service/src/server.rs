@@ -13,6 +13,7 @@ mod request;
 mod rounds;
 mod settings;
 mod tls;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tower::Service as _;
@@ -38,20 +38,20 @@ pub use self::tls::TlsError;
 
 /// What answers requests. A router does; what is faster than a router may do it as well.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// The answer to come.
-    type Future: Future<Output = Result<Response, Infallible>> + Send + 'static;
-
-    /// Answers a request from this address.
-    fn handle(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Self::Future;
+    /// Answers a request from this address. The server clones the handler for each request.
+    fn handle(
+        self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send;
 }
 
 impl Handler for Router {
-    type Future = RouteFuture<Infallible>;
-
     /// Handlers find the address as axum's `ConnectInfo<SocketAddr>`.
-    fn handle(&self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Self::Future {
+    async fn handle(mut self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         request.extensions_mut().insert(ConnectInfo(peer));
-        self.clone().call(request)
+        let Ok(response) = self.call(request).await;
+        response
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::{Registry, TextEncoder};
@@ -97,6 +97,16 @@ impl RequestId {
         is_taken.then(|| Self(text.into()))
     }
 
+    /// The id with a text of our own making.
+    pub fn made(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The id that a request brings.
+    pub fn brought(headers: &HeaderMap) -> Option<Self> {
+        headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).and_then(Self::new)
+    }
+
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -109,8 +119,7 @@ pub type MakeRequestId = Arc<dyn Fn() -> String + Send + Sync>;
 /// Middleware (`axum::middleware::from_fn_with_state`): keeps the id that a request brings or makes one, answers it, and
 /// logs one line for the request.
 pub async fn request_id(State(make): State<MakeRequestId>, mut request: Request, next: Next) -> Response {
-    let brought = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-    let id = brought.and_then(RequestId::new).unwrap_or_else(|| RequestId(make().into()));
+    let id = RequestId::brought(request.headers()).unwrap_or_else(|| RequestId::made(make()));
     request.extensions_mut().insert(id.clone());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
@@ -121,8 +130,8 @@ pub async fn request_id(State(make): State<MakeRequestId>, mut request: Request,
     response
 }
 
-/// The query is left out: it may hold what a log should not.
-fn log_request(request_id: &str, method: &str, path: &str, status: StatusCode) {
+/// One line for a request. The query is left out: it may hold what a log should not.
+pub fn log_request(request_id: &str, method: &str, path: &str, status: StatusCode) {
     let is_ours = status.is_server_error();
     let status = status.as_u16();
     if is_ours {

@@ -33,6 +33,14 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
+    /// A server's certificate.
+    #[error("{server}: {error}")]
+    Server {
+        /// The server.
+        server: &'static str,
+        /// What is wrong.
+        error: service::lifecycle::TlsError,
+    },
     /// The data directory.
     #[error("data directory {dir}: {problem}", dir = dir.display())]
     DataDir {

@@ -1,10 +1,10 @@
 //! The parts that both ways of running are put together from.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use catalog::Follower;
 use catalog::follower::FollowerSettings;
 use catalog::seal::{SealError, Sealer};
@@ -19,9 +19,8 @@ use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, SystemClock, random_seed};
 use service::config::Secret;
-use service::lifecycle::{ServeSettings, Shutdown, Signals, Tasks, serve};
+use service::lifecycle::{self, Handler, ServeSettings, Server, Shutdown, Signals, Tasks};
 use service::telemetry::MakeRequestId;
-use tokio::net::TcpListener;
 use warehouse::{Endpoint, Migration, Reader};
 
 use crate::error::Error;
@@ -52,16 +51,17 @@ impl Process {
         })
     }
 
-    /// Serves a router until the servers are asked to stop.
+    /// Serves until the servers are asked to stop.
     pub(crate) fn serve(
         &self,
         name: &'static str,
-        listener: TcpListener,
-        router: Router,
+        listeners: Vec<TcpListener>,
+        handler: impl Handler,
         settings: &ServeSettings,
-    ) {
-        let (ids, shutdown) = (request_ids(self.clock.clone()), self.servers.shutdown().clone());
-        self.servers.spawn(name, serve(listener, router, settings.clone(), ids, shutdown));
+    ) -> Result<(), Error> {
+        let server = Server::new(handler, settings.clone(), request_ids(self.clock.clone()))
+            .map_err(|error| Error::Server { server: name, error })?;
+        server.spawn(&self.servers, name, listeners).map_err(Error::Runtime)
     }
 
     /// What processor and sink need of the process.
@@ -146,13 +146,22 @@ fn request_ids(clock: SharedClock) -> MakeRequestId {
 }
 
 /// Binds an address before anything else is done, so that a port in use changes nothing.
-pub(crate) async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| Error::Listen { setting, address, error })
+pub(crate) fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+    http: &ServeSettings,
+) -> Result<Vec<TcpListener>, Error> {
+    lifecycle::listen(address, http.threads.listeners()).map_err(|error| Error::Listen {
+        setting,
+        address,
+        error,
+    })
 }
 
-/// The address that a listener really has.
-pub(crate) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(Error::Runtime)
+/// The address that listeners really have.
+pub(crate) fn local_address(listeners: &[TcpListener]) -> Result<SocketAddr, Error> {
+    let first = listeners.first().ok_or_else(|| Error::Runtime(io::ErrorKind::NotFound.into()))?;
+    first.local_addr().map_err(Error::Runtime)
 }
 
 /// Connects to Kafka.

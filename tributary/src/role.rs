@@ -69,7 +69,7 @@ fn start(
 
 async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let listener = parts::listen("edge.listen", settings.edge.listen).await?;
+    let listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
     let address = parts::local_address(&listener)?;
     settings.take_real_address(address);
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
@@ -77,14 +77,14 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
     parts::partitions(&log, &follower).await?;
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &log, &follower, &sealer).await?;
-    process.serve("edge server", listener, ingest::router(edge.clone()), &settings.edge_http);
+    process.serve("edge server", listener, ingest::door(edge.clone()), &settings.edge_http)?;
     announce("edge", address)?;
     process.run_to_end(log, Some(follower), Some(edge)).await
 }
 
 async fn processor(settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let listener = parts::listen("ops.listen", settings.ops.listen).await?;
+    let listener = parts::listen("ops.listen", settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let dir = DataDir::open(&settings.data_dir)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
@@ -93,14 +93,14 @@ async fn processor(settings: Settings) -> Result<(), Error> {
     follower.shutdown().await;
     start_processor(&process.surroundings(&log, partitions)?, &settings.processor, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
-    process.serve("ops server", listener, router, &settings.api.http);
+    process.serve("ops server", listener, router, &settings.api.http)?;
     announce("ops", address)?;
     process.run_to_end(log, None, None).await
 }
 
 async fn sink(settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let listener = parts::listen("ops.listen", settings.ops.listen).await?;
+    let listener = parts::listen("ops.listen", settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
@@ -109,7 +109,7 @@ async fn sink(settings: Settings) -> Result<(), Error> {
     let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
     start_sink(&process.surroundings(&log, partitions)?, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
-    process.serve("ops server", listener, router, &settings.api.http);
+    process.serve("ops server", listener, router, &settings.api.http)?;
     announce("ops", address)?;
     process.run_to_end(log, None, None).await
 }
@@ -117,7 +117,7 @@ async fn sink(settings: Settings) -> Result<(), Error> {
 async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     settings.take_real_address(settings.edge.listen);
-    let listener = parts::listen("api.listen", settings.api.listen).await?;
+    let listener = parts::listen("api.listen", settings.api.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
@@ -126,7 +126,7 @@ async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
     let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
     let router = query_api::router(desk, query_api::Edge::Elsewhere);
-    process.serve("api server", listener, router, &settings.api.http);
+    process.serve("api server", listener, router, &settings.api.http)?;
     announce("api", address)?;
     process.run_to_end(log, Some(follower), None).await
 }

@@ -10,7 +10,7 @@ use processor::{ProcessorSettings, SinkSettings};
 use query_api::QueryApiSettings;
 use serde::{Deserialize, Serialize};
 use service::config::Secret;
-use service::lifecycle::ServeSettings;
+use service::lifecycle::{ServeSettings, Threads};
 use service::telemetry::LogSettings;
 
 /// Everything that can be set.
@@ -60,7 +60,7 @@ impl Default for Settings {
             kafka: KafkaSettings::default(),
             warehouse: WarehouseSettings::default(),
             edge: IngestSettings::default(),
-            edge_http: ServeSettings::default(),
+            edge_http: ServeSettings { threads: Threads::Cores, ..ServeSettings::default() },
             api: QueryApiSettings::default(),
             processor: ProcessorSettings::default(),
             sink: SinkSettings::default(),
@@ -74,7 +74,8 @@ impl Settings {
     /// clients of the API reach it, it is the same.
     pub(crate) fn take_real_address(&mut self, edge: SocketAddr) {
         if self.edge.public_url.is_empty() {
-            self.edge.public_url = format!("http://{edge}");
+            let scheme = if self.edge_http.is_tls() { "https" } else { "http" };
+            self.edge.public_url = format!("{scheme}://{edge}");
         }
         if self.api.edge_url == QueryApiSettings::default().edge_url {
             self.api.edge_url.clone_from(&self.edge.public_url);

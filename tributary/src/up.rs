@@ -49,8 +49,8 @@ fn settings(arguments: Up) -> Result<Settings, Error> {
 
 async fn up(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let edge_listener = parts::listen("edge.listen", settings.edge.listen).await?;
-    let api_listener = parts::listen("api.listen", settings.api.listen).await?;
+    let edge_listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
+    let api_listener = parts::listen("api.listen", settings.api.listen, &settings.api.http)?;
     let (edge_address, api_address) =
         (parts::local_address(&edge_listener)?, parts::local_address(&api_listener)?);
     settings.take_real_address(edge_address);
@@ -75,8 +75,8 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
 
     let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
-    process.serve("edge server", edge_listener, ingest::router(edge.clone()), &settings.edge_http);
-    process.serve("api server", api_listener, api, &settings.api.http);
+    process.serve("edge server", edge_listener, ingest::door(edge.clone()), &settings.edge_http)?;
+    process.serve("api server", api_listener, api, &settings.api.http)?;
     let text = greeting(edge_address, api_address, key_file.as_deref());
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
 

@@ -15,10 +15,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Handler;
-use super::pulse::{Phase, Pulse, Wish};
+use super::pulse::{Look, Phase, Wish};
 use super::refusal::Refusal;
 use super::request::Requests;
 use super::settings::ServeSettings;
+use super::wire::SharedWire;
 
 /// hyper panics when asked for a smaller read buffer.
 const MIN_HEADER_BYTES: usize = 8 * 1024;
@@ -49,8 +50,8 @@ impl Protocols {
             .max_headers(settings.max_headers)
             // The rounds look after it, without a timer for each request.
             .header_read_timeout(None)
-            // Answers to pipelined requests leave in one write.
-            .pipeline_flush(true);
+            // A head and its body are collected in one buffer anyway.
+            .writev(false);
         let mut http2 = http2::Builder::new(streams);
         http2
             .max_concurrent_streams(HTTP2_STREAMS)
@@ -130,8 +131,8 @@ impl<H: Handler> Conversation<H> {
     ) -> io::Result<()> {
         let pulse = Arc::clone(&self.requests.pulse);
         pulse.enter(Phase::Http2);
-        let stream = TokioIo::new(Metered { stream, first, pulse: Arc::clone(&pulse), stays_open: false });
-        let mut connection = Box::pin(self.protocols.http2.serve_connection(stream, self.requests));
+        let stream = TokioIo::new(Resumed { stream, first });
+        let mut connection = Box::pin(self.protocols.http2.serve_connection(stream, self.requests.service()));
         let mut is_draining = false;
         poll_fn(|cx| {
             if !is_draining && pulse.is_draining(cx) {
@@ -152,11 +153,11 @@ impl<H: Handler> Conversation<H> {
     ) -> io::Result<()> {
         loop {
             // Boxed, so that a parked connection does not hold the room for it.
-            let (ended, metered, unread) = Box::pin(self.spell(stream, first)).await;
-            stream = metered.stream;
+            let (ended, same, unread) = Box::pin(self.spell(stream, first)).await?;
+            stream = same;
             let refusal = match ended {
                 Ended::Done(Ok(())) => return stream.shutdown().await,
-                // While unread bytes are left, `pipeline_flush` holds back hyper's own answer to a bad head.
+                // hyper's own answer to a bad head was held back: it is not in the contract's form.
                 Ended::Done(Err(error)) => match Refusal::of_head(&error, &unread) {
                     Some(refusal) => refusal,
                     None => return Err(io::Error::other(error)),
@@ -190,43 +191,48 @@ impl<H: Handler> Conversation<H> {
         &self,
         stream: S,
         first: Bytes,
-    ) -> (Ended, Metered<S>, Bytes) {
+    ) -> io::Result<(Ended, S, Bytes)> {
         let pulse = &self.requests.pulse;
         pulse.enter(Phase::Http1);
-        let metered = TokioIo::new(Metered { stream, first, pulse: Arc::clone(pulse), stays_open: true });
-        let mut connection = self.protocols.http1.serve_connection(metered, self.requests.clone());
+        let wire = SharedWire::new(stream, first, pulse);
+        let service = self.requests.clone().service();
+        let mut connection = self.protocols.http1.serve_connection(TokioIo::new(wire.clone()), service);
         let mut is_draining = false;
         let ended = poll_fn(|cx| {
             if let Poll::Ready(done) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Ended::Done(done));
+                return Poll::Ready(Ok(Ended::Done(done)));
+            }
+            if let Poll::Ready(Err(error)) = wire.lock().poll_send(cx) {
+                return Poll::Ready(Err(error));
             }
             if !is_draining && pulse.is_draining(cx) {
                 is_draining = true;
                 Pin::new(&mut connection).graceful_shutdown();
-                return Pin::new(&mut connection).poll(cx).map(Ended::Done);
+                return Pin::new(&mut connection).poll(cx).map(|done| Ok(Ended::Done(done)));
             }
-            let is_calm = |look: super::pulse::Look| !look.is_working && !look.is_in_head;
+            let is_calm = |look: Look| !look.is_working && !look.is_in_head;
             if pulse.hears(Wish::Park, cx) && !is_draining && is_calm(pulse.look()) {
                 // An idle connection ends here at once, and its stream is free for the next spell. One that still writes
                 // is closed after that.
                 Pin::new(&mut connection).graceful_shutdown();
                 return Pin::new(&mut connection).poll(cx).map(|done| match done {
-                    Ok(()) => Ended::Parked,
-                    Err(error) => Ended::Done(Err(error)),
+                    Ok(()) => Ok(Ended::Parked),
+                    Err(error) => Ok(Ended::Done(Err(error))),
                 });
             }
-            if pulse.hears(Wish::TimeOut, cx) { Poll::Ready(Ended::TimedOut) } else { Poll::Pending }
+            if pulse.hears(Wish::TimeOut, cx) { Poll::Ready(Ok(Ended::TimedOut)) } else { Poll::Pending }
         })
-        .await;
-        let parts = connection.into_parts();
-        let mut metered = parts.io.into_inner();
-        let mut unread = parts.read_buf;
-        if !metered.first.is_empty() {
-            let mut longer = BytesMut::from(unread);
-            longer.extend_from_slice(&std::mem::take(&mut metered.first));
-            unread = longer.freeze();
+        .await?;
+        let unread = connection.into_parts().read_buf;
+        poll_fn(|cx| wire.lock().poll_send(cx)).await?;
+        let Some(wire) = wire.into_inner() else { return Err(io::ErrorKind::Other.into()) };
+        let (stream, first) = wire.into_parts();
+        if first.is_empty() {
+            return Ok((ended, stream, unread));
         }
-        (ended, metered, unread)
+        let mut longer = BytesMut::from(unread);
+        longer.extend_from_slice(&first);
+        Ok((ended, stream, longer.freeze()))
     }
 
     /// Waits for bytes without holding a buffer; nothing when the client is gone, or is to go.
@@ -246,41 +252,31 @@ impl<H: Handler> Conversation<H> {
     }
 }
 
-/// A stream that begins with bytes which were read from it before, and shows that it moves.
-struct Metered<S> {
+/// The stream of an HTTP/2 connection, which begins with bytes that were read from it before.
+struct Resumed<S> {
     stream: S,
     first: Bytes,
-    pulse: Arc<Pulse>,
-    /// HTTP/1 ends without closing the stream: there may be more to say, or another spell to come.
-    stays_open: bool,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Resumed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         if self.first.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        } else {
-            let count = self.first.len().min(buffer.remaining());
-            buffer.put_slice(&self.first[..count]);
-            self.first.advance(count);
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
-        if buffer.filled().len() > before {
-            self.pulse.note_read();
-        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..count]);
+        self.first.advance(count);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Resumed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.pulse.note_write();
-        Poll::Ready(written)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -288,9 +284,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
-        self.pulse.note_write();
-        Poll::Ready(written)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -302,6 +296,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stays_open { Poll::Ready(Ok(())) } else { Pin::new(&mut self.stream).poll_shutdown(cx) }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

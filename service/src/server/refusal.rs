@@ -35,7 +35,8 @@ pub(super) enum Refusal {
 impl Refusal {
     /// What ails a head, or nothing if no answer makes sense.
     pub(super) fn of_head(error: &hyper::Error, unread: &[u8]) -> Option<Self> {
-        if !is_http(unread) {
+        // The head itself is left, or what followed it; whatever begins with anything else is not HTTP.
+        if unread.first().is_some_and(|byte| !byte.is_ascii_graphic()) {
             return None;
         }
         if error.is_parse_too_large() {
@@ -47,7 +48,7 @@ impl Refusal {
 
     /// A head that did not come in time, if it was one.
     pub(super) fn of_silence(unread: &[u8]) -> Option<Self> {
-        is_http(unread).then_some(Self::TimedOut)
+        unread.first().is_some_and(u8::is_ascii_alphabetic).then_some(Self::TimedOut)
     }
 
     const fn status(self) -> (StatusCode, &'static str) {
@@ -134,7 +135,9 @@ impl Refusal {
     }
 }
 
-/// Whether this may be the start of a method; else, whatever the client speaks, it is not HTTP.
-fn is_http(unread: &[u8]) -> bool {
-    unread.first().is_some_and(u8::is_ascii_alphabetic)
+/// Whether this is hyper's own answer to a bad head, which has no body: ours takes its place.
+pub(super) fn is_bare(answer: &[u8]) -> bool {
+    let line_end = answer.iter().position(|byte| *byte == b'\r').unwrap_or_default();
+    answer.starts_with(b"HTTP/1.1 4")
+        && answer[line_end..].starts_with(b"\r\nconnection: close\r\ncontent-length: 0\r\n")
 }

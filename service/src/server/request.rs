@@ -2,14 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use axum::response::Response;
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
+use hyper::service::{Service, service_fn};
 
 use super::Handler;
 use super::pulse::Pulse;
@@ -52,53 +50,43 @@ impl<H: Handler> Clone for Requests<H> {
     }
 }
 
-impl<H: Handler> hyper::service::Service<http::Request<Incoming>> for Requests<H> {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answering<H::Future>;
+impl<H: Handler> Requests<H> {
+    /// The connection's service as hyper takes it.
+    pub(super) fn service(
+        self,
+    ) -> impl Service<
+        http::Request<Incoming>,
+        Response = Response,
+        Error = Infallible,
+        Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
+    > {
+        service_fn(move |request: http::Request<Incoming>| {
+            let work = Work::begin(&self.pulse, &self.load);
+            let refused = self.refused(&work, &request);
+            let (handler, peer) = (self.handler.clone(), self.peer);
+            async move {
+                let _until_the_end = work;
+                match refused {
+                    Some(answer) => Ok(answer),
+                    None => Ok(handler.handle(request, peer).await),
+                }
+            }
+        })
+    }
 
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let work = Work::begin(&self.pulse, &self.load);
-        let refused = if work.is_too_much {
-            Some(Refusal::Busy)
+    /// The answer to a request that no handler is to see.
+    fn refused(&self, work: &Work, request: &http::Request<Incoming>) -> Option<Response> {
+        let refusal = if work.is_too_much {
+            Refusal::Busy
         } else if request.headers().len() > self.max_headers {
             // HTTP/1 has its own limit; HTTP/2 counts bytes alone.
-            Some(Refusal::TooManyHeaders)
+            Refusal::TooManyHeaders
         } else {
-            None
+            return None;
         };
-        match refused {
-            Some(refusal) => {
-                let request_id = (self.make_request_id)();
-                tracing::debug!(request_id, code = refusal.code(), "a request was refused");
-                Answering::Refused { answer: Some(refusal.response(&request_id)), _work: work }
-            }
-            None => Answering::Working { answer: self.handler.handle(request, self.peer), _work: work },
-        }
-    }
-}
-
-pin_project! {
-    /// The answer to come.
-    #[project = AnsweringPinned]
-    pub(super) enum Answering<F> {
-        Working { #[pin] answer: F, _work: Work },
-        Refused { answer: Option<Response>, _work: Work },
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
-    type Output = Result<Response, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            AnsweringPinned::Working { answer, .. } => answer.poll(cx),
-            AnsweringPinned::Refused { answer, .. } => match answer.take() {
-                Some(answer) => Poll::Ready(Ok(answer)),
-                // Polled after its end, which no caller does.
-                None => Poll::Pending,
-            },
-        }
+        let request_id = (self.make_request_id)();
+        tracing::debug!(request_id, code = refusal.code(), "a request was refused");
+        Some(refusal.response(&request_id))
     }
 }
 
