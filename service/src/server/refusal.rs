@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::telemetry::REQUEST_ID;
 
 /// How long a client that is refused may take to read its answer, and how much more it may send meanwhile.
-const DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: u64 = 256 * 1024;
 
 /// Why the server refuses by itself.

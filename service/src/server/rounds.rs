@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::pulse::{Look, Phase, Pulse, Wish};
+use super::refusal;
 use super::settings::ServeSettings;
 
 /// The longest time between two rounds; a limit is kept to within one of them.
@@ -101,6 +102,8 @@ impl Since {
             Phase::Parked if is_over(self.movement, patience.idle) => Verdict::CutOff,
             // What takes long now is our own work.
             Phase::Http1 | Phase::Http2 if look.is_working => Verdict::LetBe,
+            // It was told, and does not even read that.
+            Phase::Http1 if is_over(self.head, patience.head + refusal::DEADLINE) => Verdict::CutOff,
             Phase::Http1 if is_over(self.head, patience.head) => Verdict::Say(Wish::TimeOut),
             // It holds an answer that its client does not read; else it would have been parked.
             Phase::Http1 if is_over(self.movement, patience.idle) => Verdict::CutOff,
@@ -162,7 +165,7 @@ mod tests {
     fn a_head_that_trickles_in_is_timed_out() {
         let trickle = |_: u64, pulse: &Pulse| pulse.note_read();
         let found = verdicts(Phase::Http1, &Pulse::default(), trickle);
-        assert_eq!(found, [(10, Verdict::Say(Wish::TimeOut))]);
+        assert_eq!(found, [(10, Verdict::Say(Wish::TimeOut)), (12, Verdict::CutOff)]);
     }
 
     #[test]
