@@ -4,6 +4,7 @@
 //! [`chain`], and commits [`store`]d state only for records that it has read back as accepted. The [`sink`] turns accepted
 //! facts into rows of the warehouse. The [`runner`] keeps every partition of both going.
 
+mod caps;
 pub mod chain;
 pub mod core;
 mod core_catalog;

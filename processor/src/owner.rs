@@ -17,6 +17,7 @@ use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
 
+use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
 use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay};
 use crate::core_catalog::CoreCatalog;
@@ -69,6 +70,8 @@ pub struct Owner<'a> {
     events: Box<dyn Subscription>,
     producer: Box<dyn Producer>,
     ticker: Ticker,
+    /// Counts of caps that the edges do not know yet.
+    moved: Arc<MovedCounts>,
     /// Why the event after those collected cannot be decided; said when those before it are.
     halt: Option<Error>,
 }
@@ -103,7 +106,18 @@ impl<'a> Owner<'a> {
             max_pending_bytes: MAX_PENDING_BYTES,
         })?;
         let ticker = Ticker::new(log.as_ref(), parts.partition, parts.settings.cut_period_ms)?;
-        Ok(Self { parts, store, head, catalog, facts, events, producer, ticker, halt: None })
+        Ok(Self {
+            parts,
+            store,
+            head,
+            catalog,
+            facts,
+            events,
+            producer,
+            ticker,
+            moved: Arc::default(),
+            halt: None,
+        })
     }
 
     /// Works until the shutdown.
@@ -111,6 +125,20 @@ impl<'a> Owner<'a> {
     /// # Errors
     /// Whatever stopped it; nothing uncommitted is kept.
     pub async fn work(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
+        let publisher = CapPublisher {
+            log: self.parts.log.clone(),
+            store: self.store,
+            clock: self.parts.clock.clone(),
+            partition: self.parts.partition,
+            moved: self.moved.clone(),
+        };
+        tokio::select! {
+            done = self.decide_all(shutdown) => done,
+            never = publisher.run() => match never {},
+        }
+    }
+
+    async fn decide_all(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
         self.catch_up(shutdown).await?;
         while !shutdown.is_started() {
             let mut inputs = self.collect().await?;
@@ -322,7 +350,9 @@ impl<'a> Owner<'a> {
         changes.head.record = Some(record.position);
         changes.head.record_hash = hash;
         self.head = changes.head.clone();
+        let counts = self.moved.note(&changes);
         self.store.commit(changes)?;
+        counts?;
         self.parts.metrics.committed(&self.head, foreign);
         Ok(foreign)
     }

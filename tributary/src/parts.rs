@@ -176,8 +176,12 @@ pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Resu
 }
 
 /// The topics of an installation.
-pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 2] {
-    [TopicSpec { name: topic::EVENTS, partitions }, TopicSpec { name: topic::FACTS, partitions }]
+pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 3] {
+    [
+        TopicSpec { name: topic::EVENTS, partitions },
+        TopicSpec { name: topic::FACTS, partitions },
+        TopicSpec { name: topic::CAPS, partitions: 1 },
+    ]
 }
 
 /// Follows the catalog.
@@ -193,8 +197,9 @@ pub(crate) async fn partitions(log: &Arc<dyn EventLog>, follower: &Follower) -> 
     let wanted = wanted.ok_or(Error::NotMigrated)?;
     for topic in topics(wanted) {
         match log.partitions(topic.name).await? {
-            Some(found) if found == wanted => {}
+            Some(found) if found == topic.partitions => {}
             Some(found) => {
+                let wanted = topic.partitions;
                 return Err(eventlog::Error::PartitionCount { topic: topic.name, found, wanted }.into());
             }
             None => return Err(Error::NotMigrated),

@@ -74,7 +74,7 @@ impl Decider<'_, '_> {
         let is_beyond = found.iter().any(|cap| cap.is_beyond);
         let was_turned_away = hit.labels.iter().any(|known| known == label::CAP);
         let adds_to = |cap: &Found| !(was_turned_away && cap.on_exceed == OnExceed::Fallback);
-        Ok((found.into_iter().filter(adds_to).map(|cap| cap.place).collect(), is_beyond))
+        Ok((once(found.into_iter().filter(adds_to)), is_beyond))
     }
 
     /// The counts that a conversion adds to while its status counts, and what they want if it is beyond.
@@ -96,7 +96,7 @@ impl Decider<'_, '_> {
         };
         let found = self.find(&counted, CapMetric::Conversions)?;
         let beyond = found.iter().filter(|cap| cap.is_beyond).map(|cap| cap.on_exceed).max_by_key(severity);
-        Ok(Capped { places: found.into_iter().map(|cap| cap.place).collect(), beyond })
+        Ok(Capped { places: once(found.into_iter()), beyond })
     }
 
     fn find(&self, counted: &Counted<'_>, metric: CapMetric) -> Result<Vec<Found>, StateError> {
@@ -141,6 +141,17 @@ impl Decider<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The counts of these caps, each once: caps that differ in their limits only share one.
+fn once(found: impl Iterator<Item = Found>) -> Vec<CapPlace> {
+    let mut places = Vec::new();
+    for cap in found {
+        if !places.contains(&cap.place) {
+            places.push(cap.place);
+        }
+    }
+    places
 }
 
 /// Of several caps the strictest decides.
@@ -220,13 +231,7 @@ pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
 
 /// The counts that these changes moved.
 pub fn moved_cap_counts(changes: &Changes) -> Result<Vec<CapCount>, StateError> {
-    changes
-        .keys
-        .iter()
-        .filter(|(key, _)| key::is_cap(key))
-        .filter_map(|(_, value)| value.clone())
-        .map(decode)
-        .collect()
+    changes.keys.range(key::caps()).filter_map(|(_, value)| value.clone()).map(decode).collect()
 }
 
 /// Up to `limit` counts whose windows may not be over, those that end last first: the windows without end.

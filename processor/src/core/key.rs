@@ -169,9 +169,9 @@ pub(super) fn cap(workspace: WorkspaceNumber, place: &CapPlace) -> Vec<u8> {
     key(CAP, None, &[&ends_by, &workspace.get().to_be_bytes(), &place.cap, &start, &partner])
 }
 
-/// Whether this is the key of a count of a cap.
-pub(super) fn is_cap(key: &[u8]) -> bool {
-    key.first() == Some(&CAP)
+/// All counts of caps.
+pub(super) fn caps() -> std::ops::Range<Vec<u8>> {
+    vec![CAP]..vec![CAP + 1]
 }
 
 /// The half-open range of counts whose windows end before `at`, and that of all others.

@@ -30,6 +30,7 @@ use crate::scene::{T0, Traffic, catalog, proposals};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 pub(crate) const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
+pub(crate) const CAPS: Partition = Partition { topic: topic::CAPS, number: 0 };
 pub(crate) const FACTS: Partition = Partition { topic: topic::FACTS, number: 0 };
 
 pub(crate) struct Site {
@@ -61,7 +62,12 @@ impl Running {
 impl Site {
     /// A new installation whose log holds the catalog.
     pub(crate) async fn start() -> Self {
-        let site = Self::without_catalog().await;
+        Self::without("").await
+    }
+
+    /// The same, with one topic less.
+    pub(crate) async fn without(topic: &str) -> Self {
+        let site = Self::with_topics(|name| name != topic).await;
         for proposal in proposals() {
             site.append(Partition { topic: topic::CATALOG, number: 0 }, proposal).await;
         }
@@ -69,14 +75,18 @@ impl Site {
     }
 
     pub(crate) async fn without_catalog() -> Self {
+        Self::with_topics(|_| true).await
+    }
+
+    async fn with_topics(wanted: impl Fn(&str) -> bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(T0);
         let log_clock = clock.clone();
         let settings =
             EmbeddedSettings::new(Arc::new(move || Timestamp::from_micros(log_clock.now_micros())));
         let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&dir.path().join("log"), settings).unwrap());
-        let topics =
-            [topic::CATALOG, topic::EVENTS, topic::FACTS].map(|name| TopicSpec { name, partitions: 1 });
+        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS]
+            .map(|name| TopicSpec { name, partitions: 1 });
         log.ensure_topics(&topics).await.unwrap();
         Self { log, clock, dir }
     }
@@ -161,7 +171,7 @@ impl Site {
         self.read(EVENTS).await.into_iter().map(|(_, payload)| payload).collect()
     }
 
-    async fn read(&self, partition: Partition) -> Vec<(u64, Bytes)> {
+    pub(crate) async fn read(&self, partition: Partition) -> Vec<(u64, Bytes)> {
         let end = self.log.bounds(partition).await.unwrap().end;
         let mut subscription = self.log.subscribe(&[(partition, 0)]).await.unwrap();
         let mut records = Vec::new();

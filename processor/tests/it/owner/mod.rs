@@ -1,4 +1,5 @@
 //! Owners of a partition, on the embedded log and on disk.
 
+mod caps;
 mod chain;
 mod halts;

@@ -83,6 +83,8 @@ fn capped_offers() -> [Offer; 2] {
     let day = CapWindow::Day;
     let capped = vec![
         cap(CapMetric::Clicks, day, 3, OnExceed::Fallback),
+        // Another limit of the same count.
+        cap(CapMetric::Clicks, day, 100, OnExceed::Fallback),
         cap(CapMetric::Conversions, day, 2, OnExceed::Pending),
     ];
     let hourly = cap(CapMetric::Conversions, CapWindow::Hour, 1, OnExceed::Reject);
