@@ -62,31 +62,27 @@ impl Running {
 impl Site {
     /// A new installation whose log holds the catalog.
     pub(crate) async fn start() -> Self {
-        Self::without("").await
+        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS];
+        Self::with_topics(&topics).await
     }
 
-    /// The same, with one topic less.
-    pub(crate) async fn without(topic: &str) -> Self {
-        let site = Self::with_topics(|name| name != topic).await;
+    /// The same, with these topics alone.
+    pub(crate) async fn with_topics(topics: &[&'static str]) -> Self {
+        let site = Self::without_catalog(topics).await;
         for proposal in proposals() {
             site.append(Partition { topic: topic::CATALOG, number: 0 }, proposal).await;
         }
         site
     }
 
-    pub(crate) async fn without_catalog() -> Self {
-        Self::with_topics(|_| true).await
-    }
-
-    async fn with_topics(wanted: impl Fn(&str) -> bool) -> Self {
+    async fn without_catalog(topics: &[&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(T0);
         let log_clock = clock.clone();
         let settings =
             EmbeddedSettings::new(Arc::new(move || Timestamp::from_micros(log_clock.now_micros())));
         let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&dir.path().join("log"), settings).unwrap());
-        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS]
-            .map(|name| TopicSpec { name, partitions: 1 });
+        let topics: Vec<TopicSpec> = topics.iter().map(|name| TopicSpec { name, partitions: 1 }).collect();
         log.ensure_topics(&topics).await.unwrap();
         Self { log, clock, dir }
     }

@@ -59,7 +59,7 @@ async fn counts_that_moved_are_published_and_all_of_them_again_by_the_next_owner
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_cannot_tell_decides_all_the_same_and_tells_later() {
-    let site = Site::without(topic::CAPS).await;
+    let site = Site::with_topics(&[topic::CATALOG, topic::EVENTS, topic::FACTS]).await;
     let mut edge = site.edge(1);
     let store = site.store("state");
     let owner = site.owner(&store);
