@@ -11,13 +11,15 @@ use schemas::id::ProposalId;
 use schemas::topic;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::{FollowError, ProposeError, RecordError};
 use crate::fold::{Accepted, Catalog, Rejected};
 use crate::proposal::{Change, MAX_CHANGES, MAX_IDEMPOTENCY_KEY_BYTES, Proposal};
 use crate::{record, validate};
 
+mod copy;
+mod start;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -82,7 +84,18 @@ struct Progress {
     folded: u64,
     /// When the copy was last known to be at the log's end.
     at_end: Instant,
+    /// `None` while the copy on disk was not compared with the log.
+    confirmed: Option<Confirmed>,
     halted: Option<Arc<FollowError>>,
+}
+
+/// How it was made sure that the catalog is the log's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It was folded from the log, or from a copy that turned out to be of this log.
+    Equal,
+    /// The copy was of another log, and this one was folded anew. What was understood by the copy means nothing here.
+    FoldedAnew,
 }
 
 /// A look for the log's end.
@@ -99,62 +112,33 @@ pub struct FollowerStatus {
     pub revision: CatalogRevision,
     /// How long ago the copy was last known to be at the log's end.
     pub staleness: Duration,
+    /// Whether the catalog is known to be the log's; without a copy on disk it always is.
+    pub confirmed: Option<Confirmed>,
     /// Why it no longer follows, if it does not.
     pub halted: Option<Arc<FollowError>>,
 }
 
 impl Follower {
-    /// Creates the catalog's topic where it is missing, folds it to its present end, then follows it on a task of its own.
+    /// Waits until the catalog is known to be the log's.
     ///
     /// # Errors
-    /// [`FollowError`] if the log cannot be read, or holds what this build does not know.
-    pub async fn start(log: Arc<dyn EventLog>, settings: FollowerSettings) -> Result<Self, FollowError> {
-        let deadline = settings.start_deadline;
-        let started = async {
-            loop {
-                match Self::start_once(Arc::clone(&log), settings).await {
-                    Err(FollowError::Log(error)) if error.is_retriable() => {
-                        tracing::warn!(%error, "the catalog's log is not there yet, trying again");
-                        sleep(task::RETRY_PAUSE).await;
-                    }
-                    started => break started,
-                }
-            }
-        };
-        timeout(deadline, started).await.map_err(|_| FollowError::Timeout)?
+    /// [`FollowError`] if the follower ended before.
+    pub async fn confirmed(&self) -> Result<Confirmed, FollowError> {
+        let mut progress = self.shared.progress.subscribe();
+        let known =
+            progress.wait_for(|progress| progress.confirmed.is_some() || progress.halted.is_some()).await;
+        let progress = known.map_err(|_| FollowError::Stopped)?;
+        match (progress.confirmed, &progress.halted) {
+            (Some(confirmed), _) => Ok(confirmed),
+            (None, Some(halted)) => Err(FollowError::clone(halted)),
+            (None, None) => Err(FollowError::Stopped),
+        }
     }
 
-    async fn start_once(log: Arc<dyn EventLog>, settings: FollowerSettings) -> Result<Self, FollowError> {
-        log.ensure_topics(&[TOPIC]).await?;
-        let usage = ProducerUse {
-            name: "catalog",
-            deadline: settings.append_deadline,
-            max_pending_bytes: MAX_PENDING_BYTES,
-        };
-        let producer = log.producer(usage)?;
-        let bounds = log.bounds(PARTITION).await?;
-        if bounds.start != 0 {
-            return Err(FollowError::Truncated { start: bounds.start });
-        }
-        let subscription = log.subscribe(&[(PARTITION, 0)]).await?;
-        let shared = Arc::new(Shared {
-            log,
-            producer,
-            settings,
-            catalog: RwLock::new(Catalog::new()),
-            progress: watch::Sender::new(Progress { folded: 0, at_end: Instant::now(), halted: None }),
-            verdicts: Mutex::new(HashMap::new()),
-            catch_up: tokio::sync::Mutex::new(None),
-            stop: watch::Sender::new(false),
-            task: Mutex::new(None),
-        });
-        task::spawn(&shared, subscription);
-        let follower = Self { shared };
-        if let Err(error) = follower.folded(bounds.end).await {
-            follower.shutdown().await;
-            return Err(error);
-        }
-        Ok(follower)
+    /// Whether the catalog may be older than `limit`.
+    pub fn is_stale(&self, limit: Duration) -> bool {
+        let progress = self.shared.progress.borrow();
+        progress.confirmed.is_none() || progress.at_end.elapsed() > limit
     }
 
     /// The catalog as it is folded now. Hold the guard for a look, never across a wait.
@@ -173,6 +157,7 @@ impl Follower {
         FollowerStatus {
             revision: self.revision(),
             staleness: progress.at_end.elapsed(),
+            confirmed: progress.confirmed,
             halted: progress.halted.clone(),
         }
     }
@@ -289,6 +274,31 @@ fn writable(proposal: &Proposal) -> Result<bytes::Bytes, ProposeError> {
 }
 
 impl Shared {
+    fn new(
+        log: Arc<dyn EventLog>,
+        settings: FollowerSettings,
+        catalog: Catalog,
+        confirmed: Option<Confirmed>,
+    ) -> Result<Arc<Self>, FollowError> {
+        let usage = ProducerUse {
+            name: "catalog",
+            deadline: settings.append_deadline,
+            max_pending_bytes: MAX_PENDING_BYTES,
+        };
+        let (folded, at_end) = (catalog.revision().number, Instant::now());
+        Ok(Arc::new(Self {
+            producer: log.producer(usage)?,
+            log,
+            settings,
+            catalog: RwLock::new(catalog),
+            progress: watch::Sender::new(Progress { folded, at_end, confirmed, halted: None }),
+            verdicts: Mutex::new(HashMap::new()),
+            catch_up: tokio::sync::Mutex::new(None),
+            stop: watch::Sender::new(false),
+            task: Mutex::new(None),
+        }))
+    }
+
     fn expect_verdict(self: &Arc<Self>, id: ProposalId) -> Result<ExpectedVerdict, ProposeError> {
         let mut verdicts = self.verdicts.lock();
         if verdicts.len() >= MAX_WAITING {

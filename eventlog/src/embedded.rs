@@ -96,6 +96,37 @@ impl EmbeddedLog {
         }
         Ok(log)
     }
+
+    /// Bytes that the durable records of a partition take on disk from `position` on. Reads files, so it blocks.
+    ///
+    /// # Errors
+    /// [`Error`] if the partition is unknown or its files cannot be read.
+    pub fn bytes_from(&self, partition: Partition, position: Position) -> Result<u64, Error> {
+        Ok(self.shared.partition(partition)?.bytes_from(position)?)
+    }
+
+    /// How far a partition reaches at this moment.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`].
+    pub fn extent(&self, partition: Partition) -> Result<Extent, Error> {
+        let (bounds, appended_bytes) = self.shared.partition(partition)?.extent();
+        Ok(Extent { bounds, appended_bytes })
+    }
+}
+
+/// How far a partition reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The positions that can be read.
+    pub bounds: Bounds,
+    /// What the records take on disk that have become durable since the log was opened.
+    pub appended_bytes: u64,
+}
+
+/// What a record takes on disk.
+pub fn disk_bytes(key: &[u8], payload: &[u8]) -> u64 {
+    (frame::OVERHEAD_BYTES + key.len() + payload.len()) as u64
 }
 
 impl Shared {

@@ -116,15 +116,33 @@ impl KafkaLog {
     /// # Errors
     /// [`Error::Settings`] for settings that librdkafka or the log refuses, [`Error::Unavailable`] if no broker answers.
     pub async fn connect(settings: KafkaSettings) -> Result<Self, Error> {
+        let log = Self::open(settings)?;
+        log.shared.admin.check_connection().await?;
+        Ok(log)
+    }
+
+    /// The same without a look at Kafka, which may be away: then everything that needs it fails until it is there.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for settings that librdkafka or the log refuses.
+    pub fn open(settings: KafkaSettings) -> Result<Self, Error> {
         if settings.replication_factor == 0 || settings.max_record_bytes == 0 {
             return Err(Error::Settings("replication_factor and max_record_bytes must not be 0".into()));
         }
         options::refuse_overrides(&settings)?;
         let known = Arc::<Known>::default();
         let admin = Admin::new(&settings, Arc::clone(&known))?;
-        admin.check_connection().await?;
         let shared = Shared { settings, admin, known, open: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl KafkaLog {
+    /// Topics that are known to exist though Kafka was not asked: a broker that denies them has just not heard of them.
+    pub fn expect(&self, topics: &[TopicSpec]) {
+        for topic in topics {
+            self.shared.known.saw_topic(topic.name, topic.partitions);
+        }
     }
 }
 

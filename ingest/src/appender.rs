@@ -1,37 +1,47 @@
 //! From requests to the log: what waits together is appended together.
 //!
-//! Each partition of `events` has a queue and one task. A request puts its event into the open group and waits for that
-//! group's answer, which all its events share: one append and one wake-up for a group, not for an event. The task
-//! numbers the events in the order in which they are appended, so that the marks of a life of the edge are dense.
+//! Each partition of `events` has a queue and one task. A request encodes its event, puts it into the open group and
+//! waits for that group's answer, which all its events share: one append and one wake-up for a group, not for an event.
+//! An event gets its mark in the queue, so the marks of a life of the edge are dense and in the order of the appends.
 //!
-//! No request waits beyond its group's deadline, and no request has a timer of its own: the append of a group is cut off
-//! at its deadline, and a group that waits for a place in flight gets one at the latest when an older group's deadline
-//! has passed.
+//! No request waits beyond its group's deadline for the log, and no request has a timer of its own: the append of a group
+//! is cut off at its deadline, and a group that waits for a place in flight gets one at the latest when an older group's
+//! deadline has passed. What the log has not confirmed by then goes into the spool; see [`crate::spool`].
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use eventlog::{NewRecord, Partition, Position, Producer};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use catalog::Follower;
+use eventlog::{EventLog, Partition, ProducerUse};
 use parking_lot::Mutex;
-use prometheus::{HistogramTimer, IntGauge};
+use prometheus::IntGauge;
 use schemas::event::{Event, Mark};
-use schemas::id::EdgeId;
+use schemas::id::{EdgeId, IdGenerator};
+use schemas::time::Timestamp;
 use schemas::topic;
-use schemas::wire::encode_event;
+use schemas::wire::encode_unmarked_event;
+use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
+use crate::spool::Spool;
+use crate::spool::drainer::{self, Drainer};
+use crate::spool::lane::Lane;
+use group::Group;
+use writer::Writer;
 
-/// Groups of one partition that may be on their way at once. More would make the groups smaller without making the log
-/// faster.
-const GROUPS_IN_FLIGHT: usize = 4;
-/// Events in one group; encoding them keeps a thread busy for a few milliseconds at most.
+mod group;
+mod writer;
+
+/// Events in one group; appending them keeps a thread busy for a few milliseconds at most.
 const GROUP_EVENTS: usize = 2_048;
+/// Bytes of one group; its last event may go beyond.
+const GROUP_BYTES: usize = 1 << 20;
+/// A thread's buffer for encoding grows to its largest event, but keeps no more than this.
+const KEPT_BUFFER_BYTES: usize = 64 << 10;
 
 /// Why an event is not known to be durable.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,39 +52,69 @@ pub(crate) enum AppendError {
     /// The edge is stopping; the event was not taken.
     #[error("the edge is stopping")]
     Stopping,
-    /// The log's error. Only a full queue and an oversized record say for certain that the event was not written.
+    /// The log's error, where the spool is no help.
     #[error(transparent)]
     Log(#[from] eventlog::Error),
+    /// The log is away and the spool has no room.
+    #[error("the spool is full")]
+    SpoolFull,
+    /// The log is away and the spool could not be opened.
+    #[error("there is no spool")]
+    NoSpool,
+    /// The log is away and the spool fails. At a deadline the event may be in the spool all the same.
+    #[error("the spool: {0}")]
+    Spool(eventlog::Error),
 }
 
 /// How events are appended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// How long an event may wait.
+    /// How long an event may wait for the log.
     pub(crate) deadline: Duration,
+    /// How much longer it may wait for the spool.
+    pub(crate) spool_deadline: Duration,
     /// How many events of a partition may wait.
     pub(crate) queue_events: usize,
+    /// Bytes of events of all partitions that the log may hold unanswered.
+    pub(crate) queue_bytes: usize,
+}
+
+/// What the appender needs of the edge.
+pub(crate) struct Parts {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) follower: Follower,
+    /// `None` if it could not be opened.
+    pub(crate) spool: Option<Arc<Spool>>,
+    pub(crate) life: EdgeId,
+    pub(crate) partitions: u32,
+    pub(crate) limits: Limits,
+    pub(crate) clock: SharedClock,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The queues of all partitions.
 pub(crate) struct Appender {
     queues: Vec<Arc<Queue>>,
+    lanes: Vec<Arc<Lane>>,
+    spool: Option<Arc<Spool>>,
+    life: EdgeId,
     stop: Shutdown,
-    metrics: Arc<Metrics>,
     limits: Limits,
+    metrics: Arc<Metrics>,
 }
 
 impl Appender {
-    /// Starts a task for each partition. They end when [`Appender::drain`] was called and everything is answered.
-    pub(crate) fn start(
-        producer: Arc<dyn Producer>,
-        (edge, partitions): (EdgeId, u32),
-        limits: Limits,
-        metrics: Arc<Metrics>,
-        tasks: &Tasks,
-    ) -> Self {
+    /// Starts the tasks of each partition. They end when [`Appender::drain`] was called and everything is answered.
+    pub(crate) fn start(parts: Parts, tasks: &Tasks) -> Result<Self, eventlog::Error> {
+        let Parts { log, follower, spool, life, partitions, limits, clock, metrics } = parts;
+        let usage =
+            ProducerUse { name: "ingest", deadline: limits.deadline, max_pending_bytes: limits.queue_bytes };
+        let drain = ProducerUse { name: "ingest_drain", deadline: drainer::APPEND_DEADLINE, ..usage };
+        let (producer, drain) = (Arc::from(log.producer(usage)?), Arc::from(log.producer(drain)?));
         let stop = Shutdown::new();
-        let queues = (0..partitions).map(|number| {
+        let (mut queues, mut lanes) = (Vec::new(), Vec::new());
+        for number in 0..partitions {
+            let lane = Arc::new(Lane::new(number, spool.clone(), metrics.lane(number)));
             let queue = Arc::new(Queue {
                 waiting: Mutex::new(Waiting::default()),
                 wake: Notify::new(),
@@ -83,38 +123,50 @@ impl Appender {
             });
             let writer = Writer {
                 queue: Arc::clone(&queue),
+                lane: Arc::clone(&lane),
                 producer: Arc::clone(&producer),
                 partition: Partition { topic: topic::EVENTS, number },
-                edge,
-                next_number: 0,
                 metrics: Arc::clone(&metrics),
             };
-            tasks.spawn(format!("ingest append {number}"), writer.run(stop.clone()));
-            queue
-        });
-        Self { queues: queues.collect(), stop, metrics: Arc::clone(&metrics), limits }
+            let drainer = Drainer::new(drainer::Parts {
+                lane: Arc::clone(&lane),
+                follower: follower.clone(),
+                producer: Arc::clone(&drain),
+                direct: Arc::clone(&producer),
+                clock: clock.clone(),
+                ids: IdGenerator::new(random_seed()),
+                life,
+                deadline: limits.deadline,
+            });
+            tasks.spawn_until(&stop, format!("ingest append {number}"), writer.run(stop.clone()));
+            tasks.spawn_until(&stop, format!("ingest drain {number}"), drainer.run(stop.clone()));
+            queues.push(queue);
+            lanes.push(lane);
+        }
+        Ok(Self { queues, lanes, spool, life, stop, limits, metrics })
     }
 
-    /// Gives the event its mark, appends it and waits until it is durable.
+    /// Encodes the event and puts it into its partition's queue; the ticket waits until it is durable.
     ///
-    /// From the first poll on the event is in the queue: dropping the future does not take it back.
-    pub(crate) async fn append(&self, partition: u32, event: Event) -> Result<(), AppendError> {
+    /// Once there is a ticket the event is on its way: dropping it does not take it back.
+    pub(crate) fn enqueue(&self, partition: u32, event: Event) -> Result<Ticket, AppendError> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
         let Some(queue) = self.queues.get(partition as usize) else {
             let partition = Partition { topic: topic::EVENTS, number: partition };
             return Err(eventlog::Error::UnknownPartition(partition.to_string()).into());
         };
-        let (answer, index) = self.enqueue(queue, event)?;
-        match answer.wait().await {
-            Answer::Each(answers) => match answers.get(index) {
-                Some(Ok(_)) => Ok(()),
-                Some(Err(error)) => Err(error.clone().into()),
-                None => Err(eventlog::Error::Unavailable("it left a record unanswered".to_owned()).into()),
-            },
-            Answer::AllFailed(error) => Err(error.clone()),
-        }
+        // Encoding is the work here: it is done before the queue is locked, on the caller's thread.
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BUFFER_BYTES);
+            encode_unmarked_event(event, buffer);
+            self.push(queue, buffer)
+        })
     }
 
-    fn enqueue(&self, queue: &Queue, event: Event) -> Result<(Arc<SetOnce<Answer>>, usize), AppendError> {
+    fn push(&self, queue: &Queue, unmarked: &[u8]) -> Result<Ticket, AppendError> {
         let mut waiting = queue.waiting.lock();
         if waiting.is_closed {
             return Err(AppendError::Stopping);
@@ -123,38 +175,80 @@ impl Appender {
             return Err(AppendError::Full);
         }
         waiting.events += 1;
-        if let Some(open) = waiting.groups.back_mut().filter(|group| group.events.len() < GROUP_EVENTS) {
-            open.events.push(event);
-            return Ok((Arc::clone(&open.answer), open.events.len() - 1));
+        let mark = Mark { edge: self.life, number: waiting.next_number };
+        waiting.next_number += 1;
+        if let Some(open) = waiting.groups.back_mut().filter(|group| group.is_open()) {
+            let index = open.push(unmarked, mark);
+            return Ok(Ticket { answer: Arc::clone(&open.answer), index });
         }
-        let answer = Arc::new(SetOnce::new());
-        waiting.groups.push_back(Group {
-            events: vec![event],
-            deadline: Instant::now() + self.limits.deadline,
-            answer: Arc::clone(&answer),
-            timer: self.metrics.append(),
-        });
+        let mut group = Group::new(Instant::now(), self.limits, self.metrics.append());
+        let ticket = Ticket { answer: Arc::clone(&group.answer), index: group.push(unmarked, mark) };
+        waiting.groups.push_back(group);
         drop(waiting);
         // Later events of the group need no signal: the task takes the group as it then is.
         queue.wake.notify_one();
-        Ok((answer, 0))
+        Ok(ticket)
     }
 
     /// Takes no further event and waits until those taken are answered; `false` if the deadline came first.
     pub(crate) async fn drain(&self, deadline: Duration) -> bool {
+        let by = Instant::now() + deadline;
         self.stop.trigger();
         let ended = async {
             for queue in &self.queues {
                 queue.ended.wait().await;
             }
         };
-        tokio::time::timeout(deadline, ended).await.is_ok()
+        let is_drained = tokio::time::timeout_at(by, ended).await.is_ok();
+        if let Some(spool) = &self.spool {
+            spool.close(by.saturating_duration_since(Instant::now())).await;
+        }
+        is_drained
     }
 
-    /// Whether every partition's task lives and takes events.
+    /// Whether every partition's task lives and takes events that will be recorded, by the log or by the spool.
     pub(crate) fn is_open(&self) -> bool {
         self.queues.iter().all(|queue| !queue.waiting.lock().is_closed)
+            && self.lanes.iter().all(|lane| lane.can_record())
     }
+
+    /// Sends everything into the spool until the log was seen to keep up.
+    pub(crate) fn divert(&self, reason: &impl std::fmt::Display) {
+        for lane in &self.lanes {
+            lane.divert(reason);
+        }
+    }
+
+    /// Notes what the spool holds at `now`.
+    pub(crate) fn measure(&self, now: Timestamp) {
+        for lane in &self.lanes {
+            lane.measure(now);
+        }
+    }
+}
+
+/// An event on its way.
+pub(crate) struct Ticket {
+    answer: Arc<SetOnce<Answer>>,
+    index: usize,
+}
+
+impl Ticket {
+    /// Waits until the event is durable, in the log or in the spool.
+    pub(crate) async fn durable(self) -> Result<(), AppendError> {
+        match self.answer.wait().await {
+            Answer::Durable => Ok(()),
+            Answer::Each(answers) => answers.get(self.index).cloned().unwrap_or(Err(AppendError::Stopping)),
+            Answer::Stopped => Err(AppendError::Stopping),
+        }
+    }
+}
+
+/// What a group's requests wait for.
+enum Answer {
+    Durable,
+    Each(Vec<Result<(), AppendError>>),
+    Stopped,
 }
 
 /// What one partition's requests and its task share.
@@ -170,95 +264,9 @@ struct Waiting {
     groups: VecDeque<Group>,
     /// Events in these groups and in those in flight.
     events: usize,
-    is_closed: bool,
-}
-
-/// Events that are appended together.
-struct Group {
-    events: Vec<Event>,
-    deadline: Instant,
-    answer: Arc<SetOnce<Answer>>,
-    timer: HistogramTimer,
-}
-
-/// What a group's requests wait for.
-enum Answer {
-    Each(Vec<Result<Position, eventlog::Error>>),
-    AllFailed(AppendError),
-}
-
-/// The task of one partition.
-struct Writer {
-    queue: Arc<Queue>,
-    producer: Arc<dyn Producer>,
-    partition: Partition,
-    edge: EdgeId,
+    /// Of the next event's mark.
     next_number: u64,
-    metrics: Arc<Metrics>,
-}
-
-impl Writer {
-    async fn run(mut self, stop: Shutdown) -> Result<(), AppendError> {
-        // However this ends, nobody waits for it in vain.
-        let _close = CloseOnDrop(Arc::clone(&self.queue));
-        let mut in_flight = FuturesUnordered::new();
-        loop {
-            while in_flight.len() < GROUPS_IN_FLIGHT {
-                let Some(group) = self.queue.take() else { break };
-                in_flight.push(self.append(group));
-            }
-            let is_done = self.queue.close_if(stop.is_started());
-            if is_done && in_flight.is_empty() {
-                return Ok(());
-            }
-            tokio::select! {
-                Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
-                // The waker put this task in front of all that are ready: let them come first and join the group.
-                () = self.queue.wake.notified() => tokio::task::yield_now().await,
-                () = stop.started(), if !stop.is_started() => {}
-            }
-        }
-    }
-
-    /// Numbers and encodes the group now; the future appends it and answers.
-    fn append(&mut self, group: Group) -> impl Future<Output = ()> + Send + use<> {
-        let Group { mut events, deadline, answer, timer } = group;
-        let count = events.len();
-        // Its clients have been refused by now. An event that they send again must not stand in the log already.
-        let is_late = deadline <= Instant::now();
-        if is_late {
-            events.clear();
-        }
-        let answer = AnswerOnDrop { queue: Arc::clone(&self.queue), answer, count, timer: Some(timer) };
-        let mut records = Vec::with_capacity(count);
-        for mut event in events {
-            event.mark = Some(Mark { edge: self.edge, number: self.next_number });
-            self.next_number += 1;
-            records.push(NewRecord { key: Bytes::new(), payload: encode_event(event) });
-        }
-        self.metrics.group(count);
-        let (producer, partition) = (Arc::clone(&self.producer), self.partition);
-        async move {
-            if is_late {
-                tracing::warn!(%partition, events = count, "events waited for the log until their deadline");
-                return answer.give(Answer::AllFailed(eventlog::Error::Deadline.into()));
-            }
-            let answers = tokio::time::timeout_at(deadline, producer.append(partition, records)).await;
-            match answers {
-                Ok(answers) => {
-                    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
-                    if let Some(error) = failed.clone().next() {
-                        tracing::warn!(%partition, events = failed.count(), %error, "events were not appended");
-                    }
-                    answer.give(Answer::Each(answers));
-                }
-                Err(_) => {
-                    tracing::warn!(%partition, events = count, "the log did not answer in time");
-                    answer.give(Answer::AllFailed(eventlog::Error::Deadline.into()));
-                }
-            }
-        }
-    }
+    is_closed: bool,
 }
 
 impl Queue {
@@ -274,52 +282,17 @@ impl Queue {
         waiting.is_closed |= is_stopping;
         waiting.is_closed && waiting.groups.is_empty()
     }
-}
 
-/// Answers its group's requests, with an error if nobody gave a better answer.
-struct AnswerOnDrop {
-    queue: Arc<Queue>,
-    answer: Arc<SetOnce<Answer>>,
-    count: usize,
-    timer: Option<HistogramTimer>,
-}
-
-impl AnswerOnDrop {
-    fn give(mut self, answer: Answer) {
-        self.finish(answer);
+    fn answered(&self, events: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.events -= events;
+        self.depth.set(waiting.events as i64);
     }
 
-    fn finish(&mut self, answer: Answer) {
-        let Some(timer) = self.timer.take() else { return };
-        drop(timer);
-        let mut waiting = self.queue.waiting.lock();
-        waiting.events -= self.count;
-        self.queue.depth.set(waiting.events as i64);
-        drop(waiting);
-        // Only the first answer counts, and there is only this one.
-        let _ = self.answer.set(answer);
-    }
-}
-
-impl Drop for AnswerOnDrop {
-    fn drop(&mut self) {
-        self.finish(Answer::AllFailed(AppendError::Stopping));
-    }
-}
-
-/// Closes the queue and answers what is left in it.
-struct CloseOnDrop(Arc<Queue>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        let groups = {
-            let mut waiting = self.0.waiting.lock();
-            waiting.is_closed = true;
-            std::mem::take(&mut waiting.groups)
-        };
-        for group in groups {
-            let _ = group.answer.set(Answer::AllFailed(AppendError::Stopping));
-        }
-        let _ = self.0.ended.set(());
+    /// Takes no further event and gives those that wait.
+    fn close(&self) -> VecDeque<Group> {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        std::mem::take(&mut waiting.groups)
     }
 }

@@ -1,16 +1,17 @@
 //! The edge: what all its routes share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::seal::Sealer;
 use catalog::{Catalog, Follower, Workspace};
-use eventlog::{EventLog, ProducerUse};
+use eventlog::EventLog;
 use http::Extensions;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use schemas::error_code::ErrorCode;
-use schemas::event::{Body, Event};
+use schemas::event::{Body, Event, label};
 use schemas::id::{EventId, Id, IdGenerator, Kind, RequestKind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::topic;
@@ -18,19 +19,20 @@ use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
 use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
-use crate::appender::{AppendError, Appender, Limits};
+use crate::appender::{self, AppendError, Appender, Limits, Ticket};
 use crate::caps::CapCounts;
 use crate::caps_follower;
 use crate::client::Clients;
 use crate::error::{Refusal, StartError};
 use crate::metrics::Metrics;
 use crate::settings::IngestSettings;
+use crate::spool::{self, Spool, SpoolError};
 
 /// The parts that an edge is made of.
 pub struct Parts {
     /// Limits and time-outs.
     pub settings: IngestSettings,
-    /// The log, whose topics exist.
+    /// The log, whose topics exist. It may be away.
     pub log: Arc<dyn EventLog>,
     /// The edge's copy of the catalog.
     pub follower: Follower,
@@ -44,10 +46,19 @@ pub struct Parts {
     pub tasks: Tasks,
     /// From then on no new traffic is wanted.
     pub shutdown: Shutdown,
+    /// The directory of its spool.
+    pub spool_dir: PathBuf,
 }
 
 /// How long a request waits for the catalog when it names something unknown.
 const CATCH_UP_LIMIT: Duration = Duration::from_millis(200);
+
+/// Events are labelled if the catalog was not at the log's end for longer than this.
+const STALE_AFTER: Duration = Duration::from_secs(60);
+/// How long the start waits for the log to say how many partitions it has.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How often a log that was away at the start is asked again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The edge. Clones share everything.
 #[derive(Clone)]
@@ -83,37 +94,54 @@ pub(crate) struct Understood<T> {
 }
 
 impl Edge {
-    /// Starts the edge on a log whose topics exist, with a catalog that was installed.
+    /// Starts the edge on a log whose topics exist, with a catalog that was installed. The log may be away: then events go
+    /// into the spool.
     ///
-    /// From `shutdown` on `/readyz` answers 503, so that no new traffic comes. Requests that are open go on being
+    /// From the shutdown on `/readyz` answers 503, so that no new traffic comes. Requests that are open go on being
     /// recorded until [`Edge::drain`], which the caller awaits once its servers have ended: the tasks end with it.
     ///
     /// # Errors
     /// [`StartError`], naming the setting or the contradiction.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, log, follower, sealer, clock, registry, tasks, shutdown } = parts;
+        let Parts { settings, log, follower, sealer, clock, registry, tasks, shutdown, spool_dir } = parts;
         if let Some((setting, reason)) = settings.contradiction() {
             return Err(StartError::Setting { setting, reason });
         }
         let wanted = follower.read().installation().map(|installation| installation.events_partitions);
         let wanted = wanted.ok_or(StartError::NotInstalled)?;
-        let found = log.partitions(topic::EVENTS).await?.ok_or(StartError::NoTopic(topic::EVENTS))?;
-        if found != wanted {
-            return Err(StartError::PartitionCount { found, wanted });
-        }
-        let producer = log.producer(ProducerUse {
-            name: "ingest",
-            deadline: settings.append_deadline(),
-            max_pending_bytes: settings.queue_bytes,
-        })?;
+        let look = tokio::time::timeout(LOOK_LIMIT, check_partitions(log.as_ref(), wanted)).await;
+        let absence = look.unwrap_or_else(|_| Ok(Some(eventlog::Error::Deadline)))?;
         let metrics = Arc::new(Metrics::register(&registry)?);
         let clients = Clients::start(&settings, &registry, &tasks, &shutdown).await?;
         let now = Timestamp::from_micros(clock.now_micros());
         let mut ids = IdGenerator::new(random_seed());
         let life = ids.next(now.unix_ms(), WorkspaceNumber::NONE);
-        let limits = Limits { deadline: settings.append_deadline(), queue_events: settings.queue_events };
-        let appender =
-            Appender::start(Arc::from(producer), (life, found), limits, Arc::clone(&metrics), &tasks);
+        let appender = Appender::start(
+            appender::Parts {
+                log: Arc::clone(&log),
+                follower: follower.clone(),
+                spool: open_spool(&settings, spool_dir, wanted, &clock, &mut ids).await?,
+                life,
+                partitions: wanted,
+                limits: Limits {
+                    deadline: settings.append_deadline(),
+                    spool_deadline: settings.spool_deadline(),
+                    queue_events: settings.queue_events,
+                    queue_bytes: settings.queue_bytes,
+                },
+                clock: clock.clone(),
+                metrics: Arc::clone(&metrics),
+            },
+            &tasks,
+        )?;
+        if follower.status().confirmed.is_none() {
+            appender.divert(&"it could not be compared with the copy of the catalog");
+        }
+        if let Some(absence) = absence {
+            appender.divert(&absence);
+            let check = check_later(Arc::clone(&log), wanted, tasks.shutdown().clone());
+            tasks.spawn_errand("ingest partition check", check);
+        }
         let caps = Arc::new(CapCounts::new(life));
         caps_follower::spawn(log, Arc::clone(&caps), Arc::clone(&clock), &tasks, shutdown.clone());
         let inner = Inner {
@@ -168,6 +196,7 @@ impl Edge {
     /// Everything that the process counts, as it is now.
     pub(crate) fn metrics_text(&self) -> Result<String, TelemetryError> {
         self.inner.metrics.catalog(&self.inner.follower.status());
+        self.inner.appender.measure(self.now());
         metrics_text(&self.inner.registry)
     }
 
@@ -215,8 +244,13 @@ impl Edge {
         catalog: &Catalog,
         workspace: &Workspace,
         received_at: Timestamp,
-        body: Body,
+        mut body: Body,
     ) -> Stamped {
+        if self.inner.follower.is_stale(STALE_AFTER)
+            && let Some(labels) = labels(&mut body)
+        {
+            labels.push(label::STALE_CATALOG.to_owned());
+        }
         let event = Event {
             id: self.new_id(received_at, workspace.number),
             workspace: workspace.number,
@@ -229,10 +263,17 @@ impl Edge {
     }
 
     /// Appends the event; its id is the receipt of a durable event.
+    ///
+    /// From the first poll on the event is on its way: dropping the future does not take it back.
     pub(crate) async fn record(&self, stamped: Stamped) -> Result<EventId, AppendError> {
         let receipt = stamped.event.id;
-        self.inner.appender.append(stamped.partition, stamped.event).await?;
+        self.enqueue(stamped)?.durable().await?;
         Ok(receipt)
+    }
+
+    /// Sends the event on its way; the ticket waits until it is durable. For callers with many events.
+    pub(crate) fn enqueue(&self, stamped: Stamped) -> Result<Ticket, AppendError> {
+        self.inner.appender.enqueue(stamped.partition, stamped.event)
     }
 
     /// Refuses paths and queries beyond the limit.
@@ -240,6 +281,66 @@ impl Edge {
         let limit = self.inner.settings.max_uri_bytes;
         let bytes = uri.path_and_query().map_or(0, |text| text.as_str().len());
         if bytes > limit { Err(Refusal::UriTooLong { limit }) } else { Ok(()) }
+    }
+}
+
+/// The labels of what somebody sent.
+fn labels(body: &mut Body) -> Option<&mut Vec<String>> {
+    match body {
+        Body::Click(click) => Some(&mut click.hit.labels),
+        Body::Impression(impression) => Some(&mut impression.hit.labels),
+        Body::Conversion(conversion) => Some(&mut conversion.labels),
+        Body::Refund(refund) => Some(&mut refund.labels),
+        Body::Delayed(_) | Body::Tick => None,
+    }
+}
+
+/// Refuses a log with another number of partitions; tells why it does not say, if it does not.
+async fn check_partitions(log: &dyn EventLog, wanted: u32) -> Result<Option<eventlog::Error>, StartError> {
+    match log.partitions(topic::EVENTS).await {
+        Ok(Some(found)) if found == wanted => Ok(None),
+        Ok(Some(found)) => Err(StartError::PartitionCount { found, wanted }),
+        Ok(None) => Err(StartError::NoTopic(topic::EVENTS)),
+        Err(error) if error.is_retriable() => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Checks the partitions once the log can be reached; another number ends the process.
+async fn check_later(log: Arc<dyn EventLog>, wanted: u32, shutdown: Shutdown) -> Result<(), StartError> {
+    let check = async {
+        while check_partitions(log.as_ref(), wanted).await?.is_some() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        checked = check => checked,
+        () = shutdown.started() => Ok(()),
+    }
+}
+
+/// The spool; `None` if its disk does not let it be, which is no reason not to record what the log takes.
+async fn open_spool(
+    settings: &IngestSettings,
+    dir: PathBuf,
+    partitions: u32,
+    clock: &SharedClock,
+    ids: &mut IdGenerator,
+) -> Result<Option<Arc<Spool>>, StartError> {
+    let limits = spool::Limits {
+        max_bytes: settings.spool_max_bytes,
+        min_free_bytes: settings.spool_min_free_bytes,
+        queue_bytes: settings.queue_bytes,
+    };
+    let new_edge = ids.next(Timestamp::from_micros(clock.now_micros()).unix_ms(), WorkspaceNumber::NONE);
+    match Spool::open(&dir, partitions, limits, clock.clone(), new_edge).await {
+        Ok(spool) => Ok(Some(Arc::new(spool))),
+        Err(SpoolError::Contradiction(error)) => Err(StartError::Spool(error.to_string())),
+        Err(error @ (SpoolError::Log(_) | SpoolError::File { .. })) => {
+            tracing::error!(%error, dir = %dir.display(), "no spool: events are lost while the log is away");
+            Ok(None)
+        }
     }
 }
 

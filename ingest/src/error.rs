@@ -50,6 +50,9 @@ pub enum StartError {
     /// The runtime stopped meanwhile.
     #[error("the runtime was stopped while the edge started")]
     Stopped,
+    /// The spool belongs to another process or another installation.
+    #[error("the spool: {0}")]
+    Spool(String),
     /// The counters exist already.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -149,8 +152,13 @@ impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Log(eventlog::Error::TooLarge { limit, .. }) => Self::PayloadTooLarge { limit },
-            // Whatever ails the log, the client's remedy is the same: send it again.
-            AppendError::Full | AppendError::Stopping | AppendError::Log(_) => Self::Unavailable,
+            // Whatever ails the log and the spool, the client's remedy is the same: send it again.
+            AppendError::Full
+            | AppendError::Stopping
+            | AppendError::Log(_)
+            | AppendError::SpoolFull
+            | AppendError::NoSpool
+            | AppendError::Spool(_) => Self::Unavailable,
         }
     }
 }

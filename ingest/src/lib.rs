@@ -3,8 +3,7 @@
 //! Modules stand in the order an event travels: a route reads the request, looks at the catalog, stamps an event, and
 //! waits for the appender. Nothing here decides what an event is worth; that is the processor's.
 //!
-//! Not built yet, and not pretended: the spool, smart-link rules, signatures, rate limits. So an event that
-//! the log does not confirm in time is refused (503), and a click is redirected without `X-Receipt`.
+//! Not built yet, and not pretended: signatures, rate limits.
 
 mod door;
 mod router;
@@ -57,6 +56,7 @@ mod answer;
 mod appender;
 mod error;
 mod metrics;
+mod spool;
 
 pub use agent::ListError;
 pub use door::{Door, door};

@@ -10,6 +10,8 @@ use prometheus::{
 };
 use schemas::error_code::ErrorCode;
 
+use crate::spool::metrics::{LaneMetrics, SpoolMetrics};
+
 /// From a warm NVMe disk to the deadline.
 const APPEND_BUCKETS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -58,6 +60,7 @@ pub(crate) struct Metrics {
     append_seconds: Histogram,
     group_events: Histogram,
     queue_events: IntGaugeVec,
+    spool: SpoolMetrics,
     catalog: CatalogGauges,
 }
 
@@ -140,6 +143,7 @@ impl Metrics {
             append_seconds,
             group_events,
             queue_events,
+            spool: SpoolMetrics::register(registry)?,
             catalog: CatalogGauges::register(registry)?,
         })
     }
@@ -154,6 +158,11 @@ impl Metrics {
     /// The gauge of one partition's queue, looked up once.
     pub(crate) fn queue(&self, partition: u32) -> IntGauge {
         self.queue_events.with_label_values(&[&partition.to_string()])
+    }
+
+    /// The counters of one partition's spool, looked up once.
+    pub(crate) fn lane(&self, partition: u32) -> LaneMetrics {
+        self.spool.lane(partition)
     }
 
     /// Notes how far the catalog is.

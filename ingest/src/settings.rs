@@ -23,8 +23,14 @@ pub struct IngestSettings {
     /// A MaxMind database with the countries, regions or cities of addresses, read again when it changes; empty for none.
     /// It is held in memory.
     pub places_file: PathBuf,
-    /// How long a request may wait for its event to become durable.
+    /// How long an event may wait for the log; then it goes into the spool.
     pub append_deadline_ms: u64,
+    /// How much longer it may wait for the spool; then it is refused, and a redirect is answered without it.
+    pub spool_deadline_ms: u64,
+    /// What all events in the spool may take on the disk. Up to 16 MiB for each partition come on top.
+    pub spool_max_bytes: u64,
+    /// What the spool leaves free on its disk.
+    pub spool_min_free_bytes: u64,
     /// Events of one partition that may wait for durability; beyond them requests are refused.
     pub queue_events: usize,
     /// Bytes of encoded events, of all partitions, that the log may hold unanswered.
@@ -47,8 +53,11 @@ impl Default for IngestSettings {
             ],
             country_header: String::new(),
             places_file: PathBuf::new(),
-            append_deadline_ms: 5_000,
-            queue_events: 16_384,
+            append_deadline_ms: 250,
+            spool_deadline_ms: 80,
+            spool_max_bytes: 4 * 1024 * 1024 * 1024,
+            spool_min_free_bytes: 256 * 1024 * 1024,
+            queue_events: 32_768,
             queue_bytes: 64 * 1024 * 1024,
             max_body_bytes: 64 * 1024,
             max_uri_bytes: 8 * 1024,
@@ -59,6 +68,10 @@ impl Default for IngestSettings {
 impl IngestSettings {
     pub(crate) const fn append_deadline(&self) -> Duration {
         Duration::from_millis(self.append_deadline_ms)
+    }
+
+    pub(crate) const fn spool_deadline(&self) -> Duration {
+        Duration::from_millis(self.spool_deadline_ms)
     }
 
     pub(crate) fn is_https(&self) -> bool {
@@ -74,6 +87,7 @@ impl IngestSettings {
     pub(crate) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let positive = [
             ("append_deadline_ms", self.append_deadline_ms == 0),
+            ("spool_deadline_ms", self.spool_deadline_ms == 0),
             ("queue_events", self.queue_events == 0),
             ("queue_bytes", self.queue_bytes == 0),
             ("max_body_bytes", self.max_body_bytes == 0),
@@ -112,7 +126,7 @@ mod tests {
         let settings =
             read(r#"{"trusted_proxies": ["10.0.0.0/8"], "public_url": "HTTPS://t.example"}"#).unwrap();
         assert!(settings.is_https() && settings.trusted_proxies.len() == 1);
-        assert_eq!(settings.append_deadline(), Duration::from_secs(5));
+        assert_eq!(settings.append_deadline(), Duration::from_millis(250));
         assert!(read(r#"{"trusted_proxies": ["10.0.0.0/33"]}"#).is_err());
         assert!(read(r#"{"listn": "127.0.0.1:1"}"#).is_err());
     }

@@ -23,6 +23,7 @@ use service::lifecycle::{self, Handler, ServeSettings, Server, Shutdown, Signals
 use service::telemetry::MakeRequestId;
 use warehouse::{Endpoint, Migration, Reader};
 
+use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
 
@@ -166,13 +167,39 @@ pub(crate) fn local_address(listeners: &[TcpListener]) -> Result<SocketAddr, Err
 
 /// Connects to Kafka.
 pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Result<Arc<dyn EventLog>, Error> {
+    Ok(Arc::new(KafkaLog::connect(log_settings(settings, registry)?).await?))
+}
+
+/// The log and the catalog of an edge. Both may be away at a start that is not the first: then the catalog's copy on this
+/// machine's disk takes their place.
+pub(crate) async fn log_or_copy(
+    settings: &KafkaSettings,
+    registry: &Registry,
+    dir: &DataDir,
+) -> Result<(Arc<dyn EventLog>, Follower), Error> {
+    let copy = dir.join("catalog");
+    let log = log_settings(settings, registry)?;
+    // Without a copy nothing can be done without the log, and a wrong address is better noticed at once.
+    let log = Arc::new(if copy.is_dir() { KafkaLog::open(log)? } else { KafkaLog::connect(log).await? });
+    let shared: Arc<dyn EventLog> = log.clone();
+    let follower = Follower::start_with_copy(Arc::clone(&shared), FollowerSettings::default(), &copy)
+        .await
+        .map_err(|error| Error::Catalog(error.to_string()))?;
+    let installed = follower.read().installation().map(|installation| installation.events_partitions);
+    if follower.status().confirmed.is_none() {
+        log.expect(&topics(installed.ok_or(Error::NotMigrated)?));
+    }
+    Ok((shared, follower))
+}
+
+fn log_settings(settings: &KafkaSettings, registry: &Registry) -> Result<LogSettings, Error> {
     let mut log = LogSettings::new(&settings.brokers);
     log.topic_prefix.clone_from(&settings.topic_prefix);
     log.replication_factor = settings.replication_factor;
     log.extra =
         settings.options.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     log.metrics = Some(eventlog::metrics::Metrics::register(registry, "kafka")?);
-    Ok(Arc::new(KafkaLog::connect(log).await?))
+    Ok(log)
 }
 
 /// The topics of an installation.
@@ -257,9 +284,9 @@ pub(crate) fn desk(
 pub(crate) async fn edge(
     process: &Process,
     settings: &Settings,
+    dir: &DataDir,
     log: &Arc<dyn EventLog>,
-    follower: &Follower,
-    sealer: &Sealer,
+    (follower, sealer): (&Follower, &Sealer),
 ) -> Result<Edge, Error> {
     Edge::start(ingest::Parts {
         settings: settings.edge.clone(),
@@ -270,6 +297,7 @@ pub(crate) async fn edge(
         registry: process.registry.clone(),
         tasks: process.workers.clone(),
         shutdown: process.servers.shutdown().clone(),
+        spool_dir: dir.join("spool"),
     })
     .await
     .map_err(|error| Error::Edge(error.to_string()))

@@ -50,7 +50,16 @@ const NOTES: &[(&str, &str)] = &[
         "The edge's address as browsers see it; with https: cookies are Secure. Empty: where it listens.",
     ),
     ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
-    ("edge.append_deadline_ms", "How long a request may wait for its event to become durable."),
+    ("edge.append_deadline_ms", "How long an event may wait for the log; then it goes into the spool."),
+    (
+        "edge.spool_deadline_ms",
+        "How much longer it may wait for the spool; then it is refused, or redirected unrecorded.",
+    ),
+    (
+        "edge.spool_max_bytes",
+        "What all events in the spool may take on disk; up to 16 MiB for each partition come on top.",
+    ),
+    ("edge.spool_min_free_bytes", "What the spool leaves free on its disk."),
     (
         "edge.queue_events",
         "Events of one partition that may wait for durability; beyond them requests are refused.",

@@ -72,11 +72,10 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
     let address = parts::local_address(&listener)?;
     settings.take_real_address(address);
-    let log = parts::kafka(&settings.kafka, &process.registry).await?;
-    let follower = parts::follow(&log).await?;
-    parts::partitions(&log, &follower).await?;
+    let dir = DataDir::open(&settings.data_dir)?;
+    let (log, follower) = parts::log_or_copy(&settings.kafka, &process.registry, &dir).await?;
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
-    let edge = parts::edge(&process, &settings, &log, &follower, &sealer).await?;
+    let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
     process.serve("edge server", listener, ingest::door(edge.clone()), &settings.edge_http)?;
     announce("edge", address)?;
     process.run_to_end(log, Some(follower), Some(edge)).await

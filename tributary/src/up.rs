@@ -68,7 +68,7 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let partitions = parts::partitions(&log, &follower).await?;
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
-    let edge = parts::edge(&process, &settings, &log, &follower, &sealer).await?;
+    let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
     let surroundings = process.surroundings(&log, partitions)?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;

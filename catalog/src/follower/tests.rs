@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,6 +80,19 @@ struct Unsteady {
     log: Arc<dyn EventLog>,
     looks: AtomicUsize,
     failures: AtomicUsize,
+    is_away: AtomicBool,
+}
+
+impl Unsteady {
+    fn new(log: Arc<dyn EventLog>, failures: usize, is_away: bool) -> Arc<Self> {
+        let (failures, is_away) = (AtomicUsize::new(failures), AtomicBool::new(is_away));
+        Arc::new(Self { log, looks: AtomicUsize::new(0), failures, is_away })
+    }
+
+    fn there(&self) -> Result<(), eventlog::Error> {
+        let is_away = self.is_away.load(Ordering::SeqCst);
+        if is_away { Err(eventlog::Error::Unavailable("away".into())) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
@@ -94,6 +107,7 @@ impl EventLog for Unsteady {
     }
 
     async fn partitions(&self, topic: &'static str) -> Result<Option<u32>, eventlog::Error> {
+        self.there()?;
         self.log.partitions(topic).await
     }
 
@@ -110,6 +124,7 @@ impl EventLog for Unsteady {
 
     async fn bounds(&self, partition: Partition) -> Result<eventlog::Bounds, eventlog::Error> {
         self.looks.fetch_add(1, Ordering::SeqCst);
+        self.there()?;
         self.log.bounds(partition).await
     }
 
@@ -129,7 +144,7 @@ impl EventLog for Unsteady {
 #[tokio::test]
 async fn a_log_that_is_not_there_yet_is_waited_for_and_looked_at_sparingly() {
     let (_dir, log, first) = installed().await;
-    let unsteady = Arc::new(Unsteady { log, looks: AtomicUsize::new(0), failures: AtomicUsize::new(2) });
+    let unsteady = Unsteady::new(log, 2, false);
     let follower = start(&(Arc::clone(&unsteady) as Arc<dyn EventLog>)).await;
     assert_eq!(follower.revision(), first.revision());
     assert_eq!(unsteady.failures.load(Ordering::SeqCst), 0);
@@ -285,4 +300,83 @@ fn the_first_workspace_has_the_number_one() {
     assert_eq!(Some(FIRST_WORKSPACE), WorkspaceNumber::new(1));
     let id: Id<schemas::id::PartnerKind> = IdGenerator::new(1).next(0, FIRST_WORKSPACE);
     assert_eq!(id.workspace(), FIRST_WORKSPACE);
+}
+
+async fn start_with_copy(log: &Arc<dyn EventLog>, copy: &Path) -> Result<Follower, FollowError> {
+    let settings =
+        FollowerSettings { start_deadline: Duration::from_millis(500), ..FollowerSettings::default() };
+    Follower::start_with_copy(Arc::clone(log), settings, copy).await
+}
+
+/// A log with an installation and partners in it, and a copy of its catalog that nobody has open.
+async fn copied() -> (TempDir, Arc<dyn EventLog>, TempDir, Catalog) {
+    let (dir, log, first) = installed().await;
+    let mut ids = Proposer(IdGenerator::new(1));
+    for round in 0..5 {
+        first.propose(ids.partner(&format!("anna{round}"))).await.unwrap();
+    }
+    let copy = TempDir::new().unwrap();
+    let follower = start_with_copy(&log, copy.path()).await.unwrap();
+    // What comes while it follows is copied, too.
+    follower.propose(ids.partner("late")).await.unwrap();
+    let catalog = follower.read().clone();
+    follower.shutdown().await;
+    (dir, log, copy, catalog)
+}
+
+#[tokio::test]
+async fn a_follower_starts_from_its_copy_while_the_log_is_away_and_follows_it_later() {
+    let (_dir, log, copy, catalog) = copied().await;
+    let unsteady = Unsteady::new(Arc::clone(&log), 0, true);
+    let follower = start_with_copy(&(Arc::clone(&unsteady) as Arc<dyn EventLog>), copy.path()).await.unwrap();
+    assert_eq!(*follower.read(), catalog);
+    assert_eq!(follower.status().confirmed, None);
+    assert!(follower.is_stale(LIMIT));
+    assert!(follower.catch_up(Duration::from_millis(50)).await.is_err());
+
+    let other = start(&log).await;
+    other.propose(Proposer(IdGenerator::new(3)).partner("bert")).await.unwrap();
+    unsteady.is_away.store(false, Ordering::SeqCst);
+    let confirmed = timeout(LIMIT, follower.confirmed()).await.unwrap();
+    assert_eq!(confirmed.unwrap(), Confirmed::Equal);
+    timeout(LIMIT, follower.folded(end_of(&log).await)).await.unwrap().unwrap();
+    assert_eq!(*follower.read(), *other.read());
+    assert!(!follower.is_stale(LIMIT));
+}
+
+#[tokio::test]
+async fn a_copy_of_another_log_is_thrown_away() {
+    let (_dir, _log, copy, catalog) = copied().await;
+    let (_other_dir, other, first) = installed().await;
+    let mut ids = Proposer(IdGenerator::new(9));
+    for round in 0..10 {
+        first.propose(ids.partner(&format!("bert{round}"))).await.unwrap();
+    }
+    for _ in 0..2 {
+        let follower = start_with_copy(&other, copy.path()).await.unwrap();
+        assert_eq!(*follower.read(), *first.read());
+        assert_ne!(*follower.read(), catalog);
+        follower.shutdown().await;
+    }
+    // The second start was from the new copy.
+    let unsteady: Arc<dyn EventLog> = Unsteady::new(other, 0, true);
+    let follower = start_with_copy(&unsteady, copy.path()).await.unwrap();
+    assert_eq!(*follower.read(), *first.read());
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_thrown_away_and_without_a_copy_the_log_is_needed() {
+    let (_dir, log, copy, catalog) = copied().await;
+    let segment = copy.path().join("catalog/0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[50] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let away: Arc<dyn EventLog> = Unsteady::new(Arc::clone(&log), usize::MAX, true);
+    assert!(matches!(start_with_copy(&away, copy.path()).await, Err(FollowError::Timeout)));
+    let follower = start_with_copy(&log, copy.path()).await.unwrap();
+    assert_eq!(*follower.read(), catalog);
+    assert_eq!(follower.status().confirmed, Some(Confirmed::Equal));
+    follower.shutdown().await;
+    let follower = start_with_copy(&away, copy.path()).await.unwrap();
+    assert_eq!(*follower.read(), catalog);
 }

@@ -34,7 +34,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, Error> {
         .and_then(|()| dir.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir))
         .and_then(|()| File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)))
         .map_err(|error| {
-            Error::Settings(format!("cannot open the log's directory {}: {error}", dir.display()))
+            Error::Unavailable(format!("cannot open the log's directory {}: {error}", dir.display()))
         })?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::disk::sync_dir;
 use super::group::Queue;
 use super::recovery::Recovered;
-use super::segment::Segment;
+use super::segment::{ReadError, Segment};
 use crate::{Bounds, Position};
 
 /// A partition as writer and readers share it.
@@ -33,6 +33,8 @@ struct Shelf {
     end: Position,
     /// Durable bytes of the last segment.
     active_bytes: u64,
+    /// Bytes of frames that have become durable since the log was opened.
+    appended_bytes: u64,
     closed: bool,
 }
 
@@ -52,6 +54,7 @@ impl PartitionLog {
             segments: recovered.segments.into_iter().map(Arc::new).collect(),
             end: recovered.end,
             active_bytes: recovered.active_bytes,
+            appended_bytes: 0,
             closed: false,
         };
         Arc::new(Self {
@@ -65,6 +68,38 @@ impl PartitionLog {
 
     pub(super) fn bounds(&self) -> Bounds {
         self.shelf.read().bounds()
+    }
+
+    /// The bounds, and the bytes of frames that have become durable since the log was opened.
+    pub(super) fn extent(&self) -> (Bounds, u64) {
+        let shelf = self.shelf.read();
+        (shelf.bounds(), shelf.appended_bytes)
+    }
+
+    /// Bytes of the durable frames from `position` on.
+    pub(super) fn bytes_from(&self, position: Position) -> Result<u64, ReadError> {
+        let (segments, end, active_bytes) = {
+            let shelf = self.shelf.read();
+            (shelf.segments.iter().cloned().collect::<Vec<_>>(), shelf.end, shelf.active_bytes)
+        };
+        if position >= end {
+            return Ok(0);
+        }
+        let mut bytes = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            let next = segments.get(index + 1);
+            if next.is_some_and(|next| next.base <= position) {
+                continue;
+            }
+            let length = if next.is_some() { fs::metadata(&segment.path)?.len() } else { active_bytes };
+            let before = if segment.base < position {
+                segment.window_at(position, length, self.max_frame_bytes)?.offset()
+            } else {
+                0
+            };
+            bytes += length.saturating_sub(before);
+        }
+        Ok(bytes)
     }
 
     /// The segment with the record at `position`, which is below the end; the bounds if it is outside of them.
@@ -85,6 +120,7 @@ impl PartitionLog {
     pub(super) fn publish(&self, end: Position, active_bytes: u64) {
         let mut shelf = self.shelf.write();
         shelf.end = end;
+        shelf.appended_bytes += active_bytes.saturating_sub(shelf.active_bytes);
         shelf.active_bytes = active_bytes;
         drop(shelf);
         self.wake_readers();
@@ -102,6 +138,7 @@ impl PartitionLog {
 
     /// Removes the segments that lie wholly below `position`, but the last one with records.
     pub(super) fn delete_below(&self, position: Position) -> io::Result<()> {
+        let mut is_changed = false;
         loop {
             let mut shelf = self.shelf.write();
             let (Some(first), Some(next)) = (shelf.segments.front(), shelf.segments.get(1)) else { break };
@@ -115,8 +152,9 @@ impl PartitionLog {
             drop(shelf);
             // From the lowest up: what a crash leaves is still one range.
             fs::remove_file(path)?;
+            is_changed = true;
         }
-        sync_dir(&self.dir)
+        if is_changed { sync_dir(&self.dir) } else { Ok(()) }
     }
 
     /// Takes no more records and tells readers that nothing more will come.

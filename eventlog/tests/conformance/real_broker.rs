@@ -45,6 +45,15 @@ async fn an_address_without_a_broker_is_unavailable() {
     settings.request_timeout = Duration::from_millis(500);
     let error = KafkaLog::connect(settings.clone()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let log = KafkaLog::open(settings.clone()).unwrap();
+    let spec = topic(2);
+    log.expect(&[spec]);
+    assert!(matches!(log.partitions(spec.name).await, Err(Error::Unavailable(_))));
+    let usage = ProducerUse { deadline: Duration::from_millis(50), ..USE };
+    let partition = Partition { topic: spec.name, number: 1 };
+    let answers = log.producer(usage).unwrap().append(partition, vec![record("x".into())]).await;
+    assert_eq!(answers, [Err(Error::Deadline)]);
+    log.close(LIMIT).await;
     settings.extra.insert("no.such.setting".into(), "1".into());
     let error = KafkaLog::connect(settings).await.unwrap_err();
     assert!(matches!(error, Error::Settings(_)), "{error}");

@@ -1,4 +1,4 @@
-//! A log that is slow, full or away. Only the producer of events is a double; what it lets through goes to the real log.
+//! A log that is slow, full or away; what the spool makes of it is in `spool.rs`. Only the producer of events is a double; what it lets through goes to the real log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use eventlog::{
     Bounds, Error, EventLog, NewRecord, Partition, Position, Producer, ProducerUse, Subscription, TopicSpec,
 };
-use futures::StreamExt;
 use ingest::IngestSettings;
 use tokio::sync::{Semaphore, watch};
 
@@ -16,29 +15,42 @@ use crate::harness::{SOON, TestEdge};
 
 /// What appends meet.
 #[derive(Debug, Clone)]
-enum Weather {
+pub(crate) enum Weather {
     Fair,
     /// Every second record fails, the others become durable.
     Half,
+    /// Everything becomes durable, and nobody is told.
+    Silent,
+    /// Everything becomes durable, later.
+    Slow(Duration),
     Fails(Error),
 }
 
 /// Lets appends through one permit at a time, into the weather of the moment.
-struct FaultyLog {
-    real: Arc<dyn EventLog>,
-    control: Arc<Control>,
+pub(crate) struct FaultyLog {
+    pub(crate) real: Arc<dyn EventLog>,
+    pub(crate) control: Arc<Control>,
 }
 
-struct Control {
-    gate: Semaphore,
-    weather: watch::Sender<Weather>,
-    waiting: watch::Sender<usize>,
+pub(crate) struct Control {
+    pub(crate) gate: Semaphore,
+    pub(crate) weather: watch::Sender<Weather>,
+    pub(crate) waiting: watch::Sender<usize>,
 }
 
 impl Control {
-    fn new(permits: usize, weather: Weather) -> Arc<Self> {
+    pub(crate) fn new(permits: usize, weather: Weather) -> Arc<Self> {
         let gate = Semaphore::new(permits);
         Arc::new(Self { gate, weather: watch::Sender::new(weather), waiting: watch::Sender::new(0) })
+    }
+}
+
+impl Control {
+    fn there(&self) -> Result<(), Error> {
+        match &*self.weather.borrow() {
+            Weather::Fails(error) => Err(error.clone()),
+            Weather::Fair | Weather::Half | Weather::Silent | Weather::Slow(_) => Ok(()),
+        }
     }
 }
 
@@ -48,6 +60,7 @@ impl EventLog for FaultyLog {
         self.real.ensure_topics(topics).await
     }
     async fn partitions(&self, topic: &'static str) -> Result<Option<u32>, Error> {
+        self.control.there()?;
         self.real.partitions(topic).await
     }
     fn producer(&self, usage: ProducerUse) -> Result<Box<dyn Producer>, Error> {
@@ -55,9 +68,11 @@ impl EventLog for FaultyLog {
         Ok(Box::new(FaultyProducer { real, control: Arc::clone(&self.control) }))
     }
     async fn subscribe(&self, from: &[(Partition, Position)]) -> Result<Box<dyn Subscription>, Error> {
+        self.control.there()?;
         self.real.subscribe(from).await
     }
     async fn bounds(&self, partition: Partition) -> Result<Bounds, Error> {
+        self.control.there()?;
         self.real.bounds(partition).await
     }
     async fn delete_below(&self, partition: Partition, position: Position) -> Result<(), Error> {
@@ -92,18 +107,26 @@ impl Producer for FaultyProducer {
                 }
                 answers
             }
+            Weather::Silent => {
+                let answers = self.real.append(partition, records).await;
+                answers.into_iter().map(|answer| answer.and(Err(Error::Deadline))).collect()
+            }
+            Weather::Slow(pause) => {
+                tokio::time::sleep(pause).await;
+                self.real.append(partition, records).await
+            }
             Weather::Fails(error) => records.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 }
 
-async fn edge_on(control: &Arc<Control>, settings: IngestSettings) -> TestEdge {
+pub(crate) async fn edge_on(control: &Arc<Control>, settings: IngestSettings) -> TestEdge {
     let control = Arc::clone(control);
     TestEdge::start_with(settings, |real| Arc::new(FaultyLog { real, control })).await
 }
 
 /// Every kind of request as it is answered when its event is not durable.
-async fn check_unavailable(edge: &TestEdge) {
+pub(crate) async fn check_unavailable(edge: &TestEdge) {
     let source = edge.fixture.open_source;
     let (pixel, postback) = (format!("/p.gif?key={PUBLISHABLE}"), format!("/postback?src={source}"));
     let answers =
@@ -119,50 +142,6 @@ async fn check_unavailable(edge: &TestEdge) {
     let refused = "ingest_refused_total{error=\"unavailable\",route=\"conversions\"}";
     assert_eq!(edge.metric(refused).await, Some(1.0));
     assert_eq!(edge.metric("ingest_queue_events{partition=\"0\"}").await, Some(0.0));
-}
-
-#[tokio::test]
-async fn a_log_that_does_not_answer_is_given_up_at_the_deadline() {
-    let control = Control::new(0, Weather::Fair);
-    let settings = IngestSettings { append_deadline_ms: 1_500, ..IngestSettings::default() };
-    let edge = edge_on(&control, settings).await;
-    check_unavailable(&edge).await;
-    control.gate.add_permits(Semaphore::MAX_PERMITS);
-    // It was no end: the next event goes through.
-    assert!(edge.get("/c/anna").await.header("x-receipt").is_some());
-}
-
-#[tokio::test]
-async fn a_log_that_refuses_is_answered_at_once() {
-    for error in [Error::Full, Error::Deadline, Error::Closed, Error::Unavailable("no disk".into())] {
-        let control = Control::new(Semaphore::MAX_PERMITS, Weather::Fails(error));
-        let edge = edge_on(&control, IngestSettings::default()).await;
-        check_unavailable(&edge).await;
-        control.weather.send_replace(Weather::Fair);
-        assert!(edge.get("/c/anna").await.header("x-receipt").is_some());
-        let number = edge.only_event().await.mark.unwrap().number;
-        assert_eq!(number, 4, "a number is spent even where the append failed: it may have been written");
-    }
-}
-
-#[tokio::test]
-async fn of_a_group_each_request_gets_its_own_answer() {
-    let control = Control::new(0, Weather::Half);
-    let edge = edge_on(&control, IngestSettings::default()).await;
-    let release = async {
-        let mut waiting = control.waiting.subscribe();
-        waiting.wait_for(|waiting| *waiting > 0).await.unwrap();
-        control.gate.add_permits(Semaphore::MAX_PERMITS);
-    };
-    let clicks = futures::future::join_all((0..20).map(|_| edge.get("/c/anna")));
-    let (answers, ()) = tokio::join!(clicks, release);
-    let mut receipts: Vec<_> =
-        answers.iter().filter_map(|answer| answer.header("x-receipt").map(str::to_owned)).collect();
-    let mut written: Vec<_> = edge.events().await.iter().map(|event| event.id.to_string()).collect();
-    receipts.sort();
-    written.sort();
-    assert_eq!(receipts, written);
-    assert!((1..20).contains(&written.len()), "{}", written.len());
 }
 
 #[tokio::test]
@@ -232,30 +211,6 @@ async fn more_than_one_group_is_answered_to_the_last_event() {
     // A group holds 2,048 events at most.
     let groups = edge.metric("ingest_group_events_count").await.unwrap();
     assert!((2.0..20.0).contains(&groups), "{groups}");
-}
-
-#[tokio::test]
-async fn groups_that_wait_for_a_place_in_flight_end_at_their_deadline_too() {
-    let control = Control::new(0, Weather::Fair);
-    let edge =
-        edge_on(&control, IngestSettings { append_deadline_ms: 1_000, ..IngestSettings::default() }).await;
-    let mut waiting = control.waiting.subscribe();
-    let mut clicks = futures::stream::FuturesUnordered::new();
-    // Four groups are in flight, one after the other; what comes then waits in the queue.
-    for in_flight in 1..=8_usize {
-        clicks.push(edge.get("/c/anna"));
-        let flown = waiting.wait_for(|waiting| *waiting >= in_flight.min(4));
-        tokio::select! {
-            biased;
-            _ = clicks.next() => panic!("answered before its deadline"),
-            _ = flown => {}
-        }
-    }
-    let answers: Vec<_> = tokio::time::timeout(SOON, clicks.collect()).await.unwrap();
-    assert_eq!(answers.len(), 8);
-    assert!(answers.iter().all(|answer| answer.status == 302 && answer.header("x-receipt").is_none()));
-    assert_eq!(edge.metric("ingest_queue_events{partition=\"0\"}").await, Some(0.0));
-    assert!(edge.events().await.is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! One edge on one embedded log in a folder of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub(crate) struct TestEdge {
     pub(crate) shutdown: Shutdown,
     pub(crate) tasks: Tasks,
     ids: IdGenerator,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What the edge answered.
@@ -105,6 +106,18 @@ pub(crate) fn request(method: &str, uri: &str) -> http::request::Builder {
         .header("x-forwarded-for", "203.0.113.77")
 }
 
+/// Deadlines that a test does not set are long: the machine may be busy.
+fn patient(mut settings: IngestSettings) -> IngestSettings {
+    let usual = IngestSettings::default();
+    if settings.append_deadline_ms == usual.append_deadline_ms {
+        settings.append_deadline_ms = SOON.as_millis() as u64;
+    }
+    if settings.spool_deadline_ms == usual.spool_deadline_ms {
+        settings.spool_deadline_ms = SOON.as_millis() as u64;
+    }
+    settings
+}
+
 impl TestEdge {
     pub(crate) async fn start() -> Self {
         Self::start_with(IngestSettings::default(), |log| log).await
@@ -116,8 +129,9 @@ impl TestEdge {
         wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
     ) -> Self {
         let dir = TempDir::new().unwrap();
+        let log_settings = EmbeddedSettings::new(Arc::new(|| NOW));
         let real: Arc<dyn EventLog> =
-            Arc::new(EmbeddedLog::open(dir.path(), EmbeddedSettings::new(Arc::new(|| NOW))).unwrap());
+            Arc::new(EmbeddedLog::open(&dir.path().join("log"), log_settings).unwrap());
         real.ensure_topics(&[TopicSpec { name: topic::EVENTS, partitions: PARTITIONS }]).await.unwrap();
         let log = wrap(Arc::clone(&real));
         let follower = Follower::start(Arc::clone(&real), FollowerSettings::default()).await.unwrap();
@@ -131,10 +145,35 @@ impl TestEdge {
         };
         bootstrap(&follower, first).await.unwrap().unwrap();
         let clock = ManualClock::at(NOW.micros());
+        let mut this = Self::launch(settings, (log, real), follower, clock, dir).await;
+        let resources = this.fixture.resources.clone();
+        this.put(resources).await;
+        this
+    }
+
+    /// Another life of this edge, whose log is what `wrap` makes of the real one, with what lies in `dir`.
+    pub(crate) async fn reborn(
+        &self,
+        settings: IngestSettings,
+        dir: TempDir,
+        wrap: impl FnOnce(Arc<dyn EventLog>) -> Arc<dyn EventLog>,
+    ) -> Self {
+        let logs = (wrap(Arc::clone(&self.log)), Arc::clone(&self.log));
+        Self::launch(settings, logs, self.follower.clone(), Arc::clone(&self.clock), dir).await
+    }
+
+    /// An edge on the first of these logs, whose truth is the second.
+    pub(crate) async fn launch(
+        settings: IngestSettings,
+        (log, real): (Arc<dyn EventLog>, Arc<dyn EventLog>),
+        follower: Follower,
+        clock: Arc<ManualClock>,
+        dir: TempDir,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let tasks = Tasks::new(shutdown.clone());
         let parts = Parts {
-            settings,
+            settings: patient(settings),
             log,
             follower: follower.clone(),
             sealer: sealer(),
@@ -142,9 +181,10 @@ impl TestEdge {
             registry: Registry::new(),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
+            spool_dir: dir.path().join("spool"),
         };
         let edge = Edge::start(parts).await.unwrap();
-        let mut this = Self {
+        Self {
             router: ingest::router(edge.clone()),
             edge,
             follower,
@@ -154,11 +194,13 @@ impl TestEdge {
             shutdown,
             tasks,
             ids: IdGenerator::new(2),
-            _dir: dir,
-        };
-        let resources = this.fixture.resources.clone();
-        this.put(resources).await;
-        this
+            dir,
+        }
+    }
+
+    /// The directory of its spool.
+    pub(crate) fn spool_dir(&self) -> PathBuf {
+        self.dir.path().join("spool")
     }
 
     /// Creates or replaces these in the catalog, by way of the edge's own follower.
@@ -251,8 +293,13 @@ impl TestEdge {
         self.send(builder.body(body.into()).unwrap()).await
     }
 
-    /// Every event on the log, by partition, in order.
+    /// Every event on the log that somebody sent, by partition, in order.
     pub(crate) async fn events(&self) -> Vec<Event> {
+        self.log_events().await.into_iter().filter(|event| event.body.is_delivery()).collect()
+    }
+
+    /// Every event on the log, by partition, in order.
+    pub(crate) async fn log_events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for number in 0..PARTITIONS {
             let partition = Partition { topic: topic::EVENTS, number };

@@ -23,4 +23,5 @@ mod hosts;
 mod impression;
 mod pixel;
 mod postback;
+mod spool;
 mod surroundings;

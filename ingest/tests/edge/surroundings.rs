@@ -134,6 +134,7 @@ async fn it_refuses_to_start_on_a_contradiction() {
             registry: Registry::new(),
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
+            spool_dir: dir.path().join("spool"),
         };
         Edge::start(parts).await.err().unwrap()
     };

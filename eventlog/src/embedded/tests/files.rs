@@ -283,3 +283,26 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn bytes_are_told_from_any_position_on() {
+    let bench = Bench::new();
+    let big = "z".repeat(8_000);
+    let all: Vec<&str> = vec!["a", &big, "b", &big, &big, "c"];
+    let sizes: Vec<u64> = all.iter().map(|payload| disk_bytes(b"k", payload.as_bytes())).collect();
+    let log = bench.open().await;
+    append(&log, &all).await;
+    assert!(bench.segments().len() > 1);
+    assert_eq!(log.extent(P0).unwrap().appended_bytes, sizes.iter().sum::<u64>());
+    for from in 0..=all.len() {
+        assert_eq!(log.bytes_from(P0, from as u64), Ok(sizes[from..].iter().sum()), "from {from}");
+    }
+    log.close(WAIT).await;
+    drop(log);
+    let log = bench.open().await;
+    assert_eq!(log.extent(P0).unwrap().appended_bytes, 0);
+    assert_eq!(log.bytes_from(P0, 3), Ok(sizes[3..].iter().sum()));
+    append(&log, &["d"]).await;
+    let extent = log.extent(P0).unwrap();
+    assert_eq!((extent.bounds.end, extent.appended_bytes), (7, disk_bytes(b"k", b"d")));
+}

@@ -1,0 +1,103 @@
+//! How a follower starts: from the log, or, where there is a copy on disk and the log is away, from the copy.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::{EventLog, Subscription};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::copy::Copy;
+use super::{Confirmed, Follower, FollowerSettings, PARTITION, Shared, TOPIC, task};
+use crate::error::FollowError;
+use crate::fold::Catalog;
+
+/// How long a start from the copy waits for the log. A log that is there is folded to its end within this, as a rule.
+const COPY_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Follower {
+    /// Creates the catalog's topic where it is missing, folds it to its present end, then follows it on a task of its own.
+    ///
+    /// # Errors
+    /// [`FollowError`] if the log cannot be read, or holds what this build does not know.
+    pub async fn start(log: Arc<dyn EventLog>, settings: FollowerSettings) -> Result<Self, FollowError> {
+        Self::start_on_log(log, settings, None).await
+    }
+
+    /// The same, with a copy of the catalog in `dir`: if the log is away, the follower starts from the copy and compares it
+    /// with the log once that is there.
+    ///
+    /// # Errors
+    /// [`FollowError`] as above, if there is no copy yet.
+    pub async fn start_with_copy(
+        log: Arc<dyn EventLog>,
+        settings: FollowerSettings,
+        dir: &Path,
+    ) -> Result<Self, FollowError> {
+        let Some((copy, kept)) = Copy::open(dir).await else {
+            return Self::start_on_log(log, settings, None).await;
+        };
+        let Some(last) = kept.last else {
+            return Self::start_on_log(log, settings, Some(copy)).await;
+        };
+        let revision = kept.catalog.revision();
+        let shared = Shared::new(log, settings, kept.catalog, None)?;
+        task::spawn_from_copy(&shared, copy, last);
+        let follower = Self { shared };
+        let started = timeout(COPY_PATIENCE, async {
+            follower.confirmed().await?;
+            follower.catch_up(COPY_PATIENCE).await
+        });
+        match started.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error @ (FollowError::Truncated { .. } | FollowError::Catalog(_)))) => {
+                follower.shutdown().await;
+                return Err(error);
+            }
+            Ok(Err(_)) | Err(_) => {
+                let revision = revision.number;
+                tracing::warn!(revision, "the log is away; starting from the copy of the catalog");
+            }
+        }
+        Ok(follower)
+    }
+
+    async fn start_on_log(
+        log: Arc<dyn EventLog>,
+        settings: FollowerSettings,
+        copy: Option<Copy>,
+    ) -> Result<Self, FollowError> {
+        let there = async {
+            loop {
+                match Self::look_at_log(log.as_ref()).await {
+                    Err(FollowError::Log(error)) if error.is_retriable() => {
+                        tracing::warn!(%error, "the catalog's log is not there yet, trying again");
+                        sleep(task::RETRY_PAUSE).await;
+                    }
+                    there => break there,
+                }
+            }
+        };
+        let by = Instant::now() + settings.start_deadline;
+        let (end, subscription) = timeout_at(by, there).await.map_err(|_| FollowError::Timeout)??;
+        let shared = Shared::new(log, settings, Catalog::new(), Some(Confirmed::Equal))?;
+        task::spawn(&shared, subscription, copy);
+        let follower = Self { shared };
+        let folded = timeout_at(by, follower.folded(end)).await.unwrap_or(Err(FollowError::Timeout));
+        if let Err(error) = folded {
+            follower.shutdown().await;
+            return Err(error);
+        }
+        Ok(follower)
+    }
+
+    /// The log's end, and a subscription from its start.
+    async fn look_at_log(log: &dyn EventLog) -> Result<(u64, Box<dyn Subscription>), FollowError> {
+        log.ensure_topics(&[TOPIC]).await?;
+        let bounds = log.bounds(PARTITION).await?;
+        if bounds.start != 0 {
+            return Err(FollowError::Truncated { start: bounds.start });
+        }
+        Ok((bounds.end, log.subscribe(&[(PARTITION, 0)]).await?))
+    }
+}

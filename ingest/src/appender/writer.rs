@@ -1,0 +1,166 @@
+//! The task of one partition: takes what waits, appends it, and answers.
+
+use std::sync::Arc;
+
+use eventlog::{Partition, Producer};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use prometheus::HistogramTimer;
+use service::lifecycle::Shutdown;
+use tokio::sync::SetOnce;
+use tokio::time::{Instant, timeout_at};
+
+use super::group::{Group, Sealed};
+use super::{Answer, AppendError, Queue};
+use crate::metrics::Metrics;
+use crate::spool::lane::Lane;
+
+/// Groups of one partition that may be on their way at once. More would make the groups smaller without making the log
+/// faster.
+const GROUPS_IN_FLIGHT: usize = 4;
+
+/// The task of one partition.
+pub(super) struct Writer {
+    pub(super) queue: Arc<Queue>,
+    pub(super) lane: Arc<Lane>,
+    pub(super) producer: Arc<dyn Producer>,
+    pub(super) partition: Partition,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    pub(super) async fn run(self, stop: Shutdown) -> Result<(), AppendError> {
+        // However this ends, nobody waits for it in vain.
+        let _close = CloseOnDrop(Arc::clone(&self.queue));
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < GROUPS_IN_FLIGHT {
+                let Some(group) = self.queue.take() else { break };
+                in_flight.push(self.settle(group));
+            }
+            let is_done = self.queue.close_if(stop.is_started());
+            if is_done && in_flight.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+                // The waker put this task in front of all that are ready: let them come first and join the group.
+                () = self.queue.wake.notified() => tokio::task::yield_now().await,
+                () = stop.started(), if !stop.is_started() => {}
+            }
+        }
+    }
+
+    /// Makes the group's events durable, by the log or by the spool, and answers.
+    fn settle(&self, mut group: Group) -> impl Future<Output = ()> + Send {
+        let events = group.seal();
+        self.metrics.group(events.len());
+        let (log_deadline, spool_deadline) = (group.log_deadline, group.spool_deadline);
+        let answer = AnswerOnDrop {
+            queue: Arc::clone(&self.queue),
+            answer: group.answer,
+            count: events.len(),
+            timer: Some(group.timer),
+        };
+        async move {
+            answer.give(match self.append(&events, log_deadline).await {
+                None => Answer::Durable,
+                Some(answers) => self.keep(&events, answers, spool_deadline).await,
+            });
+        }
+    }
+
+    /// Appends the events to the log. `None` if all are durable; else an answer for each, of which those with an error
+    /// worth a retry are not known to be in the log.
+    async fn append(&self, events: &Sealed, deadline: Instant) -> Option<Vec<Result<(), eventlog::Error>>> {
+        let late = || Some(vec![Err(eventlog::Error::Deadline); events.len()]);
+        if self.lane.is_diverted() {
+            return late();
+        }
+        if deadline <= Instant::now() {
+            self.lane.divert(&"events waited for it until their deadline");
+            return late();
+        }
+        let append = self.producer.append(self.partition, events.records());
+        let Ok(answers) = timeout_at(deadline, append).await else {
+            self.lane.divert(&eventlog::Error::Deadline);
+            return late();
+        };
+        if answers.len() == events.len() && answers.iter().all(Result::is_ok) {
+            return None;
+        }
+        let mut answers: Vec<_> = answers.into_iter().map(|answer| answer.map(|_| ())).collect();
+        // One that is missing is one that the log did not give.
+        answers.resize(events.len(), Err(eventlog::Error::Deadline));
+        Some(answers)
+    }
+
+    /// Puts into the spool what is not in the log.
+    async fn keep(&self, events: &Sealed, answers: Vec<Result<(), eventlog::Error>>, by: Instant) -> Answer {
+        let mut settled: Vec<Result<(), AppendError>> = Vec::with_capacity(answers.len());
+        let mut unsettled = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            match &answer {
+                // The spool could take it, but would never get it into the log.
+                Ok(()) | Err(eventlog::Error::TooLarge { .. }) => {}
+                Err(error) => {
+                    self.lane.divert(error);
+                    unsettled.push(index);
+                }
+            }
+            settled.push(answer.map_err(AppendError::Log));
+        }
+        let records = if unsettled.len() == events.len() {
+            events.records()
+        } else {
+            unsettled.iter().map(|&index| events.record(index)).collect()
+        };
+        if !records.is_empty() {
+            let kept = self.lane.keep(records, by).await;
+            for (index, answer) in unsettled.into_iter().zip(kept) {
+                settled[index] = answer;
+            }
+        }
+        if settled.iter().all(Result::is_ok) { Answer::Durable } else { Answer::Each(settled) }
+    }
+}
+
+/// Answers its group's requests, with an error if nobody gave a better answer.
+struct AnswerOnDrop {
+    queue: Arc<Queue>,
+    answer: Arc<SetOnce<Answer>>,
+    count: usize,
+    timer: Option<HistogramTimer>,
+}
+
+impl AnswerOnDrop {
+    fn give(mut self, answer: Answer) {
+        self.finish(answer);
+    }
+
+    fn finish(&mut self, answer: Answer) {
+        let Some(timer) = self.timer.take() else { return };
+        drop(timer);
+        self.queue.answered(self.count);
+        // Only the first answer counts, and there is only this one.
+        let _ = self.answer.set(answer);
+    }
+}
+
+impl Drop for AnswerOnDrop {
+    fn drop(&mut self) {
+        self.finish(Answer::Stopped);
+    }
+}
+
+/// Closes the queue and answers what is left in it.
+struct CloseOnDrop(Arc<Queue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        for group in self.0.close() {
+            let _ = group.answer.set(Answer::Stopped);
+        }
+        let _ = self.0.ended.set(());
+    }
+}
