@@ -113,7 +113,9 @@ fn test(at: &str, field: Option<Value>, op: Option<Value>, values: Option<Value>
     };
     let value = match values.unwrap_or_default() {
         Value::Array(values) => values.into_iter().map(scalar).collect(),
-        one => scalar(one).map(|one| vec![one]),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            scalar(one).map(|one| vec![one])
+        }
     };
     Ok(Test { field, op, value: value.map_err(fault("value"))? })
 }

@@ -60,9 +60,8 @@ fn imagined(desk: &Desk, caller: &Caller, body: Map<String, Value>) -> Result<Im
     for field in Field::all() {
         let mut text = None;
         fields.optional(field.as_str(), &mut text, scalar);
-        let text = text.filter(|text: &String| !text.is_empty()).map(|text| match field {
-            Field::Referrer => referrer_domain(&text).to_ascii_lowercase(),
-            _ => text,
+        let text = text.filter(|text: &String| !text.is_empty()).map(|text| {
+            if field == Field::Referrer { referrer_domain(&text).to_ascii_lowercase() } else { text }
         });
         let Some(text) = text else { continue };
         match value_of(field, &text) {

@@ -200,7 +200,7 @@ async fn a_signed_source_has_two_secrets_while_its_grace_lasts() {
     let (id, first) = (text(&made["id"]), text(&made["secret"]));
     assert!(first.starts_with("tb_sig_") && made["token"].is_null(), "{made}");
     assert!(!text(&made["postback_url"]).contains("token="), "{made}");
-    assert_eq!(live_secrets(&installation, &desk, &id), [first.clone()]);
+    assert_eq!(live_secrets(&installation, &desk, &id), std::slice::from_ref(&first));
     let path = format!("/sources/{id}");
     let seen = desk.get(&path).await.ok();
     assert!(seen["secret"].is_null() && !seen.to_string().contains(&first), "{seen}");
@@ -221,7 +221,7 @@ async fn a_signed_source_has_two_secrets_while_its_grace_lasts() {
     }
     desk.post(&rotate, json!({"in": 3})).await.is(400, "validation_failed", "in");
     installation.clock.advance(Duration::from_secs(60));
-    assert_eq!(live_secrets(&installation, &desk, &id), [second.clone()]);
+    assert_eq!(live_secrets(&installation, &desk, &id), std::slice::from_ref(&second));
     let third = text(&desk.post(&rotate, json!({})).await.ok()["secret"]);
     assert_eq!(live_secrets(&installation, &desk, &id), [third.clone(), second]);
     // A secret that is known to the wrong people ends at once, and so does the one before.
