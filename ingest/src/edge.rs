@@ -110,7 +110,7 @@ impl Edge {
         let wanted = follower.read().installation().map(|installation| installation.events_partitions);
         let wanted = wanted.ok_or(StartError::NotInstalled)?;
         let look = tokio::time::timeout(LOOK_LIMIT, check_partitions(log.as_ref(), wanted)).await;
-        let absence = look.unwrap_or_else(|_| Ok(Some(eventlog::Error::Deadline)))?;
+        let absence = look.unwrap_or(Ok(Some(eventlog::Error::Deadline)))?;
         let metrics = Arc::new(Metrics::register(&registry)?);
         let clients = Clients::start(&settings, &registry, &tasks, &shutdown).await?;
         let now = Timestamp::from_micros(clock.now_micros());
