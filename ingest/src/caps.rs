@@ -55,17 +55,6 @@ impl Count {
     }
 }
 
-/// What is beyond a cap, and what becomes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Exceeded {
-    /// Nothing is.
-    No,
-    /// The click goes on, with a label.
-    Flag,
-    /// The click goes to the fallback address, with a label.
-    Fallback,
-}
-
 /// The counts that an edge knows of.
 #[derive(Debug)]
 pub(crate) struct CapCounts {
@@ -102,65 +91,55 @@ impl CapCounts {
         }
     }
 
-    /// Counts a click on this aim, if it is one that counts, and says what is exceeded.
-    pub(crate) fn take(&self, aim: &Aim<'_>, hit: &Hit) -> Exceeded {
-        let of_link = aim.link.map_or(&[][..], |link| &link.caps);
-        if of_link.is_empty() && aim.offer.caps.is_empty() {
-            return Exceeded::No;
-        }
-        let owners = [
-            (aim.link.map(|link| *link.id.bytes()), of_link),
-            (Some(*aim.offer.id.bytes()), &aim.offer.caps),
-        ];
-        let is_counted = counts(hit);
-        let mut taken: Vec<CountOf> = Vec::new();
-        let mut exceeded = Exceeded::No;
-        let mut counts = self.counts.lock();
-        for (owner, caps) in owners {
-            let Some(owner) = owner else { continue };
-            for cap in caps {
-                let of = count_of(cap, &owner, aim, hit);
-                let Some(count) = counts.touch(of, hit.occurred_at) else { continue };
-                // Caps that differ in their limits only share a count, which this click is in once.
-                let is_taken = taken.contains(&of);
-                if count.known() - u64::from(is_taken) >= cap.value {
-                    exceeded = exceeded.max(cap.on_exceed.into());
-                }
-                if is_counted && !is_taken && cap.metric == CapMetric::Clicks {
-                    count.sent += 1;
-                    taken.push(of);
-                }
+    /// Whether the aim's caps let this click through; if so, it is counted. One that `may_be_turned_away` has somewhere else
+    /// to go.
+    ///
+    /// Only caps that send clicks elsewhere matter here. What is beyond another one, the core labels, which knows exactly.
+    pub(crate) fn let_through(&self, aim: &Aim<'_>, hit: &Hit, may_be_turned_away: bool) -> bool {
+        let of_offer = aim.offer.caps.iter().map(|cap| (cap, aim.offer.id.bytes()));
+        let of_link =
+            aim.link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
+        let turning_away = of_offer.chain(of_link).filter(|(cap, _)| match cap.on_exceed {
+            OnExceed::Fallback => true,
+            OnExceed::Flag | OnExceed::Pending | OnExceed::Reject => false,
+        });
+        let mut counts = None;
+        let mut counted: Vec<CountOf> = Vec::new();
+        for (cap, owner) in turning_away {
+            // Nearly no click has such a cap: the others take no lock.
+            let counts = counts.get_or_insert_with(|| self.counts.lock());
+            let Some(of) = count_of(cap, owner, aim, hit) else { continue };
+            let Some(count) = counts.touch(of, hit.occurred_at) else { continue };
+            if may_be_turned_away && count.known() >= cap.value {
+                return false;
+            }
+            // Caps that differ in their limits only share a count, which a click is in once.
+            if cap.metric == CapMetric::Clicks && !counted.contains(&of) {
+                counted.push(of);
             }
         }
-        exceeded
-    }
-}
-
-impl From<OnExceed> for Exceeded {
-    fn from(on_exceed: OnExceed) -> Self {
-        match on_exceed {
-            OnExceed::Flag => Self::Flag,
-            OnExceed::Fallback => Self::Fallback,
-            // That is decided where the conversion is; the click that may lead to it is a click like any other.
-            OnExceed::Pending | OnExceed::Reject => Self::No,
+        if let Some(mut counts) = counts.filter(|_| is_counted(hit)) {
+            for of in counted {
+                counts.add_sent(of);
+            }
         }
+        true
     }
 }
 
 /// Whether the core will count this click.
-fn counts(hit: &Hit) -> bool {
+fn is_counted(hit: &Hit) -> bool {
     !hit.test && !hit.labels.iter().any(|known| label::NOT_COUNTED.contains(&known.as_str()))
 }
 
-fn count_of(cap: &Cap, owner: &[u8; 16], aim: &Aim<'_>, hit: &Hit) -> CountOf {
-    CountOf {
-        key: cap.key(owner),
-        window_start: cap.window_start(hit.occurred_at, &aim.workspace.timezone),
-        partner: match cap.per {
-            CapScope::All => None,
-            CapScope::Partner => hit.partner,
-        },
-    }
+/// The count of a cap; `None` for a cap per partner where there is no partner.
+fn count_of(cap: &Cap, owner: &[u8; 16], aim: &Aim<'_>, hit: &Hit) -> Option<CountOf> {
+    let partner = match cap.per {
+        CapScope::All => None,
+        CapScope::Partner => Some(hit.partner?),
+    };
+    let window_start = cap.window_start(hit.occurred_at, &aim.workspace.timezone);
+    Some(CountOf { key: cap.key(owner), window_start, partner })
 }
 
 impl Counts {
@@ -179,5 +158,11 @@ impl Counts {
         let count = self.by_name.entry(of).or_default();
         count.touched_at = now;
         Some(count)
+    }
+
+    fn add_sent(&mut self, of: CountOf) {
+        if let Some(count) = self.by_name.get_mut(&of) {
+            count.sent = count.sent.saturating_add(1);
+        }
     }
 }

@@ -16,7 +16,6 @@ use schemas::id::ClickId;
 use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
 use crate::arrival::{Arrival, Arrived, Arriving};
-use crate::caps::Exceeded;
 use crate::click_destination::{Wish, destination};
 use crate::click_parameters::{ClickParameters, Naming};
 use crate::destination::location;
@@ -162,13 +161,13 @@ fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
     if wish == Wish::Unsafe {
         hit.labels.push(label::UNSAFE_DESTINATION.to_owned());
     }
-    let exceeded = edge.caps().take(&lead.aim, &hit);
-    if exceeded != Exceeded::No {
-        hit.labels.push(label::CAP.to_owned());
-    }
-    let fallback = if exceeded == Exceeded::Fallback { lead.aim.fallback() } else { None };
-    let (destination_url, choice) = match fallback {
-        Some(fallback) => (fallback.to_owned(), None),
+    let fallback = lead.aim.fallback();
+    let is_let_through = edge.caps().let_through(&lead.aim, &hit, fallback.is_some());
+    let (destination_url, choice) = match fallback.filter(|_| !is_let_through) {
+        Some(fallback) => {
+            hit.labels.push(label::CAP.to_owned());
+            (fallback.to_owned(), None)
+        }
         None => (destination(&lead, arriving, id, &hit)?, lead.choice),
     };
     let location = location(&destination_url).ok_or(Refusal::ServerError)?;

@@ -29,8 +29,9 @@ async fn clicked(edge: &TestEdge, uri: &str) -> (Click, bool, bool) {
 }
 
 #[tokio::test]
-async fn clicks_beyond_a_cap_are_labelled_or_sent_elsewhere() {
+async fn clicks_beyond_a_cap_are_sent_elsewhere() {
     let mut edge = TestEdge::start().await;
+    // The core labels what is beyond the first: it alone knows exactly.
     let caps =
         [cap(CapMetric::Clicks, 2, OnExceed::Flag), cap(CapMetric::Clicks, 4, OnExceed::Fallback)].to_vec();
     edge.change_link("anna", |link| {
@@ -43,11 +44,14 @@ async fn clicks_beyond_a_cap_are_labelled_or_sent_elsewhere() {
         edge.get_with("/c/anna", &[("sec-purpose", "prefetch")]).await;
         edge.get("/c/anna?test=1").await;
     }
-    for (n, capped, fallback) in
-        [(1, false, false), (2, false, false), (3, true, false), (4, true, false), (5, true, true)]
-    {
+    for (n, is_beyond) in [(1, false), (2, false), (3, false), (4, false), (5, true), (6, true)] {
         let (_, is_capped, is_fallback) = clicked(&edge, "/c/anna").await;
-        assert_eq!((is_capped, is_fallback), (capped, fallback), "click {n}");
+        assert_eq!((is_capped, is_fallback), (is_beyond, is_beyond), "click {n}");
+    }
+    // Those that were turned away used nothing up: a cap that is raised by two takes two more.
+    edge.change_link("anna", |link| link.caps[1].value = 6).await;
+    for is_beyond in [false, false, true] {
+        assert_eq!(clicked(&edge, "/c/anna").await.2, is_beyond);
     }
     // Another link has a count of its own, and the next day starts again.
     assert!(!clicked(&edge, "/c/nobody").await.1);
@@ -66,18 +70,22 @@ async fn an_offers_cap_covers_all_its_links_or_each_partner() {
     .await;
     assert!(!clicked(&edge, "/c/anna").await.2);
     assert!(clicked(&edge, "/c/plain").await.2, "the same partner by another link");
-    assert!(!clicked(&edge, "/c/nobody").await.2, "nobody's clicks are counted apart");
+    for _ in 0..3 {
+        assert!(!clicked(&edge, "/c/nobody").await.2, "nobody's clicks are no partner's");
+    }
     let by_offer = format!("/click?offer={}&partner=anna", edge.fixture.offer);
-    let (click, _, is_fallback) = clicked(&edge, &by_offer).await;
-    assert!(is_fallback && click.choice.is_none());
+    let (click, is_capped, is_fallback) = clicked(&edge, &by_offer).await;
+    assert!(is_capped && is_fallback && click.choice.is_none());
 }
 
 #[tokio::test]
-async fn without_a_fallback_a_click_goes_on_with_its_label() {
+async fn without_a_fallback_a_click_goes_on() {
     let mut edge = TestEdge::start().await;
-    edge.change_offer(|offer| offer.caps = vec![cap(CapMetric::Clicks, 0, OnExceed::Fallback)]).await;
-    let (click, is_capped, _) = clicked(&edge, "/c/anna").await;
-    assert!(is_capped && click.destination_url.starts_with("https://shop.example/?cid="));
+    edge.change_offer(|offer| offer.caps = vec![cap(CapMetric::Clicks, 1, OnExceed::Fallback)]).await;
+    for _ in 0..2 {
+        let (click, is_capped, _) = clicked(&edge, "/c/anna").await;
+        assert!(!is_capped && click.destination_url.starts_with("https://shop.example/?cid="));
+    }
 }
 
 const PLACE: Partition = Partition { topic: topic::CAPS, number: 0 };
@@ -99,14 +107,14 @@ async fn publish(edge: &TestEdge, cap: &Cap, source: u64, total: u64, of_edges: 
     producer.append(PLACE, vec![record]).await.remove(0).unwrap();
 }
 
-/// Waits until clicks are labelled, or are not, and gives how many it took.
+/// Waits until clicks are turned away, or are not, and gives how many were let through.
 async fn until_capped(edge: &TestEdge, wanted: bool) -> u64 {
     let waiting = async {
-        let mut clicks = 1;
+        let mut let_through = 1;
         while clicked(edge, "/c/anna").await.1 != wanted {
-            clicks += 1;
+            let_through += 1;
         }
-        clicks
+        let_through
     };
     tokio::time::timeout(SOON, waiting).await.expect("the edge learned nothing")
 }
@@ -114,7 +122,7 @@ async fn until_capped(edge: &TestEdge, wanted: bool) -> u64 {
 #[tokio::test]
 async fn what_the_core_has_counted_is_added_to_the_edges_own() {
     let mut edge = TestEdge::start().await;
-    let wide = cap(CapMetric::Clicks, 1_000_000, OnExceed::Flag);
+    let wide = cap(CapMetric::Clicks, 1_000_000, OnExceed::Fallback);
     let conversions = cap(CapMetric::Conversions, 10, OnExceed::Fallback);
     let caps = vec![wide.clone(), conversions.clone()];
     edge.change_offer(|offer| {
@@ -126,13 +134,13 @@ async fn what_the_core_has_counted_is_added_to_the_edges_own() {
     let own = edge.only_event().await.mark.unwrap().edge;
     // Others have sent all that the cap takes.
     publish(&edge, &wide, 10, 1_000_001, vec![(own, 1)]).await;
-    let clicks = 1 + until_capped(&edge, true).await;
+    let sent = until_capped(&edge, true).await;
     // All of it was this edge's own, and only a part of what it has sent is counted: nothing is used up.
     publish(&edge, &wide, 11, 1, vec![(own, 1)]).await;
-    let clicks = clicks + until_capped(&edge, false).await;
-    // Of older counts nothing is learned, of newer ones the last click before the cap.
+    until_capped(&edge, false).await;
+    // Of older counts nothing is learned; newer ones leave room for one click.
     publish(&edge, &wide, 9, 1_000_001, vec![(own, 1)]).await;
-    publish(&edge, &wide, 12, 1_000_000 - 1, vec![(own, clicks)]).await;
+    publish(&edge, &wide, 12, 1_000_000 + sent, vec![(own, sent + 1)]).await;
     until_capped(&edge, true).await;
     publish(&edge, &wide, 13, 0, vec![]).await;
     until_capped(&edge, false).await;

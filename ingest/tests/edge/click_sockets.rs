@@ -62,11 +62,12 @@ async fn every_label_is_set_by_its_request() {
             metric: catalog::CapMetric::Clicks,
             window: catalog::CapWindow::Total,
             timezone: None,
-            value: 0,
+            value: 1,
             per: catalog::CapScope::All,
-            on_exceed: catalog::OnExceed::Flag,
+            on_exceed: catalog::OnExceed::Fallback,
         };
         link.caps = vec![cap];
+        link.fallback_url = Some("https://shop.example/full".into());
     })
     .await;
     let (address, shutdown) = listen(&edge).await;
@@ -86,6 +87,7 @@ async fn every_label_is_set_by_its_request() {
         ("GET /c/anna?a={x}", "Accept: */*", label::UNRESOLVED_MACRO),
         ("GET /c/anna?a=1?b=2", "Accept: */*", label::REPAIRED_URL),
         ("GET /c/anna?u=//evil.example", "Accept: */*", label::UNSAFE_DESTINATION),
+        ("GET /c/nobody", "Accept: */*", ""),
         ("GET /c/nobody", "Accept: */*", label::CAP),
         ("GET /i/anna?a=[[x]]", "Accept: image/*", label::UNRESOLVED_MACRO),
         ("GET http://other.example/c/anna?via=x", "Accept: */*", label::UNKNOWN_PARTNER),
