@@ -1,10 +1,11 @@
 //! Clicks and impressions as bytes on a socket: every label and every error that their routes have, at least once.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use schemas::event::{Hit, label};
-use service::lifecycle::Shutdown;
+use service::lifecycle::{ServeSettings, Shutdown, serve};
+use service::telemetry::MakeRequestId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,13 +18,10 @@ async fn listen(edge: &TestEdge) -> (SocketAddr, Shutdown) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
-    let (router, stop) = (edge.router.clone(), shutdown.clone());
-    edge.tasks.spawn_until(&shutdown, "test server", async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let stopped = async move { stop.started().await };
-        axum::serve(listener, service).with_graceful_shutdown(stopped).await.unwrap();
-        Ok::<(), Infallible>(())
-    });
+    let make_request_id: MakeRequestId = Arc::new(|| "req_server".to_owned());
+    let door = ingest::door(edge.edge.clone());
+    let served = serve(listener, door, ServeSettings::default(), make_request_id, shutdown.clone());
+    edge.tasks.spawn_until(&shutdown, "test server", served);
     (address, shutdown)
 }
 
