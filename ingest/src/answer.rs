@@ -2,13 +2,17 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemas::error_code::{ErrorBody, ErrorCode};
-use schemas::id::EventId;
+use schemas::id::{ClickId, EventId, VisitorId};
 use serde::Serialize;
 
+use crate::cors;
 use crate::error::Refusal;
+use crate::limits::{Class, Limits, Party, Standing};
 use crate::metrics::Received;
 
 /// The header that carries a receipt where the body cannot.
@@ -17,7 +21,7 @@ pub(crate) const X_RECEIPT: HeaderName = HeaderName::from_static("x-receipt");
 pub(crate) const X_ERROR: HeaderName = HeaderName::from_static("x-error");
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
 /// A transparent pixel: GIF89a, one by one.
 const GIF: &[u8; 43] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\
@@ -26,35 +30,96 @@ const GIF: &[u8; 43] =
 /// What a client may wait before it tries again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// The body of an accepted conversion.
+/// An event that is durable.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) receipt: EventId,
+    /// The ids that a page keeps of the click that it reported.
+    pub(crate) click: Option<(ClickId, Option<VisitorId>)>,
+}
+
+/// The body of an accepted event.
 #[derive(Debug, Serialize)]
 struct Accepted {
     receipt: EventId,
     status: &'static str,
+    #[serde(flatten)]
+    click: Option<AcceptedClick>,
 }
 
-/// The answer to a reported conversion, which counts the request: its receipt, or why it was refused.
+#[derive(Debug, Serialize)]
+struct AcceptedClick {
+    click_id: ClickId,
+    visitor_id: Option<VisitorId>,
+}
+
+/// What the headers of an answer say besides its outcome.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    is_for_pages: bool,
+    origin: Option<HeaderValue>,
+    standing: Option<Standing>,
+}
+
+impl Reply {
+    /// Of a route to which pages send by themselves, or not.
+    pub(crate) fn new(is_for_pages: bool) -> Self {
+        Self { is_for_pages, ..Self::default() }
+    }
+
+    /// The page at this origin may read the answer.
+    pub(crate) fn allow_origin(&mut self, origin: Option<&HeaderValue>) {
+        self.origin = origin.filter(|_| self.is_for_pages).cloned();
+    }
+
+    /// Counts the request, and refuses it if it is one too many.
+    pub(crate) fn count(&mut self, limits: &Limits, class: Class, party: Party) -> Result<(), Refusal> {
+        self.standing = limits.count(class, party);
+        match self.standing.as_ref().and_then(|standing| standing.retry_after_seconds) {
+            Some(seconds) => Err(Refusal::RateLimited { seconds }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(standing) = &self.standing {
+            standing.apply(headers);
+        }
+        if self.is_for_pages {
+            headers.insert(VARY, HeaderValue::from_static("origin"));
+        }
+        if let Some(origin) = &self.origin {
+            cors::allow(headers, origin.clone());
+        }
+    }
+}
+
+/// The answer to a reported event, which counts the request: its receipt, or why it was refused.
 pub(crate) fn reported(
     received: Received<'_>,
     status: StatusCode,
-    recorded: Result<EventId, Refusal>,
+    recorded: Result<Recorded, Refusal>,
+    reply: &Reply,
     request_id: impl FnOnce() -> String,
 ) -> Response {
-    match recorded {
-        Ok(receipt) => {
+    let mut response = match recorded {
+        Ok(recorded) => {
             received.acknowledged();
-            accepted(status, receipt)
+            accepted(status, recorded)
         }
         Err(refused) => {
             received.refused(refused.code());
             refusal(&refused, Form::Json, &request_id())
         }
-    }
+    };
+    reply.apply(response.headers_mut());
+    response
 }
 
 /// The event is durable: its receipt.
-fn accepted(status: StatusCode, receipt: EventId) -> Response {
-    let body = Accepted { receipt, status: "accepted" };
+fn accepted(status: StatusCode, recorded: Recorded) -> Response {
+    let click = recorded.click.map(|(click_id, visitor_id)| AcceptedClick { click_id, visitor_id });
+    let body = Accepted { receipt: recorded.receipt, status: "accepted", click };
     let mut response = (status, axum::Json(body)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
@@ -159,6 +224,9 @@ pub(crate) fn refusal(refusal: &Refusal, form: Form, request_id: &str) -> Respon
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
     if code == ErrorCode::Unavailable {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    if let Refusal::RateLimited { seconds } = refusal {
+        headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
     }
     response
 }

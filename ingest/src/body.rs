@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::error::Refusal;
 
 /// How long a client may take to send a body.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The whole body.
 pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalog::{Privacy, Workspace};
+use catalog::Workspace;
 use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap, HeaderName, ORIGIN, REFERER, USER_AGENT};
 use ipnet::IpNet;
 use prometheus::Registry;
@@ -188,11 +188,6 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
             .split(|byte| matches!(byte, b';' | b',' | b' '))
             .any(|word| word.eq_ignore_ascii_case(b"prefetch") || word.eq_ignore_ascii_case(b"prerender"))
     })
-}
-
-/// The visitor in the cookie, if the workspace may recognise it.
-pub(crate) fn recognised(headers: &HeaderMap, consent: Option<&str>, privacy: &Privacy) -> Option<VisitorId> {
-    if Refusals::read(headers, consent, privacy).is_empty() { visitor(headers) } else { None }
 }
 
 /// The visitor in the cookie, if there is a valid one.

@@ -1,13 +1,16 @@
 //! The edge: what all its routes share.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ConnectInfo;
 use catalog::seal::Sealer;
 use catalog::{Catalog, Follower, Workspace};
 use eventlog::EventLog;
 use http::Extensions;
+use http::request;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use schemas::error_code::ErrorCode;
@@ -19,13 +22,18 @@ use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
 use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
-use crate::appender::{self, AppendError, Appender, Limits, Ticket};
+use crate::address;
+use crate::appender::{self, AppendError, Appender, Ticket};
 use crate::caps::CapCounts;
 use crate::caps_follower;
 use crate::client::Clients;
 use crate::error::{Refusal, StartError};
+use crate::inflate::Memory;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::sender::Incoming;
 use crate::settings::IngestSettings;
+use crate::signature::Signed;
 use crate::spool::{self, Spool, SpoolError};
 
 /// The parts that an edge is made of.
@@ -59,6 +67,8 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a log that was away at the start is asked again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that the batches of all clients may take up at a time; beyond them they are told to come again.
+const BATCH_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 
 /// The edge. Clones share everything.
 #[derive(Clone)]
@@ -74,6 +84,8 @@ struct Inner {
     ids: Mutex<IdGenerator>,
     appender: Appender,
     caps: Arc<CapCounts>,
+    limits: Limits,
+    batch_memory: Memory,
     metrics: Arc<Metrics>,
     clients: Clients,
     registry: Registry,
@@ -123,7 +135,7 @@ impl Edge {
                 spool: open_spool(&settings, spool_dir, wanted, &clock, &mut ids).await?,
                 life,
                 partitions: wanted,
-                limits: Limits {
+                limits: appender::Limits {
                     deadline: settings.append_deadline(),
                     spool_deadline: settings.spool_deadline(),
                     queue_events: settings.queue_events,
@@ -145,6 +157,8 @@ impl Edge {
         let caps = Arc::new(CapCounts::new(life));
         caps_follower::spawn(log, Arc::clone(&caps), Arc::clone(&clock), &tasks, shutdown.clone());
         let inner = Inner {
+            limits: Limits::new(&settings.limits),
+            batch_memory: Memory::new(BATCH_MEMORY_BYTES),
             settings,
             follower,
             sealer,
@@ -182,6 +196,15 @@ impl Edge {
 
     pub(crate) fn caps(&self) -> &CapCounts {
         &self.inner.caps
+    }
+
+    /// The memory for batches.
+    pub(crate) fn batch_memory(&self) -> &Memory {
+        &self.inner.batch_memory
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -276,6 +299,22 @@ impl Edge {
         self.inner.appender.enqueue(stamped.partition, stamped.event)
     }
 
+    /// The client's address; `None` where the server does not tell its peer's.
+    pub(crate) fn client_address(&self, parts: &request::Parts) -> Option<IpAddr> {
+        Some(address::client(peer(parts)?, &parts.headers, &self.inner.settings.trusted_proxies))
+    }
+
+    /// The request, before anybody knows who sent it.
+    pub(crate) fn incoming<'r>(
+        &'r self,
+        parts: &'r request::Parts,
+        signed: Option<Signed<'r>>,
+        received_at: Timestamp,
+    ) -> Incoming<'r> {
+        let (peer, address) = (peer(parts), self.client_address(parts));
+        Incoming { parts, peer, address, signed, sealer: &self.inner.sealer, received_at }
+    }
+
     /// Refuses paths and queries beyond the limit.
     pub(crate) fn check_uri(&self, uri: &http::Uri) -> Result<(), Refusal> {
         let limit = self.inner.settings.max_uri_bytes;
@@ -342,6 +381,11 @@ async fn open_spool(
             Ok(None)
         }
     }
+}
+
+/// The other end of the connection; `None` where the server does not tell.
+fn peer(parts: &request::Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
 /// Whether a look at a newer catalog may change the answer: an unknown key or source is refused as unauthorized, an

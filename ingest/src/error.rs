@@ -88,6 +88,12 @@ pub(crate) enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The batch has too many events.
+    #[error("the batch has more than {limit} events")]
+    TooManyEvents {
+        /// How many it may have.
+        limit: usize,
+    },
     /// The address is too long.
     #[error("path and query are longer than {limit} bytes")]
     UriTooLong {
@@ -99,6 +105,18 @@ pub(crate) enum Refusal {
     UnsupportedMediaType {
         /// What the route takes.
         wanted: &'static str,
+    },
+    /// The client takes none of the types that the route answers with.
+    #[error("the answer is {offered}, which the request does not accept")]
+    NotAcceptable {
+        /// What the route answers with.
+        offered: &'static str,
+    },
+    /// Too many requests.
+    #[error("too many requests; try again in {seconds} seconds")]
+    RateLimited {
+        /// When the next one is taken.
+        seconds: u64,
     },
     /// The event is not known to be durable.
     #[error("the event could not be recorded; try again")]
@@ -122,9 +140,11 @@ impl Refusal {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
-            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::PayloadTooLarge { .. } | Self::TooManyEvents { .. } => ErrorCode::PayloadTooLarge,
             Self::UriTooLong { .. } => ErrorCode::UriTooLong,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
+            Self::NotAcceptable { .. } => ErrorCode::NotAcceptable,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::Unavailable => ErrorCode::Unavailable,
             Self::ServerError => ErrorCode::ServerError,
         }
@@ -140,8 +160,11 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::RequestTimeout { .. }
             | Self::PayloadTooLarge { .. }
+            | Self::TooManyEvents { .. }
             | Self::UriTooLong { .. }
             | Self::UnsupportedMediaType { .. }
+            | Self::NotAcceptable { .. }
+            | Self::RateLimited { .. }
             | Self::Unavailable
             | Self::ServerError => &[],
         }

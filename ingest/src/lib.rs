@@ -17,12 +17,19 @@ mod address;
 mod agent;
 mod body;
 mod client;
+mod cors;
+mod fields;
 mod host;
+mod limits;
 mod place;
+mod post;
 mod privacy;
 mod query_pairs;
+mod reader;
 mod reference;
 mod sender;
+mod signature;
+mod source_proof;
 mod text;
 mod unresolved;
 
@@ -35,18 +42,26 @@ mod click;
 mod click_destination;
 mod click_parameters;
 mod destination;
+mod hit_fields;
 mod impression;
 mod safe_destination;
 mod signed_destination;
 mod smart_link;
+mod track;
 
-// A conversion, by each of its ways.
+// A conversion, by each of its ways, and what becomes of it.
 mod conversion_fields;
 mod conversions;
-mod fields;
 mod money_fields;
 mod pixel;
 mod postback;
+mod refund;
+mod status_words;
+
+// Many of them at once.
+mod batch;
+mod batch_lines;
+mod inflate;
 
 // What pages load.
 mod script;
@@ -58,10 +73,14 @@ mod error;
 mod metrics;
 mod spool;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 pub use agent::ListError;
 pub use door::{Door, door};
 pub use edge::{Edge, Parts};
 pub use error::StartError;
+pub use limits::LimitSettings;
 pub use place::PlaceError;
 pub use router::{api_router, router};
 pub use settings::IngestSettings;

@@ -26,10 +26,22 @@ pub(crate) enum Route {
     Pixel,
     Postback,
     Conversions,
+    Track,
+    Refunds,
+    Batch,
 }
 
 impl Route {
-    const ALL: [Self; 5] = [Self::Click, Self::Impression, Self::Pixel, Self::Postback, Self::Conversions];
+    const ALL: [Self; 8] = [
+        Self::Click,
+        Self::Impression,
+        Self::Pixel,
+        Self::Postback,
+        Self::Conversions,
+        Self::Track,
+        Self::Refunds,
+        Self::Batch,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +50,9 @@ impl Route {
             Self::Pixel => "pixel",
             Self::Postback => "postback",
             Self::Conversions => "conversions",
+            Self::Track => "track",
+            Self::Refunds => "refunds",
+            Self::Batch => "batch",
         }
     }
 }
@@ -55,8 +70,9 @@ struct RouteCounters {
 /// The edge's counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    routes: [RouteCounters; 5],
+    routes: [RouteCounters; Route::ALL.len()],
     refused: IntCounterVec,
+    batch_events: [IntCounter; 2],
     append_seconds: Histogram,
     group_events: Histogram,
     queue_events: IntGaugeVec,
@@ -111,6 +127,11 @@ impl Metrics {
             Opts::new("ingest_refused_total", "Requests answered with an error of the contract."),
             &["route", "error"],
         )?;
+        let batch_events = IntCounterVec::new(
+            Opts::new("ingest_batch_events_total", "Events of batches, by what their line was answered."),
+            &["outcome"],
+        )?;
+        registry.register(Box::new(batch_events.clone()))?;
         let append_seconds = Histogram::with_opts(
             HistogramOpts::new(
                 "ingest_append_seconds",
@@ -140,6 +161,7 @@ impl Metrics {
         Ok(Self {
             routes,
             refused,
+            batch_events: ["accepted", "rejected"].map(|outcome| batch_events.with_label_values(&[outcome])),
             append_seconds,
             group_events,
             queue_events,
@@ -153,6 +175,13 @@ impl Metrics {
         let counters = &self.routes[route as usize];
         counters.received.inc();
         Received { metrics: self, route, counters, is_counted: false }
+    }
+
+    /// Counts the events of a batch.
+    pub(crate) fn batch_events(&self, accepted: usize, rejected: usize) {
+        for (counter, events) in self.batch_events.iter().zip([accepted, rejected]) {
+            counter.inc_by(events as u64);
+        }
     }
 
     /// The gauge of one partition's queue, looked up once.

@@ -7,10 +7,11 @@ use schemas::event::StatedAmount;
 use schemas::money::{Currency, MICROS_PER_UNIT, Money, MoneyError, split_decimal};
 use serde_json::Value;
 
-use crate::conversion_fields::Reader;
+use crate::fields::Field;
+use crate::reader::Reader;
 
-const AMOUNT: [&str; 4] = ["amount", "payout", "revenue", "sum"];
-const AMOUNT_MINOR: [&str; 2] = ["amount_minor", "amountCents"];
+pub(crate) const AMOUNT: [&str; 4] = ["amount", "payout", "revenue", "sum"];
+pub(crate) const AMOUNT_MINOR: [&str; 2] = ["amount_minor", "amountCents"];
 const CURRENCY: &str = "currency";
 /// Digits of an amount whose currency is not known yet: 64 bits of micro-units have 19, and some are zeros in front.
 const MAX_STATED_DIGITS: usize = 20;
@@ -27,7 +28,7 @@ pub(crate) struct Earned {
 }
 
 /// Takes the amount out of the fields. `offer_currency` is that of the offer which the request names.
-pub(crate) fn take_money(reader: &mut Reader, offer_currency: Option<Currency>) -> Earned {
+pub(crate) fn take_money(reader: &mut Reader<'_>, offer_currency: Option<Currency>) -> Earned {
     let Some((name, stated, currency)) = take_stated(reader) else { return Earned::default() };
     let earned = match currency.or(offer_currency) {
         Some(currency) => stated
@@ -43,7 +44,7 @@ pub(crate) fn take_money(reader: &mut Reader, offer_currency: Option<Currency>) 
 }
 
 /// The amount, the field it stood in, and the currency that the sender named. `None` if there is none or it is wrong.
-fn take_stated(reader: &mut Reader) -> Option<(&'static str, StatedAmount, Option<Currency>)> {
+fn take_stated(reader: &mut Reader<'_>) -> Option<(&'static str, StatedAmount, Option<Currency>)> {
     let flat = reader.take(&[CURRENCY]);
     let amount = reader.take(&AMOUNT);
     let minor = reader.take(&AMOUNT_MINOR);
@@ -58,13 +59,13 @@ fn take_stated(reader: &mut Reader) -> Option<(&'static str, StatedAmount, Optio
             let minor = read_minor(reader, name, &value)?;
             return Some((name, StatedAmount::Minor(minor), currency));
         }
-        (Some((name, Value::String(text))), None) => (name, text, None),
-        (Some((name, Value::Object(mut members))), None) => {
+        (Some((name, Field::Text(text))), None) => (name, text.into_owned(), None),
+        (Some((name, Field::Json(Value::Object(mut members)))), None) => {
             let Some(Value::String(text)) = members.remove("amount") else {
                 reader.fault(name, "must hold \"amount\", a decimal string such as \"12.50\"");
                 return None;
             };
-            (name, text, members.remove(CURRENCY))
+            (name, text, members.remove(CURRENCY).map(Field::Json))
         }
         (Some((name, _)), None) => {
             reader.fault(name, "must be a decimal string such as \"12.50\", not a number");
@@ -94,11 +95,15 @@ fn check_without_currency(stated: &StatedAmount) -> Result<(), String> {
 }
 
 /// `None` if the currency is wrong, `Some(None)` if there is none.
-fn read_currency(reader: &mut Reader, field: Option<(&str, Value)>) -> Option<Option<Currency>> {
-    let Some((name, value)) = field else { return Some(None) };
-    let Value::String(code) = value else {
-        reader.fault(name, MoneyError::UnknownCurrency.to_string());
-        return None;
+fn read_currency(reader: &mut Reader<'_>, field: Option<(&str, Field<'_>)>) -> Option<Option<Currency>> {
+    let Some((name, field)) = field else { return Some(None) };
+    let code = match field {
+        Field::Text(code) => code,
+        Field::Json(Value::String(code)) => code.into(),
+        Field::Json(_) => {
+            reader.fault(name, MoneyError::UnknownCurrency.to_string());
+            return None;
+        }
     };
     match Currency::from_code(&code) {
         Ok(currency) => Some(Some(currency)),
@@ -110,13 +115,13 @@ fn read_currency(reader: &mut Reader, field: Option<(&str, Value)>) -> Option<Op
 }
 
 /// An integer; digits, where all values are texts.
-fn read_minor(reader: &mut Reader, name: &str, value: &Value) -> Option<u64> {
+fn read_minor(reader: &mut Reader<'_>, name: &str, value: &Field<'_>) -> Option<u64> {
     let minor = match value {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) if reader.is_flat && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+        Field::Json(value) => value.as_u64(),
+        Field::Text(text) if reader.is_flat && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             text.parse().ok()
         }
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        Field::Text(_) => None,
     };
     if minor.is_none() {
         reader.fault(name, "must be a whole number of minor units, not negative");

@@ -5,17 +5,18 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use schemas::event::Body;
+use schemas::event::{Body, label};
 use schemas::id::EventId;
 
 use crate::answer::gif;
-use crate::client;
-use crate::conversion_fields::{self, Reading};
+use crate::conversion_fields::{self, DEFAULT_GOAL, Reading};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::metrics::Route;
 use crate::sender::{Sender, refuse_secret_in_url};
+
+const NO_KEY: &str = "send a pixel's id as ?px=px_… or a publishable key as ?key=tb_pub_…";
 
 /// Answers a pixel.
 pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response {
@@ -36,26 +37,35 @@ pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response
 async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
-    let mut fields = Fields::default();
-    fields.add_pairs(parts.uri.query().unwrap_or_default().as_bytes());
-    let key = fields.take_text("key").filter(|key| !key.is_empty());
-    let received_at = edge.now();
+    let mut fields = Fields::from_pairs(&[parts.uri.query().unwrap_or_default().as_bytes()]);
+    let mut given = |name| fields.take_text(name).filter(|text| !text.is_empty());
+    let (px, key) = (given("px"), given("key"));
+    if px.is_none() && key.is_none() {
+        return Err(Refusal::Unauthorized(NO_KEY));
+    }
+    let incoming = edge.incoming(parts, None, edge.now());
+    let is_excess = incoming.address.is_some_and(|address| edge.limits().is_excess(address));
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
-            let mut sender = Sender::by_pixel_key(catalog, key.as_deref(), &parts.headers, received_at)?;
-            sender.visitor = client::recognised(&parts.headers, None, &sender.workspace.privacy);
+            let mut sender = match (&px, &key) {
+                (Some(px), _) => Sender::by_pixel(catalog, px, incoming)?,
+                (None, key) => Sender::by_pixel_key(catalog, key.as_deref().unwrap_or_default(), incoming)?,
+            };
+            if is_excess {
+                sender.labels.push(label::RATE.to_owned());
+            }
             let Reading { conversion, faults, has_unknown_reference } =
-                conversion_fields::read(fields.clone(), true, &sender);
+                conversion_fields::read(fields.clone(), true, DEFAULT_GOAL, &sender)?;
             if !faults.is_empty() {
                 return Err(Refusal::Invalid(faults));
             }
             let body = Body::Conversion(Box::new(conversion));
-            Ok((edge.stamp(catalog, sender.workspace, received_at, body), has_unknown_reference))
+            Ok((edge.stamp(catalog, sender.workspace, incoming.received_at, body), has_unknown_reference))
         };
         let value = read();
         let is_incomplete = match &value {
             Ok((_, has_unknown_reference)) => *has_unknown_reference,
-            Err(refused) => key.is_some() && may_be_news(refused),
+            Err(refused) => may_be_news(refused),
         };
         Understood { value: value.map(|(stamped, _)| stamped), is_incomplete }
     });

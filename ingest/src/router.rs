@@ -15,7 +15,7 @@ use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
 use crate::error::Refusal;
-use crate::{click, conversions, impression, pixel, postback, script};
+use crate::{batch, click, conversions, cors, impression, pixel, postback, refund, script, track};
 
 /// Addresses that people follow: their errors are pages.
 const CLICKS: [&str; 2] = ["/c/", "/click"];
@@ -54,7 +54,14 @@ pub fn api_router(edge: Edge) -> Router {
 }
 
 fn api_routes() -> Router<Edge> {
-    Router::new().route("/api/v1/conversions", post(conversions::report))
+    Router::new()
+        .route("/api/v1/conversions", post(conversions::report))
+        .route("/api/v1/conversions/{id}/refund", post(refund::of_conversion))
+        .route("/api/v1/refunds", post(refund::of_transaction))
+        .route("/api/v1/events/batch", post(batch::accept))
+        .route("/api/v1/track/click", post(track::click).options(cors::preflight))
+        .route("/api/v1/track/lead", post(track::lead).options(cors::preflight))
+        .route("/api/v1/track/sale", post(track::sale).options(cors::preflight))
 }
 
 async fn not_found(State(edge): State<Edge>, request: Request) -> Response {

@@ -8,6 +8,8 @@ use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitSettings;
+
 /// Settings of the edge: the table `edge`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,6 +41,8 @@ pub struct IngestSettings {
     pub max_body_bytes: usize,
     /// The longest path and query of a request, in bytes.
     pub max_uri_bytes: usize,
+    /// How many requests one sender may make.
+    pub limits: LimitSettings,
 }
 
 impl Default for IngestSettings {
@@ -61,6 +65,7 @@ impl Default for IngestSettings {
             queue_bytes: 64 * 1024 * 1024,
             max_body_bytes: 64 * 1024,
             max_uri_bytes: 8 * 1024,
+            limits: LimitSettings::default(),
         }
     }
 }

@@ -19,3 +19,4 @@ mod outages;
 mod readme;
 mod repeats;
 mod restarts;
+mod signatures;

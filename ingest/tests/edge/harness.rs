@@ -344,6 +344,12 @@ impl TestEdge {
     }
 }
 
+/// A POST of JSON with this key.
+pub(crate) fn post_json(uri: &str, key: &str, body: &str) -> Request<Body> {
+    let builder = request("POST", uri).header("x-api-key", key).header("content-type", "application/json");
+    builder.body(Body::from(body.to_owned())).unwrap()
+}
+
 /// Seals and opens the secrets of signed sources in tests.
 pub(crate) fn sealer() -> Sealer {
     Sealer::new(&[7; catalog::seal::KEY_BYTES])

@@ -6,7 +6,10 @@
     reason = "a test fails by panicking, in its fixtures, too"
 )]
 
+mod bad_bodies;
 mod bad_input;
+mod batch;
+mod browser_routes;
 mod click;
 mod click_caps;
 mod click_destination;
@@ -21,7 +24,11 @@ mod fixture;
 mod harness;
 mod hosts;
 mod impression;
+mod limits;
 mod pixel;
 mod postback;
+mod refund;
+mod signature;
+mod source_language;
 mod spool;
 mod surroundings;

@@ -1,6 +1,9 @@
+use catalog::bootstrap::FIRST_WORKSPACE;
+use catalog::{Meta, Pixel, Resource};
 use schemas::event::{Trust, label};
+use schemas::id::IdGenerator;
 
-use crate::fixture::{ORIGIN, PUBLISHABLE, PUBLISHABLE_NOWHERE, SECRET};
+use crate::fixture::{NOW, ORIGIN, PUBLISHABLE, PUBLISHABLE_NOWHERE, SECRET};
 use crate::harness::{Answer, TestEdge};
 
 fn check_gif(answer: &Answer) {
@@ -55,4 +58,36 @@ async fn a_refused_pixel_is_a_gif_all_the_same() {
         assert_eq!(answer.header("x-error"), Some(code), "{query:.60} {origin:?}");
     }
     assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stored_pixel_knows_its_offer_and_its_goal() {
+    let mut edge = TestEdge::start().await;
+    let offer = edge.fixture.offer;
+    let pixel = Pixel {
+        id: IdGenerator::new(9).next(NOW.unix_ms(), FIRST_WORKSPACE),
+        workspace: FIRST_WORKSPACE,
+        offer,
+        goal: Some("signup".into()),
+        allowed_origins: Vec::new(),
+        meta: Meta::new(NOW),
+    };
+    edge.put(vec![Resource::from(pixel.clone())]).await;
+    let uri = format!("/p.gif?px={}&tid=T-1&amount=5", pixel.id);
+    check_gif(&edge.get_with(&uri, &[("origin", "https://anywhere.example")]).await);
+    let conversion = edge.only_conversion().await;
+    assert_eq!(
+        (conversion.pixel, conversion.offer, &*conversion.goal),
+        (Some(pixel.id), Some(offer), "signup")
+    );
+    assert_eq!((conversion.trust, conversion.amount.unwrap().currency.code()), (Trust::Publishable, "EUR"));
+    assert!(conversion.labels.is_empty() && conversion.metadata.is_empty());
+    let bound = Pixel { allowed_origins: vec![ORIGIN.to_owned()], ..pixel.clone() };
+    edge.put(vec![Resource::from(bound)]).await;
+    let foreign = edge.get_with(&uri, &[("origin", "https://anywhere.example")]).await;
+    assert_eq!(foreign.header("x-error"), Some("forbidden"));
+    let unknown = edge.get("/p.gif?px=px_01h455vb4pex5vsknk084sn02q").await;
+    assert_eq!(unknown.header("x-error"), Some("unauthorized"));
+    check_gif(&edge.get_with(&format!("{uri}&event=sale"), &[("origin", ORIGIN)]).await);
+    assert_eq!(edge.events().await.len(), 2);
 }
