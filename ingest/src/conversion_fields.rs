@@ -32,9 +32,11 @@ pub(crate) const INVALID_VALUE: &str = "invalid_value";
 const CLICK_ID: [&str; 6] = ["click_id", "clickid", "cid", "subid", "cnv_id", "dub_id"];
 pub(crate) const TRANSACTION_ID: [&str; 4] = ["transaction_id", "txid", "tid", "externalEventId"];
 const CUSTOMER_ID: [&str; 2] = ["customer_id", "customerId"];
-const PARTNER: [&str; 2] = ["partner", "affiliateSlug"];
-/// Fields with aliases: a default is for none of them.
-const ALIASED: [&[&str]; 6] = [&CLICK_ID, &TRANSACTION_ID, &CUSTOMER_ID, &PARTNER, &AMOUNT, &AMOUNT_MINOR];
+pub(crate) const PARTNER: [&str; 2] = ["partner", "affiliateSlug"];
+/// What says an amount, by whatever name.
+const MONEY: [&str; 6] = [AMOUNT[0], AMOUNT[1], AMOUNT[2], AMOUNT[3], AMOUNT_MINOR[0], AMOUNT_MINOR[1]];
+/// Fields with several names: where one of them is stated, a default is for none.
+const ALIASED: [&[&str]; 2] = [&PARTNER, &MONEY];
 
 /// A conversion as it was read.
 pub(crate) struct Reading {

@@ -4,6 +4,7 @@ use catalog::{Catalog, Entity, ExternalId, Offer, Partner, Source};
 use schemas::event::Fault;
 use schemas::id::{Id, Kind, OfferId, PartnerId, PartnerKind, WorkspaceNumber};
 
+use crate::conversion_fields::PARTNER;
 use crate::reader::{MAX_TEXT_BYTES, Reader};
 
 /// The reason of a request with a reference that leads nowhere.
@@ -64,7 +65,7 @@ impl<'c> References<'c> {
     }
 
     pub(crate) fn partner(&mut self, reader: &mut Reader<'_>) -> Option<PartnerId> {
-        let (name, text) = reader.text(&["partner", "affiliateSlug"], MAX_TEXT_BYTES)?;
+        let (name, text) = reader.text(&PARTNER, MAX_TEXT_BYTES)?;
         match resolve_partner(self.catalog, self.workspace, &text) {
             Ok(partner) => Some(partner.id),
             Err(unresolved) => self.unresolved(reader, name, unresolved),

@@ -56,12 +56,9 @@ const WORDS: [(&str, Status); 46] = [
 
 /// The status that a source means, in capital or small letters; `None` if we do not know the word.
 pub(crate) fn meaning(source: &catalog::Source, word: &str) -> Option<Status> {
-    if let Some(status) = source.status_map.get(word) {
-        return Some(*status);
-    }
     let small = word.trim().to_lowercase();
-    let own =
-        source.status_map.iter().find(|(own, _)| own.to_lowercase() == small).map(|(_, status)| *status);
+    // The catalog takes a source's own words in small letters.
+    let own = source.status_map.get(&small).copied();
     let known = || WORDS.iter().find(|(known, _)| *known == small).map(|(_, status)| *status);
     own.or_else(|| Status::from_word(&small)).or_else(known)
 }

@@ -42,7 +42,7 @@ async fn words_for_a_status_are_understood() {
     }
     let own = |source: &mut Source| {
         source.status_map =
-            BTreeMap::from([("2".to_owned(), Status::Rejected), ("Paid".to_owned(), Status::Approved)]);
+            BTreeMap::from([("2".to_owned(), Status::Rejected), ("paid".to_owned(), Status::Approved)]);
     };
     assert_eq!(reported(own, "status=2").await.status, Some(Status::Rejected));
     assert_eq!(reported(own, "status=PAID").await.status, Some(Status::Approved));
@@ -60,16 +60,24 @@ async fn a_word_that_nobody_knows_is_kept() {
 async fn names_are_mapped_and_the_canonical_name_wins() {
     let speaks = |source: &mut Source| {
         source.params = map(&[("payout_usd", "amount"), ("goal", "event"), ("order", "transaction_id")]);
-        source.defaults =
-            map(&[("currency", "USD"), ("event", "deposit"), ("coupon", "NONE"), ("transaction_id", "x")]);
+        source.defaults = map(&[("currency", "USD"), ("event", "deposit"), ("coupon", "NONE")]);
     };
     let conversion = reported(speaks, "payout_usd=12.50&goal=lead&order=A-1&coupon=TEN").await;
     assert_eq!((&*conversion.goal, &*conversion.transaction_id, &*conversion.coupon), ("lead", "A-1", "TEN"));
     assert_eq!(conversion.amount.unwrap().micros, 12_500_000);
-    let conversion = reported(speaks, "payout_usd=1&amount=2&tid=T-9").await;
+    let conversion = reported(speaks, "payout_usd=1&amount=2").await;
     assert_eq!((conversion.amount.unwrap().micros, &*conversion.goal), (2_000_000, "deposit"));
-    // An alias says it as well as the canonical name: the default is not for this request.
-    assert_eq!((&*conversion.transaction_id, &*conversion.coupon), ("T-9", "NONE"));
+    assert_eq!(&*conversion.coupon, "NONE");
+}
+
+#[tokio::test]
+async fn a_default_is_not_for_who_says_it_by_another_name() {
+    let speaks = |source: &mut Source| source.defaults = map(&[("amount", "5"), ("currency", "EUR")]);
+    assert_eq!(reported(speaks, "").await.amount.unwrap().micros, 5_000_000);
+    for query in ["sum=1", "amount_minor=100", "amountCents=100"] {
+        let conversion = reported(speaks, query).await;
+        assert_eq!((conversion.amount.unwrap().micros, conversion.fault), (1_000_000, None), "{query}");
+    }
 }
 
 #[tokio::test]
