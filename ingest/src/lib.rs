@@ -2,8 +2,6 @@
 //!
 //! Modules stand in the order an event travels: a route reads the request, looks at the catalog, stamps an event, and
 //! waits for the appender. Nothing here decides what an event is worth; that is the processor's.
-//!
-//! Not built yet, and not pretended: signatures, rate limits.
 
 mod door;
 mod router;
