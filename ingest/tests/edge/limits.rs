@@ -85,9 +85,9 @@ async fn a_pixel_is_never_refused_and_the_excess_is_labelled() {
         let answer = edge.get_with(&format!("/p.gif?key={PUBLISHABLE}"), &[("origin", ORIGIN)]).await;
         assert!(answer.header("x-receipt").is_some() && remaining(&answer).is_none());
     }
-    let labels = edge.events().await.into_iter().map(|event| match event.body {
-        Body::Conversion(conversion) => conversion.labels,
-        body => panic!("{body:?}"),
+    let labels = edge.events().await.into_iter().map(|event| {
+        let Body::Conversion(conversion) = event.body else { panic!("no conversion") };
+        conversion.labels
     });
     assert_eq!(labels.collect::<Vec<_>>(), [vec![], vec![], vec![label::RATE.to_owned()]]);
 }
