@@ -22,6 +22,15 @@ pub(crate) struct Arriving<'r> {
     pub(crate) parts: &'r Parts,
     pub(crate) parameters: ClickParameters<'r>,
     pub(crate) now: Timestamp,
+    /// Its client has made too many of them.
+    is_excess: bool,
+}
+
+impl<'r> Arriving<'r> {
+    /// The request arrives now, and is counted.
+    pub(crate) fn now(edge: &Edge, parts: &'r Parts, parameters: ClickParameters<'r>) -> Self {
+        Self { parts, parameters, now: edge.now(), is_excess: edge.is_excess(parts) }
+    }
 }
 
 /// A hit that is about to be written down, and the cookie that makes its visitor known again.
@@ -49,7 +58,7 @@ pub(crate) struct Arrival<'a> {
 impl Arrival<'_> {
     /// The hit, with the labels that its request alone deserves.
     pub(crate) fn arrived(&self) -> Arrived {
-        let Arriving { parts, parameters, now } = self.arriving;
+        let Arriving { parts, parameters, now, is_excess } = self.arriving;
         let seen = self.edge.clients().look(&self.asked(), self.aim.workspace);
         let (visitor, cookie) = self.visitor(&seen);
         let cost = parameters.cost(self.aim.offer.currency);
@@ -57,6 +66,7 @@ impl Arrival<'_> {
         let (partner, is_unknown_partner) = self.partner();
         let applying = [
             (label::HEAD, parts.method == Method::HEAD),
+            (label::RATE, *is_excess),
             (label::UNKNOWN_PARTNER, is_unknown_partner),
             (label::UNRESOLVED_MACRO, parameters.is_unresolved),
             (label::REPAIRED_URL, parameters.is_repaired),

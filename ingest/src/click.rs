@@ -126,7 +126,7 @@ async fn seen(edge: &Edge, parts: &Parts, way: Way) -> Result<Seen, Refusal> {
     edge.check_uri(&parts.uri)?;
     let parameters = ClickParameters::read(parts.uri.query().unwrap_or_default(), way.naming());
     let named = way.named(parts.uri.path(), &parameters)?;
-    let arriving = Arriving { parts, parameters, now: edge.now() };
+    let arriving = Arriving::now(edge, parts, parameters);
     let seen = edge.understand(|catalog| {
         let found = find(catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));

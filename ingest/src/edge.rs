@@ -304,6 +304,14 @@ impl Edge {
         Some(address::client(peer(parts)?, &parts.headers, &self.inner.settings.trusted_proxies))
     }
 
+    /// Counts a redirect or a pixel; whether its client has made too many. A trusted proxy that names nobody stands for who
+    /// knows how many: of those, none is one too many.
+    pub(crate) fn is_excess(&self, parts: &request::Parts) -> bool {
+        let client = self.client_address(parts);
+        let client = client.filter(|client| !address::is_trusted(*client, &self.inner.settings.trusted_proxies));
+        client.is_some_and(|client| self.inner.limits.is_excess(client))
+    }
+
     /// The request, before anybody knows who sent it.
     pub(crate) fn incoming<'r>(
         &'r self,

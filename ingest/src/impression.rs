@@ -58,7 +58,7 @@ async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId
         Naming::ByLink => (Named::link(parts.uri.path(), PREFIX)?, NO_LINK),
         Naming::ByOffer => (Named::offer(parameters.offer.as_ref())?, NO_OFFER),
     };
-    let arriving = Arriving { parts, parameters, now: edge.now() };
+    let arriving = Arriving::now(edge, parts, parameters);
     let shown = edge.understand(|catalog| {
         let found = find(catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));

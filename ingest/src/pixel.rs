@@ -44,7 +44,7 @@ async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
         return Err(Refusal::Unauthorized(NO_KEY));
     }
     let incoming = edge.incoming(parts, None, edge.now());
-    let is_excess = incoming.address.is_some_and(|address| edge.limits().is_excess(address));
+    let is_excess = edge.is_excess(parts);
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
             let mut sender = match (&px, &key) {

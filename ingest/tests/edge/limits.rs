@@ -3,7 +3,7 @@ use schemas::event::{Body, label};
 use serde_json::json;
 
 use crate::fixture::{ORIGIN, PUBLISHABLE, SECRET};
-use crate::harness::{Answer, TestEdge, post_json, request};
+use crate::harness::{Answer, TestEdge, hit_of, post_json, request};
 
 async fn edge(limits: LimitSettings) -> TestEdge {
     TestEdge::start_with(IngestSettings { limits, ..IngestSettings::default() }, |log| log).await
@@ -90,4 +90,21 @@ async fn a_pixel_is_never_refused_and_the_excess_is_labelled() {
         conversion.labels
     });
     assert_eq!(labels.collect::<Vec<_>>(), [vec![], vec![], vec![label::RATE.to_owned()]]);
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_refused_and_the_excess_is_labelled() {
+    let edge = edge(LimitSettings { hits_per_minute: 1, ..LimitSettings::default() }).await;
+    for _ in 0..2 {
+        let answer = edge.get("/c/anna").await;
+        assert!(answer.status == 302 && answer.header("x-receipt").is_some() && remaining(&answer).is_none());
+    }
+    // Behind a proxy that names nobody there may be many.
+    let unnamed = [("x-forwarded-for", "unknown")];
+    for _ in 0..2 {
+        assert_eq!(edge.get_with("/c/anna", &unnamed).await.status, 302);
+    }
+    let hits = edge.events().await.into_iter().map(|event| hit_of(event).labels);
+    let excess = hits.map(|labels| labels.iter().any(|known| known == label::RATE));
+    assert_eq!(excess.collect::<Vec<_>>(), [false, true, false, false]);
 }
