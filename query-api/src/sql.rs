@@ -155,6 +155,18 @@ pub(crate) fn last_cut(partition: u32) -> Statement {
     values.statement("last_cut", text)
 }
 
+/// The edges that hold events of a log partition back, the one that began first first. Edges belong to no workspace, and
+/// what they hold is newer than any cut.
+pub(crate) fn delayed(partition: u32, limit: usize) -> Statement {
+    let mut values = Values::default();
+    let partition = values.bind("UInt32", partition);
+    let text = format!(
+        "SELECT lower(hex(edge)) AS edge_hex, toUnixTimestamp64Micro(since) AS since_us, events FROM delayed FINAL \
+         WHERE log_partition = {partition} AND events > 0 ORDER BY since, edge LIMIT {limit}"
+    );
+    values.statement("delayed", text)
+}
+
 /// One side of a keyset: an expression, its direction, and the bound value at which the page before ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyPart {

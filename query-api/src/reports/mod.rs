@@ -9,15 +9,19 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
+use schemas::id::EdgeKind;
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::auth::{Allowed, Read};
 use crate::error::Error;
 use crate::params::Params;
+use crate::reference::id_text;
+use crate::show::instant;
+use crate::sql;
 use crate::state::Desk;
 use crate::store::{Cut, Workspace};
 use metric::{Base, Metric};
@@ -33,14 +37,33 @@ pub(crate) struct Report {
     timezone: String,
     currency: Currency,
     data_through: Option<Timestamp>,
-    /// Edges that hold spooled events; none of them reports that here yet.
-    delayed: [(); 0],
+    /// Edges that hold events in their spools, which no number here counts yet.
+    delayed: Vec<Delayed>,
     truncated: bool,
     #[serde(rename = "nextCursor")]
     next_cursor: Option<String>,
     #[serde(rename = "hasMore")]
     has_more: bool,
 }
+
+/// An edge that holds events of the workspace's log partition, which it may share with other workspaces.
+#[derive(Debug, Serialize)]
+struct Delayed {
+    edge: Option<String>,
+    /// When the oldest of them was taken.
+    since: Option<Timestamp>,
+    events: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct DelayedRow {
+    edge_hex: String,
+    since_us: i64,
+    events: u64,
+}
+
+/// Most edges that an answer names.
+const MAX_DELAYED: usize = 100;
 
 /// One key per dimension, then one per metric.
 #[derive(Debug)]
@@ -76,12 +99,23 @@ pub(crate) async fn report(
     let bases = plan.bases();
     // Both are read up to the same cut: the totals are those of the rows.
     let totals = desk.fetch::<Raw>(statement::totals(&plan, &bases, tenant));
-    let (totals, rows) = if plan.dimensions.is_empty() {
-        (totals.await?, Vec::new())
+    let delayed = desk.fetch::<DelayedRow>(sql::delayed(workspace.partition, MAX_DELAYED));
+    let read = if plan.dimensions.is_empty() {
+        let (totals, delayed) = tokio::try_join!(totals, delayed)?;
+        Numbers { totals, rows: Vec::new(), delayed }
     } else {
-        tokio::try_join!(totals, desk.fetch::<Raw>(statement::rows(&plan, &bases, tenant)?))?
+        let rows = desk.fetch::<Raw>(statement::rows(&plan, &bases, tenant)?);
+        let (totals, rows, delayed) = tokio::try_join!(totals, rows, delayed)?;
+        Numbers { totals, rows, delayed }
     };
-    answer(&desk, &workspace, &plan, cut, totals, rows).map(Json)
+    answer(&desk, &workspace, &plan, cut, read).map(Json)
+}
+
+/// What the warehouse says to a report.
+struct Numbers {
+    totals: Vec<Raw>,
+    rows: Vec<Raw>,
+    delayed: Vec<DelayedRow>,
 }
 
 fn answer(
@@ -89,22 +123,26 @@ fn answer(
     workspace: &Workspace,
     plan: &Plan,
     cut: Option<Cut>,
-    totals: Vec<Raw>,
-    rows: Vec<Raw>,
+    read: Numbers,
 ) -> Result<Report, Error> {
-    let totals = totals.into_iter().next().unwrap_or_default();
+    let totals = read.totals.into_iter().next().unwrap_or_default();
     let place = |row: &Raw| Place {
         from: plan.range.from.micros(),
         to: plan.range.to.micros(),
         cut: cut.map(|cut| (cut.cut, cut.core_time)),
         keys: (0..).map_while(|at| row.get(&format!("k{at}")).cloned()).collect(),
     };
-    let page = plan.page.page(rows, place)?;
+    let page = plan.page.page(read.rows, place)?;
     let shown = page.items.iter().map(|row| shown(desk, workspace, plan, row));
     let mut items = shown.collect::<Result<Vec<_>, _>>()?;
     if plan.dimensions.is_empty() {
         items.push(Row { cells: numbers(plan, &totals, workspace.currency)? });
     }
+    let delayed = read.delayed.into_iter().map(|row| Delayed {
+        edge: id_text::<EdgeKind>(&row.edge_hex),
+        since: instant(row.since_us),
+        events: row.events,
+    });
     Ok(Report {
         items,
         totals: Row { cells: numbers(plan, &totals, workspace.currency)? },
@@ -113,7 +151,7 @@ fn answer(
         timezone: plan.zone.name().to_owned(),
         currency: workspace.currency,
         data_through: cut.map(Cut::data_through),
-        delayed: [],
+        delayed: delayed.collect(),
         truncated: false,
         next_cursor: page.next_cursor,
         has_more: page.has_more,

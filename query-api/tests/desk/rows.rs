@@ -27,6 +27,25 @@ pub(crate) struct Click {
     pub(crate) cut: u64,
 }
 
+/// A click or an impression as far as its client is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Hit {
+    pub(crate) workspace: WorkspaceNumber,
+    pub(crate) at: Timestamp,
+    pub(crate) id: [u8; 16],
+    pub(crate) country: &'static str,
+    pub(crate) browser: &'static str,
+    pub(crate) referrer: &'static str,
+    pub(crate) utm_source: &'static str,
+    pub(crate) labels: Vec<&'static str>,
+    /// Of clicks alone, as is the variant.
+    pub(crate) rule: [u8; 16],
+    pub(crate) variant: u32,
+    pub(crate) cost: i64,
+    pub(crate) cost_currency: &'static str,
+    pub(crate) counted: bool,
+}
+
 /// A revision of a conversion.
 #[derive(Clone, Debug)]
 pub(crate) struct Revision {
@@ -101,8 +120,51 @@ pub(crate) async fn clicks(sink: &Sink, rows: &[Click]) {
     insert(sink, "clicks", batch).await;
 }
 
-pub(crate) async fn revisions(sink: &Sink, rows: &[Revision]) {
+/// Rows of `clicks` or `impressions`.
+pub(crate) async fn hits(sink: &Sink, table: &str, rows: &[Hit]) {
+    let mut batch = BatchBuilder::new()
+        .column("workspace", rows.iter().map(|row| row.workspace.get()))
+        .column("occurred_at", rows.iter().map(|row| Micros(row.at.micros())))
+        .column("id", rows.iter().map(|row| row.id))
+        .column("params", rows.iter().map(|row| vec![("utm_source", row.utm_source)]))
+        .column("labels", rows.iter().map(|row| row.labels.clone()))
+        .column("counted", rows.iter().map(|row| row.counted))
+        .column("referrer", rows.iter().map(|row| row.referrer))
+        .column("browser", rows.iter().map(|row| row.browser))
+        .column("country", rows.iter().map(|row| row.country))
+        .column("cost", rows.iter().map(|row| row.cost))
+        .column("cost_currency", rows.iter().map(|row| row.cost_currency))
+        .column("cut", rows.iter().map(|_| 1_u64))
+        .column("core_time", rows.iter().map(|_| Micros(NOW.micros())))
+        .column("insert_before", rows.iter().map(|_| Seconds(u32::MAX)));
+    if table == "clicks" {
+        batch = batch
+            .column("rule", rows.iter().map(|row| row.rule))
+            .column("variant", rows.iter().map(|row| row.variant));
+    }
+    insert(sink, table, batch).await;
+}
+
+/// What an edge says of its spool.
+pub(crate) async fn delayed(sink: &Sink, edge: [u8; 16], cut: u64, since: Option<Timestamp>, events: u64) {
     let batch = BatchBuilder::new()
+        .column("log_partition", [0_u16])
+        .column("edge", [edge])
+        .column("cut", [cut])
+        .column("since", [Micros(since.map_or(0, Timestamp::micros))])
+        .column("events", [events])
+        .column("core_time", [Micros(NOW.micros())]);
+    insert(sink, "delayed", batch).await;
+}
+
+pub(crate) async fn revisions(sink: &Sink, rows: &[Revision]) {
+    revisions_of(sink, rows, &vec![NONE; rows.len()]).await;
+}
+
+/// Revisions of conversions that these clicks led to.
+pub(crate) async fn revisions_of(sink: &Sink, rows: &[Revision], clicks: &[[u8; 16]]) {
+    let batch = BatchBuilder::new()
+        .column("click", clicks.iter().copied())
         .column("workspace", rows.iter().map(|row| row.workspace.get()))
         .column("occurred_at", rows.iter().map(|row| Micros(row.at.micros())))
         .column("conversion", rows.iter().map(|row| row.conversion))
@@ -138,6 +200,7 @@ pub(crate) async fn conversions(sink: &Sink, rows: &[Revision], currency: &'stat
         .column("transaction_id", transactions.iter().map(String::as_str))
         .column("original_amount", rows.iter().map(|row| row.revenue))
         .column("original_currency", rows.iter().map(|_| currency))
+        .column("refunded", rows.iter().map(|row| row.revenue / 4))
         .column("amount", rows.iter().map(|row| row.revenue))
         .column("amount_known", rows.iter().map(|_| true))
         .column("revenue", rows.iter().map(|row| worth(row, row.revenue)))
