@@ -3,23 +3,15 @@
 use catalog::bootstrap::FIRST_WORKSPACE;
 use catalog::{Consent, IpStorage, Privacy, Resource};
 use ingest::IngestSettings;
-use schemas::event::{Body, Hit, label};
+use schemas::event::{Hit, label};
 
-use crate::harness::{BROWSER, TestEdge};
+use crate::harness::{BROWSER, TestEdge, hit_of};
 
 const COOKIE: &str = "tb_vid=vis_01h455vb4pex5vsknk084sn02q";
 
 /// The hits on the log, clicks and impressions, in order.
 async fn hits(edge: &TestEdge) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    for event in edge.events().await {
-        if let Body::Click(click) = event.body {
-            hits.push(click.hit);
-        } else if let Body::Impression(impression) = event.body {
-            hits.push(impression.hit);
-        }
-    }
-    hits
+    edge.events().await.into_iter().map(hit_of).collect()
 }
 
 async fn set_privacy(edge: &mut TestEdge, privacy: Privacy, ip_storage: IpStorage) {
@@ -71,12 +63,13 @@ async fn a_visitor_who_may_not_be_recognised_leaves_nothing_of_itself() {
     let mut edge = TestEdge::start().await;
     set_privacy(&mut edge, Privacy::default(), IpStorage::Full).await;
     let refusals = [
-        ("/c/anna?consent=0", ("x-nothing", ""), label::NO_CONSENT),
-        ("/c/anna?consent=1", ("sec-gpc", "1"), label::GPC),
-        ("/i/anna", ("dnt", "1"), label::DNT),
+        ("/c/anna?consent=0", None, label::NO_CONSENT),
+        ("/c/anna?consent=1", Some(("sec-gpc", "1")), label::GPC),
+        ("/i/anna", Some(("dnt", "1")), label::DNT),
     ];
     for (path, header, _) in refusals {
-        let answer = edge.get_with(path, &[("cookie", COOKIE), header]).await;
+        let headers: Vec<_> = header.into_iter().chain([("cookie", COOKIE)]).collect();
+        let answer = edge.get_with(path, &headers).await;
         assert!(answer.header("x-receipt").is_some(), "{path}");
         assert_eq!(answer.header("set-cookie"), None, "{path}");
     }
