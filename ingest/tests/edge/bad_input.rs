@@ -143,20 +143,25 @@ async fn a_head_of_64_kilobytes_is_refused_by_the_server() {
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let make_request_id = std::sync::Arc::new(|| "req_made".to_owned());
-    let router = edge.router.clone();
-    let served = serve(listener, router, ServeSettings::default(), make_request_id, shutdown.clone());
+    let door = ingest::door(edge.edge.clone());
+    let served = serve(listener, door, ServeSettings::default(), make_request_id, shutdown.clone());
     let client = async {
         let mut answers = Vec::new();
         let padding = format!("x-padding: {}\r\n", "x".repeat(1_000)).repeat(64);
         for head in [
             format!("GET /c/anna HTTP/1.1\r\nhost: x\r\n{padding}\r\n"),
             "GET /c/anna HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+            // What records nothing says so, and keeps the request's id.
+            "GET /i.gif HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\nconnection: close\r\n\r\n".to_owned(),
+            "HEAD /i.gif HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+            "GET /c/no.key HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\nconnection: close\r\n\r\n".to_owned(),
+            "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
         ] {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await.unwrap();
-            answers.push(String::from_utf8(answer).unwrap());
+            answers.push(String::from_utf8_lossy(&answer).into_owned());
         }
         shutdown.trigger();
         answers
@@ -168,6 +173,16 @@ async fn a_head_of_64_kilobytes_is_refused_by_the_server() {
         "{}",
         answers[1]
     );
+    assert!(answers[1].contains("x-request-id: req_"), "{}", answers[1]);
+    for (answer, status, parts) in [
+        (&answers[2], "200", &["x-error: validation_failed", "x-request-id: mine", "image/gif"][..]),
+        (&answers[3], "405", &["x-request-id: req_"]),
+        (&answers[4], "404", &["x-request-id: mine", "<small>mine</small>"]),
+        (&answers[5], "200", &["x-request-id: req_"]),
+    ] {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(parts.iter().all(|part| answer.contains(part)), "{answer}");
+    }
     // Without a proxy in between the peer's own address counts.
     let (_, click) = edge.only_click().await;
     assert_eq!(click.hit.address, "127.0.0.0");
