@@ -59,7 +59,8 @@ impl Way {
 impl Handler for Door {
     async fn handle(self, request: http::Request<hyper::body::Incoming>, peer: SocketAddr) -> Response {
         let Some(way) = Way::of(request.method(), request.uri().path()) else {
-            return self.router.handle(request, peer).await;
+            // Boxed, so that the fast ways do not carry the room for it.
+            return Box::pin(self.router.handle(request, peer)).await;
         };
         let Self { edge, router } = self;
         drop(router);
@@ -78,9 +79,7 @@ impl Handler for Door {
             Way::Pixel => pixel::fire(State(edge), request).await,
         };
         log_request(id.as_str(), method.as_str(), uri.path(), response.status());
-        if let Ok(value) = http::HeaderValue::from_str(id.as_str()) {
-            response.headers_mut().insert(REQUEST_ID, value);
-        }
+        response.headers_mut().insert(REQUEST_ID, id.into_header());
         response
     }
 }

@@ -254,7 +254,8 @@ impl Edge {
             return first.value;
         }
         // Whatever keeps the catalog from catching up, the request is judged by what is known.
-        if let Err(error) = self.inner.follower.catch_up(CATCH_UP_LIMIT).await {
+        // It is seldom asked, so it has room of its own.
+        if let Err(error) = Box::pin(self.inner.follower.catch_up(CATCH_UP_LIMIT)).await {
             tracing::debug!(%error, "the catalog did not catch up");
             return first.value;
         }

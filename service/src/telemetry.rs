@@ -87,30 +87,39 @@ pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// The id of a request. [`request_id`] puts it into the request's extensions and on its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The id with this text; `None` if the text is empty, too long, or has a character that a log should not hold.
     pub fn new(text: &str) -> Option<Self> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte);
-        let is_taken = !text.is_empty() && text.len() <= MAX_REQUEST_ID_BYTES && text.bytes().all(is_plain);
-        is_taken.then(|| Self(text.into()))
+        is_plain(text.as_bytes()).then(|| HeaderValue::from_str(text).ok().map(Self))?
     }
 
     /// The id with a text of our own making.
     pub fn made(text: String) -> Self {
-        Self(text.into())
+        // An id of ours is plain; one that were not would go without.
+        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("")))
     }
 
     /// The id that a request brings.
     pub fn brought(headers: &HeaderMap) -> Option<Self> {
-        headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).and_then(Self::new)
+        headers.get(&REQUEST_ID).filter(|value| is_plain(value.as_bytes())).cloned().map(Self)
     }
 
     /// The id's text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
+
+    /// The id as [`REQUEST_ID`] carries it.
+    pub fn into_header(self) -> HeaderValue {
+        self.0
+    }
+}
+
+fn is_plain(text: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    !text.is_empty() && text.len() <= MAX_REQUEST_ID_BYTES && text.iter().all(is_plain)
 }
 
 /// Makes the ids of requests that bring none; its answers must be such as [`RequestId::new`] takes.
@@ -124,9 +133,7 @@ pub async fn request_id(State(make): State<MakeRequestId>, mut request: Request,
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
     log_request(id.as_str(), method.as_str(), uri.path(), response.status());
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    response.headers_mut().insert(REQUEST_ID, id.into_header());
     response
 }
 

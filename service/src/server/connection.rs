@@ -108,7 +108,10 @@ impl<H: Handler> Conversation<H> {
         self,
         mut stream: S,
     ) -> io::Result<()> {
+        // Who connects ahead of time may wait as long as between two requests.
+        self.requests.pulse.enter(Phase::Parked);
         let Some(mut first) = self.next_bytes(&mut stream).await? else { return stream.shutdown().await };
+        self.requests.pulse.enter(Phase::Opening);
         // A client may send its first line in pieces.
         while first.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first) {
             let Some(more) = self.next_bytes(&mut stream).await? else { return stream.shutdown().await };

@@ -28,13 +28,13 @@ pub(super) struct Pulse {
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Its first bytes, or its cipher.
+    /// Its cipher, or enough to tell its protocol.
     Opening,
     /// Requests, by HTTP/1.
     Http1,
     /// Requests, by HTTP/2.
     Http2,
-    /// Its next request, without holding any buffer.
+    /// Its first request or the next, without holding any buffer.
     Parked,
 }
 

@@ -10,8 +10,9 @@ use super::pulse::{Look, Phase, Pulse, Wish};
 use super::refusal;
 use super::settings::ServeSettings;
 
-/// The longest time between two rounds; a limit is kept to within one of them.
-const LONGEST_ROUND: Duration = Duration::from_secs(1);
+/// The longest time between two rounds. A connection keeps its buffers for one or two of them after its last request: with
+/// many connections that each ask now and then, this is most of the memory.
+const LONGEST_ROUND: Duration = Duration::from_millis(100);
 /// The shortest: short limits are for tests.
 const SHORTEST_ROUND: Duration = Duration::from_millis(5);
 /// Rounds in the shortest of the limits.
@@ -87,7 +88,7 @@ impl Since {
         let last = std::mem::replace(&mut self.last, look);
         let has_request = look.is_working || look.requests != last.requests;
         let has_moved = look.moved != last.moved || look.phase != last.phase;
-        if has_request {
+        if has_request || look.phase != last.phase {
             self.request = now;
         }
         if has_request || has_moved {
