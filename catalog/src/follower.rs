@@ -11,14 +11,16 @@ use schemas::id::ProposalId;
 use schemas::topic;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::error::{FollowError, ProposeError, RecordError};
 use crate::fold::{Accepted, Catalog, Rejected};
 use crate::proposal::{Change, MAX_CHANGES, MAX_IDEMPOTENCY_KEY_BYTES, Proposal};
 use crate::{record, validate};
+use look::Look;
 
 mod copy;
+mod look;
 mod start;
 mod task;
 #[cfg(test)]
@@ -38,6 +40,8 @@ pub const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The shortest time between two looks when the first did not succeed: the log is away or slow.
 const AWAY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a look may take, whoever waits for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the follower waits for things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +75,13 @@ struct Shared {
     producer: Box<dyn Producer>,
     settings: FollowerSettings,
     catalog: RwLock<Catalog>,
+    /// The hash of each revision up to the catalog's, by number.
+    hashes: RwLock<Vec<u64>>,
+    /// The revision of the copy on disk that this follower started from.
+    copied: Option<CatalogRevision>,
     progress: watch::Sender<Progress>,
     verdicts: Mutex<HashMap<ProposalId, oneshot::Sender<Result<Accepted, Rejected>>>>,
-    catch_up: tokio::sync::Mutex<Option<Look>>,
+    look: Mutex<Option<Look>>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -96,13 +104,6 @@ pub enum Confirmed {
     Equal,
     /// The copy was of another log, and this one was folded anew. What was understood by the copy means nothing here.
     FoldedAnew,
-}
-
-/// A look for the log's end.
-struct Look {
-    began: Instant,
-    /// What it has folded; `None` while it lasts and when it failed.
-    reached: Option<CatalogRevision>,
 }
 
 /// How far the follower is, for metrics and readiness.
@@ -151,6 +152,19 @@ impl Follower {
         self.read().revision()
     }
 
+    /// The revision of the copy on disk that this follower started from, if it did.
+    pub fn copied(&self) -> Option<CatalogRevision> {
+        self.shared.copied
+    }
+
+    /// Whether the catalog had this revision; `None` if it is younger than what is folded. Before [`Follower::confirmed`]
+    /// that is the copy's word.
+    pub fn knows(&self, revision: CatalogRevision) -> Option<bool> {
+        let hashes = self.shared.hashes.read();
+        let hash = usize::try_from(revision.number).ok().and_then(|number| hashes.get(number));
+        hash.map(|hash| *hash == revision.hash)
+    }
+
     /// How far the follower is.
     pub fn status(&self) -> FollowerStatus {
         let progress = self.shared.progress.borrow();
@@ -164,49 +178,13 @@ impl Follower {
 
     /// Waits until everything is folded that was on the log when this was called, at most `limit` long.
     ///
-    /// Callers share looks: there is one at a time, and one per [`CATCH_UP_INTERVAL`].
+    /// Callers share looks: there is one at a time, and one per [`CATCH_UP_INTERVAL`]. A look goes on when its callers leave.
     ///
     /// # Errors
     /// [`FollowError`] if the log's end is not known or not reached in time.
     pub async fn catch_up(&self, limit: Duration) -> Result<CatalogRevision, FollowError> {
         let arrived = Instant::now();
-        timeout(limit, self.look(arrived)).await.map_err(|_| FollowError::Timeout)?
-    }
-
-    async fn look(&self, arrived: Instant) -> Result<CatalogRevision, FollowError> {
-        let mut last = self.shared.catch_up.lock().await;
-        match last.as_ref() {
-            // A look that began after this caller came saw all that this caller needs to see.
-            Some(Look { began, reached: Some(reached) }) if *began >= arrived => return Ok(*reached),
-            // The log did not answer just now: whoever asks for the unknown then shall not pile up looks.
-            Some(Look { began, reached: None }) if began.elapsed() < AWAY_INTERVAL => {
-                return Err(FollowError::Timeout);
-            }
-            Some(look) => sleep_until(look.began + CATCH_UP_INTERVAL).await,
-            None => {}
-        }
-        let began = Instant::now();
-        // Said before it is known how it ends: the caller's time may run out in the middle.
-        *last = Some(Look { began, reached: None });
-        let end = self.shared.log.bounds(PARTITION).await?.end;
-        self.folded(end).await?;
-        let reached = self.revision();
-        *last = Some(Look { began, reached: Some(reached) });
-        Ok(reached)
-    }
-
-    /// Waits until the records before `end` are folded.
-    async fn folded(&self, end: u64) -> Result<(), FollowError> {
-        let mut progress = self.shared.progress.subscribe();
-        let reached = progress.wait_for(|progress| progress.folded >= end || progress.halted.is_some()).await;
-        let progress = reached.map_err(|_| FollowError::Stopped)?;
-        if progress.folded >= end {
-            return Ok(());
-        }
-        match &progress.halted {
-            Some(halted) => Err(FollowError::clone(halted)),
-            None => Err(FollowError::Stopped),
-        }
+        timeout(limit, self.look(arrived, limit)).await.map_err(|_| FollowError::Timeout)?
     }
 
     /// Appends a proposal and waits until this copy has folded it.
@@ -277,7 +255,7 @@ impl Shared {
     fn new(
         log: Arc<dyn EventLog>,
         settings: FollowerSettings,
-        catalog: Catalog,
+        (catalog, hashes): (Catalog, Vec<u64>),
         confirmed: Option<Confirmed>,
     ) -> Result<Arc<Self>, FollowError> {
         let usage = ProducerUse {
@@ -290,10 +268,12 @@ impl Shared {
             producer: log.producer(usage)?,
             log,
             settings,
+            copied: confirmed.is_none().then(|| catalog.revision()),
             catalog: RwLock::new(catalog),
+            hashes: RwLock::new(hashes),
             progress: watch::Sender::new(Progress { folded, at_end, confirmed, halted: None }),
             verdicts: Mutex::new(HashMap::new()),
-            catch_up: tokio::sync::Mutex::new(None),
+            look: Mutex::new(None),
             stop: watch::Sender::new(false),
             task: Mutex::new(None),
         }))

@@ -33,9 +33,10 @@ pub(super) struct Copy {
 }
 
 /// What a copy held.
-#[derive(Default)]
 pub(super) struct Kept {
     pub(super) catalog: Catalog,
+    /// Of its revisions, by number.
+    pub(super) hashes: Vec<u64>,
     /// Its last record; `None` for an empty copy.
     pub(super) last: Option<Bytes>,
 }
@@ -94,7 +95,8 @@ impl Copy {
 
     async fn fold(&self) -> Result<Kept, Error> {
         let end = self.log.bounds(PARTITION).await?.end;
-        let mut kept = Kept::default();
+        let catalog = Catalog::new();
+        let mut kept = Kept { hashes: vec![catalog.revision().hash], catalog, last: None };
         let mut reader = self.log.subscribe(&[(PARTITION, 0)]).await?;
         while kept.catalog.revision().number < end {
             let Some(batch) = reader.next(READ_RECORDS, DISK_DEADLINE).await? else {
@@ -102,6 +104,7 @@ impl Copy {
             };
             for record in &batch.records {
                 kept.catalog.fold(record).map_err(|error| Error::Corrupt(error.to_string()))?;
+                kept.hashes.push(kept.catalog.revision().hash);
                 kept.last = Some(record.payload.clone());
             }
         }

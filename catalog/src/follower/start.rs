@@ -41,7 +41,7 @@ impl Follower {
             return Self::start_on_log(log, settings, Some(copy)).await;
         };
         let revision = kept.catalog.revision();
-        let shared = Shared::new(log, settings, kept.catalog, None)?;
+        let shared = Shared::new(log, settings, (kept.catalog, kept.hashes), None)?;
         task::spawn_from_copy(&shared, copy, last);
         let follower = Self { shared };
         let started = timeout(COPY_PATIENCE, async {
@@ -80,10 +80,12 @@ impl Follower {
         };
         let by = Instant::now() + settings.start_deadline;
         let (end, subscription) = timeout_at(by, there).await.map_err(|_| FollowError::Timeout)??;
-        let shared = Shared::new(log, settings, Catalog::new(), Some(Confirmed::Equal))?;
+        let catalog = Catalog::new();
+        let hashes = vec![catalog.revision().hash];
+        let shared = Shared::new(log, settings, (catalog, hashes), Some(Confirmed::Equal))?;
         task::spawn(&shared, subscription, copy);
         let follower = Self { shared };
-        let folded = timeout_at(by, follower.folded(end)).await.unwrap_or(Err(FollowError::Timeout));
+        let folded = timeout_at(by, follower.shared.folded(end)).await.unwrap_or(Err(FollowError::Timeout));
         if let Err(error) = folded {
             follower.shutdown().await;
             return Err(error);

@@ -202,18 +202,23 @@ impl Follow {
         let end = shared.log.bounds(PARTITION).await?.end;
         let mut subscription = shared.log.subscribe(&[(PARTITION, 0)]).await?;
         let mut catalog = Catalog::new();
+        let mut hashes = vec![catalog.revision().hash];
         while catalog.revision().number < end {
             let read = tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => return Err(FollowError::Stopped),
                 read = subscription.next(MAX_BATCH_RECORDS, READ_WAIT) => read?,
             };
             let Some(Batch { records, .. }) = read else { continue };
-            records.iter().try_for_each(|record| catalog.fold(record).map(drop))?;
+            for record in &records {
+                catalog.fold(record)?;
+                hashes.push(catalog.revision().hash);
+            }
             if let Some(copy) = &mut self.copy {
                 copy.extend(&records).await;
             }
         }
         let folded = catalog.revision().number;
+        *shared.hashes.write() = hashes;
         *shared.catalog.write() = catalog;
         shared.progress.send_modify(|progress| progress.folded = folded);
         shared.confirm(Confirmed::FoldedAnew);
@@ -254,7 +259,7 @@ impl Shared {
         let mut folded = Vec::with_capacity(batch.records.len());
         let (revision, outcome) = {
             let mut catalog = self.catalog.write();
-            let outcome = fold_into(&mut catalog, &batch.records, &mut folded);
+            let outcome = fold_into(&mut catalog, &mut self.hashes.write(), &batch.records, &mut folded);
             (catalog.revision(), outcome)
         };
         self.progress.send_modify(|progress| {
@@ -286,11 +291,13 @@ impl Shared {
 
 fn fold_into(
     catalog: &mut Catalog,
+    hashes: &mut Vec<u64>,
     records: &[Record],
     folded: &mut Vec<Folded>,
 ) -> Result<(), CatalogError> {
     for record in records {
         folded.push(catalog.fold(record)?);
+        hashes.push(catalog.revision().hash);
     }
     Ok(())
 }

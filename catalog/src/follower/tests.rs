@@ -81,12 +81,20 @@ struct Unsteady {
     looks: AtomicUsize,
     failures: AtomicUsize,
     is_away: AtomicBool,
+    /// Who holds it for writing keeps the log from telling its end.
+    gate: tokio::sync::RwLock<()>,
 }
 
 impl Unsteady {
     fn new(log: Arc<dyn EventLog>, failures: usize, is_away: bool) -> Arc<Self> {
         let (failures, is_away) = (AtomicUsize::new(failures), AtomicBool::new(is_away));
-        Arc::new(Self { log, looks: AtomicUsize::new(0), failures, is_away })
+        Arc::new(Self {
+            log,
+            looks: AtomicUsize::new(0),
+            failures,
+            is_away,
+            gate: tokio::sync::RwLock::default(),
+        })
     }
 
     fn there(&self) -> Result<(), eventlog::Error> {
@@ -124,6 +132,7 @@ impl EventLog for Unsteady {
 
     async fn bounds(&self, partition: Partition) -> Result<eventlog::Bounds, eventlog::Error> {
         self.looks.fetch_add(1, Ordering::SeqCst);
+        let _open = self.gate.read().await;
         self.there()?;
         self.log.bounds(partition).await
     }
@@ -162,6 +171,44 @@ async fn a_log_that_is_not_there_yet_is_waited_for_and_looked_at_sparingly() {
     // Whoever came before a look began shares it. How many looks that makes depends on the scheduler, so the bound is wide.
     let looks = unsteady.looks.load(Ordering::SeqCst) - before;
     assert!((1..=10).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_spoils_no_look_for_the_others() {
+    let (_dir, log, first) = installed().await;
+    let unsteady = Unsteady::new(log, 0, false);
+    let follower = start(&(Arc::clone(&unsteady) as Arc<dyn EventLog>)).await;
+    let slow = unsteady.gate.write().await;
+    let impatient = follower.catch_up(Duration::from_millis(20)).await;
+    assert!(matches!(impatient, Err(FollowError::Timeout)), "{impatient:?}");
+    drop(slow);
+    first.propose(Proposer(IdGenerator::new(1)).partner("anna")).await.unwrap();
+    let reached = follower.catch_up(LIMIT).await.unwrap();
+    assert_eq!(reached, first.revision());
+}
+
+#[tokio::test]
+async fn a_follower_knows_the_revisions_of_its_log_and_no_others() {
+    let (_dir, log, copy, catalog) = copied().await;
+    let (_other_dir, other, first) = installed().await;
+    let revision = catalog.revision();
+    let younger = CatalogRevision { number: revision.number + 1, hash: 7 };
+    for follower in [start(&log).await, start_with_copy(&log, copy.path()).await.unwrap()] {
+        assert_eq!(follower.knows(CatalogRevision::default()), Some(true));
+        assert_eq!(follower.knows(revision), Some(true));
+        assert_eq!(follower.knows(CatalogRevision { hash: 7, ..revision }), Some(false));
+        assert_eq!(follower.knows(younger), None);
+        follower.shutdown().await;
+    }
+    let mut ids = Proposer(IdGenerator::new(9));
+    // A log that is shorter than the copy would be looked at again for a while.
+    for round in 0..revision.number {
+        first.propose(ids.partner(&format!("bert{round}"))).await.unwrap();
+    }
+    let follower = start_with_copy(&other, copy.path()).await.unwrap();
+    assert_eq!(timeout(LIMIT, follower.confirmed()).await.unwrap().unwrap(), Confirmed::FoldedAnew);
+    assert_eq!((follower.copied(), follower.knows(revision)), (Some(revision), Some(false)));
+    assert_eq!(follower.knows(follower.revision()), Some(true));
 }
 
 #[tokio::test]
@@ -339,7 +386,7 @@ async fn a_follower_starts_from_its_copy_while_the_log_is_away_and_follows_it_la
     unsteady.is_away.store(false, Ordering::SeqCst);
     let confirmed = timeout(LIMIT, follower.confirmed()).await.unwrap();
     assert_eq!(confirmed.unwrap(), Confirmed::Equal);
-    timeout(LIMIT, follower.folded(end_of(&log).await)).await.unwrap().unwrap();
+    timeout(LIMIT, follower.shared.folded(end_of(&log).await)).await.unwrap().unwrap();
     assert_eq!(*follower.read(), *other.read());
     assert!(!follower.is_stale(LIMIT));
 }
