@@ -4,7 +4,7 @@
 //! repeated every few seconds, so that an edge that starts, or a publication that failed, waits no longer than that. Nothing here
 //! ever halts or delays a partition.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_MOVED: usize = 10_000;
 /// Counts repeated at once, those that end last first.
 const MAX_LIVE: usize = 10_000;
-/// Counts in one record.
-const COUNTS_PER_RECORD: usize = 500;
+/// Counts in one record: each names up to some hundred lives of edges.
+const COUNTS_PER_RECORD: usize = 100;
 /// Room for all records of one publication.
 const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
 
@@ -58,8 +58,11 @@ impl MovedCounts {
         }
         let mut waiting = self.waiting.lock();
         for count in counts {
-            if waiting.len() < MAX_MOVED {
-                waiting.insert((count.workspace, count.place), count);
+            let place = (count.workspace, count.place);
+            // What waits already is replaced even where there is no room for more: it must not go out as it was before, beside
+            // a position by which it has moved.
+            if waiting.len() < MAX_MOVED || waiting.contains_key(&place) {
+                waiting.insert(place, count);
             }
         }
         Ok(())
@@ -69,10 +72,13 @@ impl MovedCounts {
         std::mem::take(&mut *self.waiting.lock()).into_values().collect()
     }
 
-    /// Puts back what could not be published and has not moved since.
+    /// Puts back what could not be published and has not moved since, as far as there is room.
     fn put_back(&self, counts: Vec<CapCount>) {
         let mut waiting = self.waiting.lock();
         for count in counts {
+            if waiting.len() >= MAX_MOVED {
+                break;
+            }
             waiting.entry((count.workspace, count.place)).or_insert(count);
         }
     }
@@ -119,7 +125,7 @@ impl CapPublisher<'_> {
         }
     }
 
-    /// Publishes what has moved, or everything; gives the position of the first record, if there was anything to say.
+    /// Publishes what has moved, and in a repetition everything; gives the position of the first record, if there was anything to say.
     async fn publish(
         &self,
         producer: &mut Option<Box<dyn Producer>>,
@@ -128,7 +134,7 @@ impl CapPublisher<'_> {
     ) -> Result<Option<Position>, Error> {
         let now = Timestamp::from_micros(self.clock.now_micros());
         let live = if is_repetition { core::live_cap_counts(self.store, now, MAX_LIVE)? } else { Vec::new() };
-        let counts = if is_repetition { &live } else { moved };
+        let counts = together(live, moved);
         if counts.is_empty() {
             return Ok(None);
         }
@@ -169,5 +175,59 @@ impl CapPublisher<'_> {
         {
             tracing::debug!(partition = self.partition, %error, "old counts of caps stay for now");
         }
+    }
+}
+
+/// What is alive, and what has moved and is not among it: there may be more of either than a repetition has room for. What is
+/// alive was read later, so that of two counts of one place it is the newer one.
+fn together(mut live: Vec<CapCount>, moved: &[CapCount]) -> Vec<CapCount> {
+    let known: HashSet<_> = live.iter().map(|count| (count.workspace, count.place)).collect();
+    live.extend(moved.iter().filter(|count| !known.contains(&(count.workspace, count.place))).cloned());
+    live
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Head;
+
+    fn count(number: u32, total: u64) -> CapCount {
+        let mut cap = [0; 16];
+        cap[..4].copy_from_slice(&number.to_be_bytes());
+        let (window_start, ends_by) = (Timestamp::default(), Timestamp::from_micros(1));
+        let place = CapPlace { cap, window_start, ends_by, partner: None };
+        CapCount { workspace: WorkspaceNumber::NONE, place, total, of_edges: Vec::new() }
+    }
+
+    /// Changes of the state that move these counts.
+    fn changes(counts: &[CapCount]) -> Changes {
+        let moved = |count: &CapCount| {
+            let key = [b"k", &count.place.cap[..]].concat();
+            (key, Some(wire::encode_cap_count(count)))
+        };
+        Changes { head: Head::default(), keys: counts.iter().map(moved).collect() }
+    }
+
+    #[test]
+    fn a_full_room_still_learns_of_the_counts_in_it() {
+        let moved = MovedCounts::default();
+        let full: Vec<CapCount> = (0..MAX_MOVED as u32).map(|number| count(number, 1)).collect();
+        moved.note(&changes(&full)).unwrap();
+        moved.note(&changes(&[count(0, 2), count(u32::MAX, 1)])).unwrap();
+        let taken = moved.take();
+        assert_eq!(taken.len(), MAX_MOVED, "the new one finds no room");
+        assert_eq!(taken[0], count(0, 2));
+        // What could not be published is no newer than what has moved since, and takes no more room.
+        moved.note(&changes(&[count(0, 3), count(u32::MAX, 1)])).unwrap();
+        moved.put_back(taken);
+        let taken = moved.take();
+        assert_eq!((taken.len(), taken[0].total), (MAX_MOVED, 3));
+    }
+
+    #[test]
+    fn a_repetition_tells_what_moved_as_well() {
+        let said = together(vec![count(1, 5), count(2, 1)], &[count(1, 4), count(3, 7)]);
+        assert_eq!(said, [count(1, 5), count(2, 1), count(3, 7)]);
+        assert_eq!(together(Vec::new(), &[count(3, 7)]), [count(3, 7)]);
     }
 }

@@ -55,14 +55,21 @@ impl Ticker {
             Some((cut, since)) if cut == head.cut => Some((cut, since)),
             Some(_) | None => Some((head.cut, now_micros)),
         };
-        let waited =
-            self.waiting.is_some_and(|(_, since)| now_micros.saturating_sub(since) >= self.period_micros);
-        let rested = now_micros.saturating_sub(self.last_tick_micros) >= self.period_micros;
-        if !(waited || due) || !rested {
+        let waited = self.waiting.is_some_and(|(_, since)| self.is_over(since, now_micros));
+        if !(waited || due) || !self.is_over(self.last_tick_micros, now_micros) {
             return Ok(());
         }
         self.last_tick_micros = now_micros;
-        let now = Timestamp::from_micros(now_micros);
+        self.append(Timestamp::from_micros(now_micros)).await
+    }
+
+    /// Whether a period has passed since then. A clock that was set back does not stop the cuts until it has caught up: what
+    /// lies ahead of it is as good as long past.
+    const fn is_over(&self, since_micros: i64, now_micros: i64) -> bool {
+        now_micros < since_micros || now_micros.saturating_sub(since_micros) >= self.period_micros
+    }
+
+    async fn append(&mut self, now: Timestamp) -> Result<(), Error> {
         let tick = Event {
             id: self.ids.next(now.unix_ms(), WorkspaceNumber::NONE),
             workspace: WorkspaceNumber::NONE,

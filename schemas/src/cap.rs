@@ -26,7 +26,7 @@ pub struct CapCount {
     /// All that was counted.
     pub total: u64,
     /// How many clicks of it each life of an edge delivered: an edge adds to the total what it has sent itself and does not
-    /// find here yet. Lives that have been silent longest are left out beyond a bound.
+    /// find here yet. Lives that have died are left out.
     pub of_edges: Vec<(EdgeId, u64)>,
 }
 

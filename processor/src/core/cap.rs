@@ -9,18 +9,24 @@ use catalog::{Cap, CapMetric, CapScope, CapWindow, OnExceed, Workspace};
 use schemas::cap::{CapCount, CapPlace};
 use schemas::event::{Click, Event, label};
 use schemas::fact::{CapCounted, Fact, Revision};
-use schemas::id::{LinkId, OfferId, PartnerId, WorkspaceNumber};
+use schemas::id::{EdgeId, LinkId, OfferId, PartnerId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::WAIT_MICROS;
 use super::decide::Decider;
 use super::key;
+use super::mark;
 use super::state::{Changes, Overlay, State, StateError};
 use super::stored::is_counted;
 
-/// Lives of edges whose part in a count is kept; the one that has been silent longest goes first.
-const EDGES_PER_COUNT: usize = 64;
+/// Beyond so many lives of edges, those that have died are looked for in a count: most restart much more rarely than that.
+const EDGES_UNSEARCHED: usize = 64;
+/// A life that has delivered nothing at all for so long, in core time, has died. One that is alive needs its part in a count: it
+/// adds all that it has sent.
+const DEAD_AFTER_MICROS: i64 = DAY_MICROS;
+/// Lives that are kept in any case; beyond them the one that has added nothing to the count for longest goes first.
+const EDGES_PER_COUNT: usize = 256;
 /// Counts forgotten in one sweep; the rest goes with the next.
 const SWEPT_COUNTS: usize = 10_000;
 
@@ -213,10 +219,27 @@ pub(super) fn apply_counted(state: &mut Overlay<'_>, counted: &CapCounted) -> Re
         let sent = known.map_or(0, |at| count.of_edges.remove(at).1);
         // In the order in which they last delivered one.
         count.of_edges.push((edge, sent.saturating_add(1)));
-        let surplus = count.of_edges.len().saturating_sub(EDGES_PER_COUNT);
-        count.of_edges.drain(..surplus);
+        if known.is_none() && count.of_edges.len() > EDGES_UNSEARCHED {
+            forget_dead(state, &mut count.of_edges)?;
+        }
     }
     state.put(key::cap(workspace, &place), wire::encode_cap_count(&count));
+    Ok(())
+}
+
+/// Leaves out the lives that have died. The last of them has just added to the count.
+fn forget_dead(state: &Overlay<'_>, of_edges: &mut Vec<(EdgeId, u64)>) -> Result<(), StateError> {
+    let Some(newest) = of_edges.pop() else { return Ok(()) };
+    let since = state.head().core_time.saturating_add(-DEAD_AFTER_MICROS);
+    let mut living = Vec::with_capacity(of_edges.len() + 1);
+    for (edge, clicks) in of_edges.drain(..) {
+        if mark::last_seen(state, edge)?.is_some_and(|seen| seen >= since) {
+            living.push((edge, clicks));
+        }
+    }
+    living.push(newest);
+    living.drain(..living.len().saturating_sub(EDGES_PER_COUNT));
+    *of_edges = living;
     Ok(())
 }
 

@@ -137,8 +137,14 @@ pub(super) fn due_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
     (key(DUE, None, &[]), key(DUE, None, &[&time_bytes(now.saturating_add(1))]))
 }
 
-pub(super) fn parked_count(workspace: WorkspaceNumber) -> Vec<u8> {
-    key(PARKED_COUNT, Some(workspace), &[])
+/// How many events of a source wait, those of senders that are trusted and of others apart; the built-in source has no id.
+pub(super) fn parked_count(
+    workspace: WorkspaceNumber,
+    is_trusted: bool,
+    source: Option<SourceId>,
+) -> Vec<u8> {
+    let source = source.map_or([0; 16], |source| *source.bytes());
+    key(PARKED_COUNT, Some(workspace), &[&[u8::from(is_trusted)], &source])
 }
 
 /// A refund that a conversion took in.

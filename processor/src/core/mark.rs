@@ -47,6 +47,13 @@ fn gap(state: &Overlay<'_>, mark: Mark) -> Result<Option<Gap>, StateError> {
     Ok((mark.number < gap.1).then_some(gap))
 }
 
+/// Core time of the last delivery of this life of an edge; `None` for one that is forgotten.
+pub(super) fn last_seen(state: &Overlay<'_>, edge: EdgeId) -> Result<Option<Timestamp>, StateError> {
+    let Some(bytes) = state.get(&key::marks(edge))? else { return Ok(None) };
+    let marks = Marks::decode(&*bytes).map_err(|_| unreadable())?;
+    Ok(Some(Timestamp::from_micros(marks.last_seen)))
+}
+
 /// Whether a delivery was seen.
 pub(super) fn saw(state: &Overlay<'_>, mark: Mark) -> Result<bool, StateError> {
     Ok(mark.number < marks(state, mark.edge)?.next && gap(state, mark)?.is_none())

@@ -30,15 +30,18 @@ pub use waiting::is_wait_due;
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.
 pub const CORE_VERSION: u32 = 1;
 
-/// How long a conversion waits for its click, and how long delivery marks of a silent edge are kept: 8 days of core
+/// How long a conversion waits for its click, and how long delivery marks of a silent edge and nonces are kept: 8 days of core
 /// time, longer than the 7 days after which an edge gives up a spooled event.
 pub const WAIT_MICROS: i64 = 8 * 24 * 3_600 * 1_000_000;
 
 /// A referenced click may be this much later than the conversion: clocks differ.
 pub const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// Events of one workspace that may wait: conversions for their clicks, refunds for their conversions.
+/// Events of one source that may wait: conversions for their clicks, refunds for their conversions.
 pub const PARKED_LIMIT: u64 = 100_000;
+
+/// The same for whoever cannot approve conversions: anybody can make up clicks there.
+pub const OPEN_PARKED_LIMIT: u64 = 10_000;
 
 /// Of a visitor's touches the first and the last this many are considered.
 pub const TOUCHES_PER_END: usize = 200;

@@ -1,7 +1,9 @@
 //! Nonces of signed requests: each is good once.
 //!
 //! The edge takes a signature that is up to five minutes old or ahead, so that a request can be sent again for ten minutes.
-//! For so long, in core time, a nonce is remembered; after that the signature is too old for any edge.
+//! But an edge may hold what it took for days while the log is away. So a nonce is remembered, in core time, for as long as a
+//! delivery may be late; after that no edge brings the request again. It takes less room than the conversion that it came with,
+//! which is kept for longer.
 
 use prost::Message;
 use schemas::event::Nonce;
@@ -9,13 +11,12 @@ use schemas::fact::{Fact, OutcomeStatus, UsedNonce, reason};
 use schemas::id::{ConversionId, EventId};
 use schemas::time::Timestamp;
 
+use super::WAIT_MICROS;
 use super::decide::{Case, Decider, Settled};
 use super::dedupe::digest;
 use super::key;
 use super::state::{Overlay, State, StateError};
 
-/// How long a nonce is remembered, in core time.
-const REMEMBERED_MICROS: i64 = 10 * 60 * 1_000_000;
 /// Nonces forgotten at one tick or cut. No more can be used between two cuts: each comes with an outcome, which is a row.
 const FORGOTTEN_AT_ONCE: usize = super::FACTS_PER_CUT as usize;
 
@@ -44,7 +45,7 @@ impl Decider<'_, '_> {
         if let Some(bytes) = self.state.get(&key)? {
             let used = NonceMessage::decode(&*bytes).map_err(|_| unreadable())?;
             let age = self.state.head().core_time.micros_since(Timestamp::from_micros(used.used_at));
-            if age <= REMEMBERED_MICROS {
+            if age <= WAIT_MICROS {
                 self.replayed(case, nonce, &used)?;
                 return Ok(true);
             }
@@ -86,7 +87,7 @@ pub(super) fn apply_nonce(state: &mut Overlay<'_>, used: &UsedNonce) {
 
 /// Forgets the nonces whose time has passed.
 pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
-    let (from, to) = key::nonces_before(state.head().core_time.saturating_add(-REMEMBERED_MICROS));
+    let (from, to) = key::nonces_before(state.head().core_time.saturating_add(-WAIT_MICROS));
     for (age, nonce) in state.scan(&from, &to, FORGOTTEN_AT_ONCE, false)? {
         // A nonce that was used again after its time has a later entry, which keeps it.
         if let Some(bytes) = state.get(&nonce)? {

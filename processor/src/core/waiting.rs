@@ -2,7 +2,7 @@
 
 use schemas::event::{Body, Event};
 use schemas::fact::{Fact, OutcomeStatus, Parked, Unparked, reason};
-use schemas::id::WorkspaceNumber;
+use schemas::id::{SourceId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use super::conversion::Reported;
@@ -13,7 +13,7 @@ use super::key::{self, Awaited};
 use super::refund::Returned;
 use super::state::{Overlay, State, StateError};
 use super::stored::ParkedValue;
-use super::{PARKED_LIMIT, WAIT_MICROS};
+use super::{OPEN_PARKED_LIMIT, PARKED_LIMIT, WAIT_MICROS};
 
 /// Waits ended by one tick; the rest goes with the next.
 const WAITS_PER_TICK: usize = 1_000;
@@ -42,7 +42,8 @@ impl Decider<'_, '_> {
         if case.mark.is_none() {
             return self.reject(case, reason);
         }
-        if parked_count(self.state, event.workspace)? >= PARKED_LIMIT {
+        let quota = Quota::of(event)?;
+        if quota.used(self.state)? >= quota.limit() {
             return self.reject(case, reason::TOO_MANY_PARKED);
         }
         let due = self.state.head().core_time.saturating_add(WAIT_MICROS);
@@ -114,30 +115,68 @@ fn awaited(event: &Event) -> Option<Awaited> {
     }
 }
 
+/// Whose places for waiting events these are. Each source has its own, and senders that anybody can be have fewer, apart from
+/// the others: with made-up clicks they take no place of those who are trusted.
+struct Quota {
+    workspace: WorkspaceNumber,
+    is_trusted: bool,
+    source: Option<SourceId>,
+}
+
+impl Quota {
+    fn of(event: &Event) -> Result<Self, StateError> {
+        let (trust, source) = match &event.body {
+            Body::Conversion(conversion) => (conversion.trust, conversion.source),
+            Body::Refund(refund) => (refund.trust, refund.source),
+            Body::Click(_) | Body::Impression(_) | Body::Delayed(_) | Body::Tick => {
+                return Err(StateError::Unreadable("parked event"));
+            }
+        };
+        Ok(Self { workspace: event.workspace, is_trusted: trust.may_approve(), source })
+    }
+
+    const fn limit(&self) -> u64 {
+        if self.is_trusted { PARKED_LIMIT } else { OPEN_PARKED_LIMIT }
+    }
+
+    fn key(&self) -> Vec<u8> {
+        key::parked_count(self.workspace, self.is_trusted, self.source)
+    }
+
+    /// How many events wait.
+    fn used(&self, state: &Overlay<'_>) -> Result<u64, StateError> {
+        let Some(bytes) = state.get(&self.key())? else { return Ok(0) };
+        let bytes = bytes.try_into().map_err(|_| StateError::Unreadable("number of parked events"))?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    fn set(&self, state: &mut Overlay<'_>, used: u64) {
+        if used == 0 {
+            state.remove(self.key());
+        } else {
+            state.put(self.key(), used.to_be_bytes().to_vec());
+        }
+    }
+}
+
 pub(super) fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(), StateError> {
     let Some(awaited) = awaited(&parked.event) else { return Err(StateError::Unreadable("parked event")) };
     let workspace = parked.event.workspace;
     let key = key::parked(workspace, awaited, state.head().next_seq);
     state.put(key::due(parked.due, parked.event.id), key.clone());
     state.put(key, ParkedValue::encode(&parked.event, parked.due));
-    let count = parked_count(state, workspace)?;
-    state.put(key::parked_count(workspace), (count + 1).to_be_bytes().to_vec());
+    let quota = Quota::of(&parked.event)?;
+    quota.set(state, quota.used(state)?.saturating_add(1));
     Ok(())
 }
 
 pub(super) fn apply_unparked(state: &mut Overlay<'_>, unparked: &Unparked) -> Result<(), StateError> {
     let due = key::due(unparked.due, unparked.event);
     let parked = state.get(&due)?.ok_or(StateError::Unreadable("wait of a parked event"))?;
+    let bytes = state.get(&parked)?.ok_or(StateError::Unreadable("parked event"))?;
+    let quota = Quota::of(&ParkedValue::decode(&bytes)?.event)?;
     state.remove(due);
     state.remove(parked);
-    let count = parked_count(state, unparked.workspace)?.saturating_sub(1);
-    state.put(key::parked_count(unparked.workspace), count.to_be_bytes().to_vec());
+    quota.set(state, quota.used(state)?.saturating_sub(1));
     Ok(())
-}
-
-/// How many events of a workspace wait.
-fn parked_count(state: &Overlay<'_>, workspace: WorkspaceNumber) -> Result<u64, StateError> {
-    let Some(bytes) = state.get(&key::parked_count(workspace))? else { return Ok(0) };
-    let bytes = bytes.try_into().map_err(|_| StateError::Unreadable("number of parked events"))?;
-    Ok(u64::from_be_bytes(bytes))
 }

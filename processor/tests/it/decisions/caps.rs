@@ -2,9 +2,9 @@
 
 use processor::core::live_cap_counts;
 use schemas::cap::CapCount;
-use schemas::event::{Conversion, Event, Hit, Status, Trust, label};
+use schemas::event::{Conversion, Event, Hit, Mark, Status, Trust, label};
 use schemas::fact::{Fact, OutcomeStatus};
-use schemas::id::{ClickId, OfferId};
+use schemas::id::{ClickId, EdgeId, OfferId};
 use schemas::time::Timestamp;
 
 use crate::scene::{
@@ -187,15 +187,45 @@ fn counts_of_windows_long_past_are_forgotten() {
     assert!(live_cap_counts(&core.state, Timestamp::default(), 10).unwrap().is_empty());
 }
 
+/// A click on the capped offer by this life of an edge, which has delivered nothing before.
+fn first_of_life(traffic: &mut Traffic, life: u16) -> Event {
+    let mut click = capped(traffic, 0, |_| {});
+    click.mark = Some(Mark { edge: edge_id(life), number: 0 });
+    click
+}
+
+fn edge_id(life: u16) -> EdgeId {
+    EdgeId::from_bytes(std::array::from_fn(|index| if index < 2 { life.to_be_bytes()[index] } else { 9 }))
+}
+
 #[test]
-fn a_count_keeps_the_lives_of_edges_that_delivered_last() {
-    let mut core = Core::new();
-    let mut edges: Vec<Traffic> = (0..70).map(Traffic::of_edge).collect();
-    for edge in &mut edges {
-        core.feed_fast(&capped(edge, 0, |_| {}));
+fn an_edge_that_lives_keeps_its_part_however_many_came_after_it() {
+    let (mut core, mut edge, mut other) = (Core::new(), Traffic::of_edge(1), Traffic::of_edge(2));
+    for _ in 0..3 {
+        core.feed_fast(&capped(&mut edge, 0, |_| {}));
     }
-    core.feed_fast(&capped(&mut edges[10], 0, |_| {}));
+    for life in 0..100 {
+        core.feed_fast(&first_of_life(&mut other, life));
+    }
     let [count] = &counts(&core)[..] else { panic!("one count") };
-    assert_eq!((count.total, count.of_edges.len()), (71, 64));
-    assert_eq!((count.of_edges[0].0, count.of_edges[63]), (id(6), (id(10), 2)));
+    assert_eq!((count.total, count.of_edges.len()), (103, 101));
+    assert_eq!(count.of_edges[0], (id(1), 3));
+    // A day later the others have died. What the first has delivered since was for another count.
+    core.now = DAY + 1;
+    core.feed_fast(&edge.click(DAY, |_| {}));
+    core.feed(&first_of_life(&mut other, 100));
+    let [count] = &counts(&core)[..] else { panic!("one count") };
+    assert_eq!((count.total, &count.of_edges[..]), (104, &[(id(1), 3), (edge_id(100), 1)][..]));
+}
+
+#[test]
+fn a_count_names_no_more_lives_of_edges_than_it_has_room_for() {
+    let (mut core, mut other) = (Core::new(), Traffic::of_edge(2));
+    for life in 0..300 {
+        core.feed_fast(&first_of_life(&mut other, life));
+    }
+    let [count] = &counts(&core)[..] else { panic!("one count") };
+    let kept: Vec<EdgeId> = count.of_edges.iter().map(|(edge, _)| *edge).collect();
+    assert_eq!(count.total, 300);
+    assert_eq!(kept, (44..300).map(edge_id).collect::<Vec<_>>(), "those that added last");
 }

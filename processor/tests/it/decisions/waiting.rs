@@ -1,11 +1,13 @@
 //! Conversions that arrive before their click.
 
-use processor::core::{PARKED_LIMIT, WAIT_MICROS, is_wait_due};
-use schemas::event::{Event, Status};
+use processor::core::{OPEN_PARKED_LIMIT, PARKED_LIMIT, WAIT_MICROS, is_wait_due};
+use schemas::event::{Event, Status, Trust};
 use schemas::fact::{Fact, OutcomeStatus};
 use schemas::id::ClickId;
 
-use crate::scene::{Core, DAY, HOUR, SECOND, T0, Traffic, click_id, event_id, outcome, outcomes, revision};
+use crate::scene::{
+    Core, DAY, HOUR, SECOND, T0, Traffic, click_id, event_id, id, outcome, outcomes, revision,
+};
 
 fn naming(edge: &mut Traffic, click: ClickId, transaction: &str) -> Event {
     edge.conversion(0, |it| (it.click, it.transaction_id) = (Some(click), transaction.into()))
@@ -129,4 +131,26 @@ fn more_than_the_quota_do_not_wait() {
     let absent = edge.click(0, |_| {});
     let facts = core.feed_fast(&naming(&mut edge, click_id(&absent), "again"));
     assert_eq!(outcome(&facts).0, OutcomeStatus::Parked);
+}
+
+#[test]
+fn made_up_clicks_of_open_senders_take_no_place_of_others() {
+    let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+    let click = click_id(&edge.click(0, |_| {}));
+    let mut waits = |core: &mut Core, n: u64, source: Option<u8>, trust: Trust| {
+        let facts = core.feed_fast(&edge.conversion(SECOND, |it| {
+            (it.click, it.transaction_id) = (Some(click), format!("{n}"));
+            (it.source, it.trust) = (source.map(id), trust);
+        }));
+        outcome(&facts) == (OutcomeStatus::Parked, "unknown_click")
+    };
+    for n in 0..OPEN_PARKED_LIMIT {
+        assert!(waits(&mut core, n, None, Trust::Publishable));
+    }
+    assert!(!waits(&mut core, OPEN_PARKED_LIMIT, None, Trust::Publishable));
+    assert!(!waits(&mut core, OPEN_PARKED_LIMIT, None, Trust::Open));
+    // Those who are trusted wait all the same, and so do the open senders of another source.
+    for (source, trust) in [(None, Trust::Secret), (Some(3), Trust::Token), (Some(3), Trust::Open)] {
+        assert!(waits(&mut core, OPEN_PARKED_LIMIT, source, trust), "{source:?} {trust:?}");
+    }
 }

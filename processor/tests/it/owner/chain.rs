@@ -6,8 +6,9 @@ use std::time::Duration;
 use schemas::event::Event;
 use schemas::fact::OutcomeStatus;
 use schemas::wire;
+use service::clock::Clock as _;
 
-use crate::scene::{HOUR, SECOND, click_id, event_id};
+use crate::scene::{HOUR, MINUTE, SECOND, click_id, event_id};
 use crate::site::{FACTS, Site};
 
 /// Clicks, each with a conversion that comes before it or after it.
@@ -197,6 +198,28 @@ async fn facts_that_wait_for_a_cut_bring_a_tick_and_waits_that_are_over_another(
     let head = reached("the end of the wait", &|head| head.cut == 2, 24 * HOUR).await;
     assert_eq!(head.counters.outcomes[OutcomeStatus::Rejected as usize], 1);
     assert_eq!((head.counters.outcomes[OutcomeStatus::Parked as usize], head.imbalance()), (0, 0));
+    owner.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_stops_no_cut() {
+    let site = Site::start().await;
+    let store = site.store("state");
+    let owner = site.owner(&store);
+    let mut edge = site.edge(1);
+    for cut in 1..=2 {
+        site.send(&edge.click(0, |_| {})).await;
+        site.decided(&store).await;
+        let mut polls = 0;
+        while store.head().unwrap().cut < cut {
+            polls += 1;
+            assert!(polls < 2_000, "cut {cut} did not come");
+            // Together less than the clock is set back.
+            site.clock.advance(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        site.clock.set(site.clock.now_micros() - 5 * MINUTE);
+    }
     owner.stop().await.unwrap();
 }
 
