@@ -304,6 +304,11 @@ impl Catalog {
         if key.meta.archived || key.revoked_at.is_some() || expired || grace_over { None } else { Some(key) }
     }
 
+    /// The publishable keys, of whatever workspace, that pages of this origin may use, unless they have expired.
+    pub fn keys_by_origin(&self, origin: &str) -> impl Iterator<Item = &Key> {
+        self.tables.keys_by_origin(origin)
+    }
+
     /// The workspace's offers by id, archived ones too.
     pub fn offers(&self, workspace: WorkspaceNumber) -> impl Iterator<Item = &Offer> {
         self.ascending(workspace, None)

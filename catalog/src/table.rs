@@ -1,11 +1,11 @@
 //! The folded resources and their indexes. Whatever is put can be taken back: that is how a rejected proposal leaves
 //! no trace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use schemas::id::{DomainId, Id, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
+use schemas::id::{DomainId, Id, KeyId, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
 
 use crate::resource::{
     Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
@@ -89,7 +89,9 @@ pub struct Tables {
     link_keys: HashMap<Option<DomainId>, HashMap<String, (WorkspaceNumber, LinkId)>>,
     hostnames: HashMap<String, (WorkspaceNumber, DomainId)>,
     slugs: HashMap<(WorkspaceNumber, String), PartnerId>,
-    secrets: HashMap<SecretHash, (WorkspaceNumber, schemas::id::KeyId)>,
+    secrets: HashMap<SecretHash, (WorkspaceNumber, KeyId)>,
+    /// The publishable keys that somebody may use from a page, by the page's origin.
+    origins: HashMap<String, BTreeSet<(WorkspaceNumber, KeyId)>>,
     externals: HashMap<ExternalKey, [u8; 16]>,
 }
 
@@ -127,6 +129,11 @@ impl Tables {
     pub(crate) fn key_by_hash(&self, hash: &SecretHash) -> Option<&Key> {
         let (workspace, id) = *self.secrets.get(hash)?;
         self.keys.get(workspace, id)
+    }
+
+    pub(crate) fn keys_by_origin(&self, origin: &str) -> impl Iterator<Item = &Key> {
+        let keys = self.origins.get(&normal_origin(origin)).into_iter().flatten();
+        keys.filter_map(|(workspace, id)| self.keys.get(*workspace, *id))
     }
 
     pub(crate) fn source(&self, id: SourceId) -> Option<&Source> {
@@ -233,6 +240,9 @@ impl Tables {
                 for hash in key_hashes(key) {
                     self.secrets.insert(hash, (key.workspace, key.id));
                 }
+                for origin in key_origins(key) {
+                    self.origins.entry(origin).or_default().insert((key.workspace, key.id));
+                }
             }
             Resource::Pixel(pixel) => self.index_entity(pixel),
             Resource::Domain(domain) => {
@@ -271,6 +281,14 @@ impl Tables {
                 for hash in key_hashes(key) {
                     self.secrets.remove(&hash);
                 }
+                for origin in key_origins(key) {
+                    if let Some(keys) = self.origins.get_mut(&origin) {
+                        keys.remove(&(key.workspace, key.id));
+                        if keys.is_empty() {
+                            self.origins.remove(&origin);
+                        }
+                    }
+                }
             }
             Resource::Pixel(pixel) => self.unindex_entity(pixel),
             Resource::Domain(domain) => {
@@ -293,6 +311,18 @@ impl Tables {
             self.externals.remove(&(row.workspace(), T::KIND, external.clone()));
         }
     }
+}
+
+/// The origins by which a key is found; none of a key that is good for nobody any more.
+fn key_origins(key: &Key) -> impl Iterator<Item = String> {
+    let is_over = key.meta.archived || key.revoked_at.is_some();
+    let origins = if is_over { &[][..] } else { key.allowed_origins.as_slice() };
+    origins.iter().map(|origin| normal_origin(origin))
+}
+
+/// An origin in the one spelling in which it is looked up.
+fn normal_origin(origin: &str) -> String {
+    origin.trim_end_matches('/').to_ascii_lowercase()
 }
 
 /// The hashes by which a key is found: the secret's and, after a rotation, its predecessor's.

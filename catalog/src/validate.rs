@@ -49,6 +49,8 @@ pub const MAX_ORIGINS: usize = 100;
 pub const MAX_LOOKBACK_MICROS: i64 = 90 * 24 * 60 * 60 * 1_000_000;
 /// The statuses of a redirect. 301 is none of them: browsers keep it, and clicks are never seen again.
 pub const REDIRECT_STATUSES: [u16; 2] = [302, 307];
+/// Paths of the edge that look like the key of a link on a domain, `/{key}`; such a link could not be reached.
+pub const EDGE_ROUTES: [&str; 5] = ["click", "healthz", "metrics", "postback", "readyz"];
 
 /// Collects faults.
 #[derive(Debug, Default)]
@@ -160,6 +162,8 @@ fn partner_faults(faults: &mut Faults, partner: &Partner) {
 
 fn link_faults(faults: &mut Faults, link: &Link) {
     faults.unless(is_key(&link.key), "key", "must be 1 to 64 letters, digits, - and _");
+    let is_route = link.domain.is_some() && EDGE_ROUTES.contains(&link.key.as_str());
+    faults.unless(!is_route, "key", "is an address of the edge's own: on a domain no link can have it");
     if let Some(creative) = &link.creative {
         name(faults, "creative", creative);
     }

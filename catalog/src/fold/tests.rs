@@ -308,6 +308,28 @@ fn a_key_is_found_by_its_secret_while_it_is_good() {
 }
 
 #[test]
+fn a_publishable_key_is_found_by_the_origins_of_its_pages_while_it_is_good() {
+    let mut catalog = catalog();
+    let mut page = key(1, 1, "page");
+    page.kind = KeyKind::Publishable;
+    page.allowed_origins = vec!["https://Shop.example/".into(), "https://b.example".into()];
+    let other = Key { allowed_origins: vec!["https://b.example".into()], ..page.clone() };
+    let other = Key { id: id(2), sha256: hash_secret("other"), ..other };
+    for new in [page.clone(), other] {
+        try_one(&mut catalog, put(new, Expected::New)).unwrap();
+    }
+    let found = |catalog: &Catalog, origin: &str| catalog.keys_by_origin(origin).count();
+    let origins = ["https://shop.example", "https://b.example", "https://c.example", "null", ""];
+    assert_eq!(origins.map(|origin| found(&catalog, origin)), [1, 2, 0, 0, 0]);
+    page.allowed_origins = vec!["https://c.example".into()];
+    try_one(&mut catalog, put(page.clone(), Expected::Version(1))).unwrap();
+    assert_eq!(origins.map(|origin| found(&catalog, origin)), [0, 1, 1, 0, 0]);
+    page.revoked_at = Some(Timestamp::from_micros(20));
+    try_one(&mut catalog, put(page, Expected::Version(2))).unwrap();
+    assert_eq!(origins.map(|origin| found(&catalog, origin)), [0, 1, 0, 0, 0]);
+}
+
+#[test]
 fn a_record_out_of_turn_or_of_another_build_halts() {
     let mut catalog = catalog();
     let before = catalog.clone();

@@ -140,6 +140,18 @@ fn links_partners_and_sources_have_their_own_rules() {
         caps: Vec::new(),
         meta: meta.clone(),
     };
+    for key in EDGE_ROUTES {
+        let link = Link {
+            key: key.into(),
+            creative: None,
+            destination_url: None,
+            redirect_status: 302,
+            domain: Some(Id::from_bytes([1; 16])),
+            ..link.clone()
+        };
+        assert_eq!(fields(link.clone()), ["key"], "{key}");
+        assert_eq!(fields(Link { domain: None, ..link }), [""; 0], "{key}");
+    }
     assert_eq!(fields(link), ["key", "creative", "destination_url", "redirect_status"]);
     let partner = Partner {
         id: Id::from_bytes([1; 16]),
