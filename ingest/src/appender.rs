@@ -4,7 +4,8 @@
 //! waits for that group's answer, which all its events share: one append and one wake-up for a group, not for an event.
 //! An event gets its mark in the queue, so the marks of a life of the edge are dense and in the order of the appends.
 //!
-//! No request waits beyond its group's deadline for the log, and no request has a timer of its own: the append of a group
+//! No request waits beyond its group's deadline for the log, and none has a timer of its own, unless its browser has waited
+//! for the catalog before: the append of a group
 //! is cut off at its deadline, and a group that waits for a place in flight gets one at the latest when an older group's
 //! deadline has passed. What the log has not confirmed by then goes into the spool; see [`crate::spool`].
 
@@ -16,7 +17,7 @@ use catalog::Follower;
 use eventlog::{EventLog, Partition, ProducerUse};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
-use schemas::event::{Event, Mark};
+use schemas::event::{CatalogRevision, Event, Mark};
 use schemas::id::{EdgeId, IdGenerator};
 use schemas::time::Timestamp;
 use schemas::topic;
@@ -24,7 +25,7 @@ use schemas::wire::encode_unmarked_event;
 use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::sync::{Notify, SetOnce};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::metrics::Metrics;
 use crate::spool::Spool;
@@ -34,6 +35,8 @@ use group::Group;
 use writer::Writer;
 
 mod group;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 /// Events in one group; appending them keeps a thread busy for a few milliseconds at most.
@@ -42,6 +45,10 @@ const GROUP_EVENTS: usize = 2_048;
 const GROUP_BYTES: usize = 1 << 20;
 /// A thread's buffer for encoding grows to its largest event, but keeps no more than this.
 const KEPT_BUFFER_BYTES: usize = 64 << 10;
+
+/// A browser whose request took longer than this before its event was enqueued (the catalog had to catch up) has waited
+/// part of its time.
+const LATE: Duration = Duration::from_millis(10);
 
 /// Why an event is not known to be durable.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,6 +68,9 @@ pub(crate) enum AppendError {
     /// The log is away and the spool could not be opened.
     #[error("there is no spool")]
     NoSpool,
+    /// The log is away and what the spool holds cannot be read, so that it takes nothing more.
+    #[error("the spool cannot be read")]
+    SpoolUnreadable,
     /// The log is away and the spool fails. At a deadline the event may be in the spool all the same.
     #[error("the spool: {0}")]
     Spool(eventlog::Error),
@@ -77,6 +87,39 @@ pub(crate) struct Limits {
     pub(crate) queue_events: usize,
     /// Bytes of events of all partitions that the log may hold unanswered.
     pub(crate) queue_bytes: usize,
+}
+
+impl Limits {
+    /// How many events of a partition may wait when this caller's comes. A system must not take the places of browsers: its
+    /// batches fill any queue while the log makes a pause.
+    const fn queue_events_for(self, caller: Caller) -> usize {
+        match caller {
+            Caller::Browser { .. } => self.queue_events,
+            Caller::System => self.queue_events.div_ceil(2),
+        }
+    }
+
+    /// Until when a caller waits who has lost time before its event was enqueued; the others wait for their group.
+    fn own_deadline(self, caller: Caller, now: Instant) -> Option<Instant> {
+        match caller {
+            Caller::Browser { arrived } if now.duration_since(arrived) > LATE => {
+                Some(arrived + self.deadline + self.spool_deadline)
+            }
+            Caller::Browser { .. } | Caller::System => None,
+        }
+    }
+}
+
+/// Who waits for an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Caller {
+    /// A browser that follows a link or sends on behalf of a page. It does not come again.
+    Browser {
+        /// When its request came.
+        arrived: Instant,
+    },
+    /// A system, which sends again what is refused.
+    System,
 }
 
 /// What the appender needs of the edge.
@@ -101,6 +144,8 @@ pub(crate) struct Appender {
     stop: Shutdown,
     limits: Limits,
     metrics: Arc<Metrics>,
+    /// The revision of the copy of the catalog that the edge started from. It may be another log's.
+    copied: Option<CatalogRevision>,
 }
 
 impl Appender {
@@ -111,7 +156,7 @@ impl Appender {
             ProducerUse { name: "ingest", deadline: limits.deadline, max_pending_bytes: limits.queue_bytes };
         let drain = ProducerUse { name: "ingest_drain", deadline: drainer::APPEND_DEADLINE, ..usage };
         let (producer, drain) = (Arc::from(log.producer(usage)?), Arc::from(log.producer(drain)?));
-        let stop = Shutdown::new();
+        let (stop, copied) = (Shutdown::new(), follower.copied());
         let (mut queues, mut lanes) = (Vec::new(), Vec::new());
         for number in 0..partitions {
             let lane = Arc::new(Lane::new(number, spool.clone(), metrics.lane(number)));
@@ -125,6 +170,8 @@ impl Appender {
                 queue: Arc::clone(&queue),
                 lane: Arc::clone(&lane),
                 producer: Arc::clone(&producer),
+                follower: follower.clone(),
+                copied,
                 partition: Partition { topic: topic::EVENTS, number },
                 metrics: Arc::clone(&metrics),
             };
@@ -143,13 +190,18 @@ impl Appender {
             queues.push(queue);
             lanes.push(lane);
         }
-        Ok(Self { queues, lanes, spool, life, stop, limits, metrics })
+        Ok(Self { queues, lanes, spool, life, stop, limits, metrics, copied })
     }
 
     /// Encodes the event and puts it into its partition's queue; the ticket waits until it is durable.
     ///
     /// Once there is a ticket the event is on its way: dropping it does not take it back.
-    pub(crate) fn enqueue(&self, partition: u32, event: Event) -> Result<Ticket, AppendError> {
+    pub(crate) fn enqueue(
+        &self,
+        partition: u32,
+        event: Event,
+        caller: Caller,
+    ) -> Result<Ticket, AppendError> {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -157,32 +209,42 @@ impl Appender {
             let partition = Partition { topic: topic::EVENTS, number: partition };
             return Err(eventlog::Error::UnknownPartition(partition.to_string()).into());
         };
+        let is_copied = self.copied == Some(event.catalog);
         // Encoding is the work here: it is done before the queue is locked, on the caller's thread.
         BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             buffer.shrink_to(KEPT_BUFFER_BYTES);
             encode_unmarked_event(event, buffer);
-            self.push(queue, buffer)
+            self.push(queue, buffer, is_copied, caller)
         })
     }
 
-    fn push(&self, queue: &Queue, unmarked: &[u8]) -> Result<Ticket, AppendError> {
+    fn push(
+        &self,
+        queue: &Queue,
+        unmarked: &[u8],
+        is_copied: bool,
+        caller: Caller,
+    ) -> Result<Ticket, AppendError> {
+        let now = Instant::now();
+        let by = self.limits.own_deadline(caller, now);
         let mut waiting = queue.waiting.lock();
         if waiting.is_closed {
             return Err(AppendError::Stopping);
         }
-        if waiting.events >= self.limits.queue_events {
+        if waiting.events >= self.limits.queue_events_for(caller) {
             return Err(AppendError::Full);
         }
         waiting.events += 1;
         let mark = Mark { edge: self.life, number: waiting.next_number };
         waiting.next_number += 1;
-        if let Some(open) = waiting.groups.back_mut().filter(|group| group.is_open()) {
-            let index = open.push(unmarked, mark);
-            return Ok(Ticket { answer: Arc::clone(&open.answer), index });
+        if let Some(open) = waiting.groups.back_mut().filter(|group| group.is_open(now)) {
+            let index = open.push(unmarked, mark, is_copied);
+            return Ok(Ticket { answer: Arc::clone(&open.answer), index, by });
         }
-        let mut group = Group::new(Instant::now(), self.limits, self.metrics.append());
-        let ticket = Ticket { answer: Arc::clone(&group.answer), index: group.push(unmarked, mark) };
+        let mut group = Group::new(now, self.limits, self.metrics.append());
+        let index = group.push(unmarked, mark, is_copied);
+        let ticket = Ticket { answer: Arc::clone(&group.answer), index, by };
         waiting.groups.push_back(group);
         drop(waiting);
         // Later events of the group need no signal: the task takes the group as it then is.
@@ -231,12 +293,21 @@ impl Appender {
 pub(crate) struct Ticket {
     answer: Arc<SetOnce<Answer>>,
     index: usize,
+    /// Until when it waits, where that may be before its group's deadlines.
+    by: Option<Instant>,
 }
 
 impl Ticket {
     /// Waits until the event is durable, in the log or in the spool.
     pub(crate) async fn durable(self) -> Result<(), AppendError> {
-        match self.answer.wait().await {
+        let answer = match self.by {
+            None => self.answer.wait().await,
+            // It is seldom needed, so it has room of its own.
+            Some(by) => Box::pin(timeout_at(by, self.answer.wait()))
+                .await
+                .map_err(|_| AppendError::Spool(eventlog::Error::Deadline))?,
+        };
+        match answer {
             Answer::Durable => Ok(()),
             Answer::Each(answers) => answers.get(self.index).cloned().unwrap_or(Err(AppendError::Stopping)),
             Answer::Stopped => Err(AppendError::Stopping),

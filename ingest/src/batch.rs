@@ -16,7 +16,7 @@ use schemas::id::EventId;
 use serde::Serialize;
 
 use crate::answer::{Form, NO_STORE, Reply, refusal};
-use crate::appender::Ticket;
+use crate::appender::{Caller, Ticket};
 use crate::batch_lines::Shape;
 use crate::body;
 use crate::conversion_fields::DEFAULT_GOAL;
@@ -225,7 +225,7 @@ impl Batch<'_> {
     fn append(&self, slice: Slice) -> Vec<UnderWay> {
         let append = |stamped: Stamped| {
             let receipt = stamped.event.id;
-            Ok((receipt, self.edge.enqueue(stamped)?))
+            Ok((receipt, self.edge.enqueue(stamped, Caller::System)?))
         };
         slice.events.into_iter().map(|event| event.and_then(append)).collect()
     }

@@ -12,9 +12,11 @@ use http::StatusCode;
 use http::request::Parts;
 use schemas::event::{Body, Click, label};
 use schemas::id::ClickId;
+use tokio::time::Instant;
 
 use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
+use crate::appender::Caller;
 use crate::arrival::{Arrival, Arrived, Arriving};
 use crate::click_destination::{Wish, destination};
 use crate::click_parameters::{ClickParameters, Naming};
@@ -55,26 +57,26 @@ struct Followed {
 
 /// Answers `/c/{link_key}`.
 pub(crate) async fn follow(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Way::Link).await
+    answer(&edge, request, Way::Link, Instant::now()).await
 }
 
-/// Answers `/{link_key}`; only where the request came by a tracking domain.
-pub(crate) async fn follow_short(edge: Edge, request: Request) -> Response {
-    answer(&edge, request, Way::ShortLink).await
+/// Answers `/{link_key}`; only where the request, which arrived then, came by a tracking domain.
+pub(crate) async fn follow_short(edge: Edge, request: Request, arrived: Instant) -> Response {
+    answer(&edge, request, Way::ShortLink, arrived).await
 }
 
 /// Answers `/click`.
 pub(crate) async fn follow_offer(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Way::Offer).await
+    answer(&edge, request, Way::Offer, Instant::now()).await
 }
 
-async fn answer(edge: &Edge, request: Request, way: Way) -> Response {
+async fn answer(edge: &Edge, request: Request, way: Way, arrived: Instant) -> Response {
     let (parts, _body) = request.into_parts();
     let received = edge.metrics().receive(Route::Click);
     let refused = match seen(edge, &parts, way).await {
         Ok(Seen::Live(followed)) => {
             let Followed { click, mut redirect } = followed;
-            match edge.record(click).await {
+            match edge.record(click, Caller::Browser { arrived }).await {
                 Ok(receipt) => {
                     received.acknowledged();
                     redirect.receipt = Some(receipt);

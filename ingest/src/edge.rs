@@ -23,7 +23,7 @@ use service::lifecycle::{Shutdown, Tasks};
 use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::address;
-use crate::appender::{self, AppendError, Appender, Ticket};
+use crate::appender::{self, AppendError, Appender, Caller, Ticket};
 use crate::caps::CapCounts;
 use crate::caps_follower;
 use crate::client::Clients;
@@ -289,15 +289,15 @@ impl Edge {
     /// Appends the event; its id is the receipt of a durable event.
     ///
     /// From the first poll on the event is on its way: dropping the future does not take it back.
-    pub(crate) async fn record(&self, stamped: Stamped) -> Result<EventId, AppendError> {
+    pub(crate) async fn record(&self, stamped: Stamped, caller: Caller) -> Result<EventId, AppendError> {
         let receipt = stamped.event.id;
-        self.enqueue(stamped)?.durable().await?;
+        self.enqueue(stamped, caller)?.durable().await?;
         Ok(receipt)
     }
 
     /// Sends the event on its way; the ticket waits until it is durable. For callers with many events.
-    pub(crate) fn enqueue(&self, stamped: Stamped) -> Result<Ticket, AppendError> {
-        self.inner.appender.enqueue(stamped.partition, stamped.event)
+    pub(crate) fn enqueue(&self, stamped: Stamped, caller: Caller) -> Result<Ticket, AppendError> {
+        self.inner.appender.enqueue(stamped.partition, stamped.event, caller)
     }
 
     /// The client's address; `None` where the server does not tell its peer's.

@@ -181,6 +181,7 @@ impl From<AppendError> for Refusal {
             | AppendError::Log(_)
             | AppendError::SpoolFull
             | AppendError::NoSpool
+            | AppendError::SpoolUnreadable
             | AppendError::Spool(_) => Self::Unavailable,
         }
     }

@@ -7,9 +7,11 @@ use axum::response::Response;
 use http::request::Parts;
 use schemas::event::{Body, Impression};
 use schemas::id::EventId;
+use tokio::time::Instant;
 
 use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find};
 use crate::answer::{gif, set_cookie};
+use crate::appender::Caller;
 use crate::arrival::{Arrival, Arrived, Arriving};
 use crate::click_parameters::{ClickParameters, Naming};
 use crate::edge::{Edge, Stamped, Understood};
@@ -52,6 +54,7 @@ async fn answer(edge: &Edge, request: Request, naming: Naming) -> Response {
 }
 
 async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId, Option<String>), Refusal> {
+    let caller = Caller::Browser { arrived: Instant::now() };
     edge.check_uri(&parts.uri)?;
     let parameters = ClickParameters::read(parts.uri.query().unwrap_or_default(), naming);
     let (named, nothing) = match naming {
@@ -71,7 +74,7 @@ async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId
         Understood { value, is_incomplete }
     });
     let Shown { impression, cookie } = shown.await?;
-    Ok((edge.record(impression).await?, cookie))
+    Ok((edge.record(impression, caller).await?, cookie))
 }
 
 fn shown(arrival: &Arrival<'_>) -> Shown {

@@ -7,8 +7,10 @@ use axum::response::Response;
 use http::request::Parts;
 use schemas::event::{Body, label};
 use schemas::id::EventId;
+use tokio::time::Instant;
 
 use crate::answer::gif;
+use crate::appender::Caller;
 use crate::conversion_fields::{self, DEFAULT_GOAL, Reading};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
@@ -35,6 +37,7 @@ pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response
 }
 
 async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
+    let caller = Caller::Browser { arrived: Instant::now() };
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
     let mut fields = Fields::from_pairs(&[parts.uri.query().unwrap_or_default().as_bytes()]);
@@ -69,5 +72,5 @@ async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
         };
         Understood { value: value.map(|(stamped, _)| stamped), is_incomplete }
     });
-    Ok(edge.record(understood.await?).await?)
+    Ok(edge.record(understood.await?, caller).await?)
 }

@@ -11,8 +11,10 @@ use http::{HeaderMap, StatusCode};
 use schemas::event::Body;
 use schemas::id::{ClickId, VisitorId};
 use schemas::time::Timestamp;
+use tokio::time::Instant;
 
 use crate::answer::{Recorded, Reply, reported};
+use crate::appender::Caller;
 use crate::body;
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
@@ -72,6 +74,8 @@ async fn recorded(
     reply: &mut Reply,
     read: impl Fn(Fields<'_>, &Sender<'_>) -> Result<Read, Refusal>,
 ) -> Result<Recorded, Refusal> {
+    let caller =
+        if is_for_pages(route) { Caller::Browser { arrived: Instant::now() } } else { Caller::System };
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
     check_accepts(&parts.headers, &[JSON])?;
@@ -114,7 +118,7 @@ async fn recorded(
         Understood { value, is_incomplete }
     });
     let (stamped, read) = understood.await?;
-    Ok(Recorded { receipt: edge.record(stamped).await?, click: read.click })
+    Ok(Recorded { receipt: edge.record(stamped, caller).await?, click: read.click })
 }
 
 /// Lets in who has a good key and has not sent too much. Notes in the reply what every answer from here on says.

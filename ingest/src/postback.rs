@@ -12,6 +12,7 @@ use schemas::error_code::FieldError;
 use schemas::event::Body;
 
 use crate::answer::{Recorded, Reply, reported};
+use crate::appender::Caller;
 use crate::body;
 use crate::conversion_fields::{self, DEFAULT_GOAL, Reading, kept};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
@@ -97,7 +98,7 @@ async fn recorded(
     if let Some((class, party)) = counted {
         reply.count(edge.limits(), class, party)?;
     }
-    Ok(Recorded { receipt: edge.record(stamped).await?, click: None })
+    Ok(Recorded { receipt: edge.record(stamped, Caller::System).await?, click: None })
 }
 
 /// Reads the query and, after it, the body: a form, or the members of a JSON object.

@@ -11,6 +11,7 @@ use http::Method;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 use service::telemetry::{METRICS_CONTENT_TYPE, MakeRequestId, request_id};
+use tokio::time::Instant;
 
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
@@ -76,12 +77,13 @@ async fn not_found(State(edge): State<Edge>, request: Request) -> Response {
 
 /// A path that is no route may be a link's key, on a customer's domain.
 async fn unrouted(State(edge): State<Edge>, request: Request) -> Response {
+    let arrived = Instant::now();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (parts, body) = request.into_parts();
     let is_short_link = is_read && click::is_short_link(&edge, &parts).await;
     let request = Request::from_parts(parts, body);
     if is_short_link {
-        click::follow_short(edge, request).await
+        click::follow_short(edge, request, arrived).await
     } else {
         not_found(State(edge), request).await
     }

@@ -33,7 +33,8 @@ pub struct IngestSettings {
     pub spool_max_bytes: u64,
     /// What the spool leaves free on its disk.
     pub spool_min_free_bytes: u64,
-    /// Events of one partition that may wait for durability; beyond them requests are refused.
+    /// Events of one partition that may wait for durability; beyond them requests are refused. Batches and server-to-server
+    /// calls get half of them.
     pub queue_events: usize,
     /// Bytes of encoded events, of all partitions, that the log may hold unanswered.
     pub queue_bytes: usize,

@@ -28,6 +28,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use crate::appender::AppendError;
 use room::Room;
 
+mod age;
 pub(crate) mod drainer;
 pub(crate) mod lane;
 pub(crate) mod metrics;
@@ -39,6 +40,9 @@ mod tests;
 
 /// A segment is deleted when it is drained to its last event: this much may lie on the disk beyond what is held.
 const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// A partition that may be written to has room for this: more than any event takes.
+const ROOM_BYTES: u64 = 128 << 10;
 
 /// How the spool is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,8 +147,7 @@ impl Spool {
         let edge = place::edge(dir, new_edge)?;
         let shelf = |number| -> Result<Shelf, SpoolError> {
             let bounds = log.extent(partition(number))?.bounds;
-            let drained =
-                place::drained(dir, number)?.unwrap_or(bounds.start).clamp(bounds.start, bounds.end);
+            let drained = place::drained_within(dir, number, bounds)?;
             Ok(Shelf {
                 first_bytes: log.bytes_from(partition(number), drained)?,
                 drained: AtomicU64::new(drained),
@@ -172,8 +175,7 @@ impl Spool {
     ) -> Vec<Result<(), AppendError>> {
         let count = records.len();
         let bytes = records.iter().map(|record| disk_bytes(&record.key, &record.payload)).sum();
-        let held = (0..self.shelves.len()).map(|number| self.held(number as u32).bytes).sum();
-        let Some(_room) = self.room.take(bytes, held) else {
+        let Some(_room) = self.room.take(bytes, self.held_bytes()) else {
             return vec![Err(AppendError::SpoolFull); count];
         };
         match timeout_at(by, self.producer.append(partition(number), records)).await {
@@ -193,6 +195,15 @@ impl Spool {
             events: extent.bounds.end.saturating_sub(shelf.drained.load(Ordering::Acquire)),
             bytes: bytes.saturating_sub(shelf.drained_bytes.load(Ordering::Acquire)),
         }
+    }
+
+    /// Whether there is room for an event of any size, as far as one can tell.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.has_room(ROOM_BYTES, self.held_bytes())
+    }
+
+    fn held_bytes(&self) -> u64 {
+        (0..self.shelves.len()).map(|number| self.held(number as u32).bytes).sum()
     }
 
     /// One past a partition's last event.
@@ -236,9 +247,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Puts events aside for an operator, durably.
+    /// Puts events aside for an operator, durably, if they leave enough free on the disk.
     async fn quarantine(&self, number: u32, records: Vec<eventlog::Record>) -> io::Result<PathBuf> {
         let dir = self.dir.join("quarantine");
+        if !self.room.leaves_free(quarantine::file_bytes(&records)) {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "they would not leave enough free on the disk",
+            ));
+        }
         on_blocking_thread(move || quarantine::put(&dir, number, &records)).await
     }
 

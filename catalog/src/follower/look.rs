@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::EventLog;
 use schemas::event::CatalogRevision;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

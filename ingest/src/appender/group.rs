@@ -20,6 +20,10 @@ pub(super) struct Group {
     bytes: Vec<u8>,
     /// Where each event ends.
     ends: Vec<usize>,
+    /// Until when further events may join. They need time of their own before the deadlines.
+    open_until: Instant,
+    /// One of its events was understood by the copy of the catalog that the edge started from.
+    pub(super) has_copied: bool,
     /// Until when its events wait for the log.
     pub(super) log_deadline: Instant,
     /// Until when they wait for the spool.
@@ -34,6 +38,8 @@ impl Group {
         Self {
             bytes: Vec::with_capacity(FIRST_BYTES),
             ends: Vec::new(),
+            open_until: now + limits.deadline / 2,
+            has_copied: false,
             log_deadline,
             spool_deadline: log_deadline + limits.spool_deadline,
             answer: Arc::new(SetOnce::new()),
@@ -41,12 +47,13 @@ impl Group {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.ends.len() < GROUP_EVENTS && self.bytes.len() < GROUP_BYTES
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.ends.len() < GROUP_EVENTS && self.bytes.len() < GROUP_BYTES && now < self.open_until
     }
 
     /// Adds an encoded event and its mark; tells its place in the answer.
-    pub(super) fn push(&mut self, unmarked: &[u8], mark: Mark) -> usize {
+    pub(super) fn push(&mut self, unmarked: &[u8], mark: Mark, is_copied: bool) -> usize {
+        self.has_copied |= is_copied;
         self.bytes.extend_from_slice(unmarked);
         append_mark(mark, &mut self.bytes);
         self.ends.push(self.bytes.len());
@@ -79,5 +86,28 @@ impl Sealed {
     pub(super) fn record(&self, index: usize) -> NewRecord {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         NewRecord { key: Bytes::new(), payload: self.bytes.slice(start..self.ends[index]) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::{Histogram, HistogramOpts};
+    use tokio::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_joins_a_group_has_half_of_the_time_left() {
+        let limits = Limits {
+            deadline: Duration::from_millis(250),
+            spool_deadline: Duration::from_millis(80),
+            queue_events: 10,
+            queue_bytes: 0,
+        };
+        let timer = Histogram::with_opts(HistogramOpts::new("append", "append")).unwrap().start_timer();
+        let opened = Instant::now();
+        let group = Group::new(opened, limits, timer);
+        assert!(group.is_open(opened + Duration::from_millis(124)));
+        assert!(!group.is_open(opened + Duration::from_millis(125)));
     }
 }

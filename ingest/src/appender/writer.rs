@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use catalog::Follower;
 use eventlog::{Partition, Producer};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use prometheus::HistogramTimer;
+use schemas::event::CatalogRevision;
 use service::lifecycle::Shutdown;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +26,9 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) lane: Arc<Lane>,
     pub(super) producer: Arc<dyn Producer>,
+    pub(super) follower: Follower,
+    /// The revision of the copy of the catalog that the edge started from.
+    pub(super) copied: Option<CatalogRevision>,
     pub(super) partition: Partition,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -56,6 +61,7 @@ impl Writer {
         let events = group.seal();
         self.metrics.group(events.len());
         let (log_deadline, spool_deadline) = (group.log_deadline, group.spool_deadline);
+        let has_copied = group.has_copied;
         let answer = AnswerOnDrop {
             queue: Arc::clone(&self.queue),
             answer: group.answer,
@@ -63,7 +69,7 @@ impl Writer {
             timer: Some(group.timer),
         };
         async move {
-            answer.give(match self.append(&events, log_deadline).await {
+            answer.give(match self.append(&events, has_copied, log_deadline).await {
                 None => Answer::Durable,
                 Some(answers) => self.keep(&events, answers, spool_deadline).await,
             });
@@ -72,9 +78,19 @@ impl Writer {
 
     /// Appends the events to the log. `None` if all are durable; else an answer for each, of which those with an error
     /// worth a retry are not known to be in the log.
-    async fn append(&self, events: &Sealed, deadline: Instant) -> Option<Vec<Result<(), eventlog::Error>>> {
+    async fn append(
+        &self,
+        events: &Sealed,
+        has_copied: bool,
+        deadline: Instant,
+    ) -> Option<Vec<Result<(), eventlog::Error>>> {
         let late = || Some(vec![Err(eventlog::Error::Deadline); events.len()]);
         if self.lane.is_diverted() {
+            return late();
+        }
+        if has_copied && !self.is_copy_of_log() {
+            // The drainer tells them apart from the others.
+            self.lane.divert(&"events were understood by the catalog of another log");
             return late();
         }
         if deadline <= Instant::now() {
@@ -93,6 +109,11 @@ impl Writer {
         // One that is missing is one that the log did not give.
         answers.resize(events.len(), Err(eventlog::Error::Deadline));
         Some(answers)
+    }
+
+    /// Whether the catalog's copy is of this log. While that is not known the way to the log is not free.
+    fn is_copy_of_log(&self) -> bool {
+        self.copied.is_none_or(|revision| self.follower.knows(revision) == Some(true))
     }
 
     /// Puts into the spool what is not in the log.

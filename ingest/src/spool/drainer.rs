@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::Follower;
-use catalog::follower::Confirmed;
+use catalog::error::FollowError;
 use eventlog::{NewRecord, Partition, Position, Producer, Record, Subscription};
 use schemas::event::{Body, CatalogRevision, Delayed, Event};
 use schemas::id::{EdgeId, IdGenerator, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::topic;
-use schemas::wire::encode_event;
+use schemas::wire::{decode_event, encode_event};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
+use super::age::Ages;
 use super::lane::Lane;
 
 /// How long the log may take for a batch. A log that is slower than the edge's deadline still makes progress.
@@ -33,8 +34,13 @@ const PROBE_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a failure doubles between these.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A second less than the core remembers deliveries, and a day: what is older could count twice.
-const MAX_AGE_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
+/// Events that are looked at before others of this thread get a turn.
+const LOOK_EVENTS: usize = 256;
+/// How long the catalog may take to catch up with the revision of an event.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
+/// How long the catalog's log may seem to end before the revision of an event does. A new leader of Kafka may not know at
+/// once how much is committed.
+const SHORT_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a partition's drainer needs of the edge.
 pub(crate) struct Parts {
@@ -61,8 +67,9 @@ pub(crate) struct Drainer {
     pending: Vec<Record>,
     /// When the position was last made durable.
     noted: Option<Instant>,
-    /// Events below this were understood by the catalog of another log.
-    foreign_below: Position,
+    ages: Ages,
+    /// Since when the catalog's log ends before the revision of the first pending event.
+    short_since: Option<Instant>,
 }
 
 /// What became of a batch.
@@ -72,11 +79,15 @@ enum Brought {
     PutAside,
     /// All of it, or its rest, is still here.
     Failed,
+    /// It should be put aside, and cannot be.
+    Stuck,
 }
 
 impl Drainer {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, reader: None, pending: Vec::new(), noted: None, foreign_below: 0 }
+        let end = parts.lane.spool().map_or(0, |spool| spool.end(parts.lane.number()));
+        let ages = Ages::new(Instant::now(), end);
+        Self { parts, reader: None, pending: Vec::new(), noted: None, ages, short_since: None }
     }
 
     /// Works until `stop`; what is held then is brought to the log in the edge's next life.
@@ -96,19 +107,12 @@ impl Drainer {
         }
     }
 
-    /// Waits until the catalog is known to be this log's. The core halts at an event that was understood by another one.
+    /// Waits until the catalog is known to be this log's.
     async fn confirm(&mut self) {
-        match self.parts.follower.confirmed().await {
-            Ok(Confirmed::Equal) => {}
-            Ok(Confirmed::FoldedAnew) => {
-                let lane = &self.parts.lane;
-                self.foreign_below = lane.spool().map_or(0, |spool| spool.end(lane.number()));
-            }
-            Err(error) => {
-                // Nothing says what the events are worth; they stay where they are.
-                tracing::error!(partition = self.parts.lane.number(), %error, "the spool is not drained");
-                std::future::pending().await
-            }
+        if let Err(error) = self.parts.follower.confirmed().await {
+            // Nothing says what the events are worth; they stay where they are.
+            tracing::error!(partition = self.parts.lane.number(), %error, "the spool is not drained");
+            std::future::pending().await
         }
     }
 
@@ -117,8 +121,10 @@ impl Drainer {
         let mut pause = Pause::default();
         let mut told: Option<Instant> = None;
         let mut is_timely = false;
+        let mut is_stuck = false;
         loop {
             let is_readable = self.fill().await;
+            self.parts.lane.saw_readable(is_readable);
             if told.is_none_or(|at| at.elapsed() >= HEARTBEAT_INTERVAL) {
                 let was_empty = self.parts.lane.held().events == 0;
                 let Some(took) = self.tell(Arc::clone(&self.parts.producer)).await else {
@@ -135,9 +141,11 @@ impl Drainer {
             }
             let had_events = !self.pending.is_empty();
             if had_events {
-                match self.bring().await {
+                let brought = self.bring().await;
+                is_stuck = matches!(brought, Brought::Stuck);
+                match brought {
                     Brought::Confirmed(took) => is_timely = took <= self.parts.deadline,
-                    Brought::PutAside => {}
+                    Brought::PutAside | Brought::Stuck => {}
                     Brought::Failed => {
                         is_timely = false;
                         told = None;
@@ -147,8 +155,8 @@ impl Drainer {
                 }
                 pause = Pause::default();
             }
-            // What cannot be read will not become less; new events need not join it.
-            let is_nearly_done = self.parts.lane.held().events <= RESUME_EVENTS || !is_readable;
+            // What cannot be read or put aside will not become less; new events need not join it.
+            let is_nearly_done = self.parts.lane.held().events <= RESUME_EVENTS || !is_readable || is_stuck;
             if is_timely && is_nearly_done && self.parts.lane.is_diverted() {
                 // Its connection may still be away though the drainer's is back.
                 let took = self.tell(Arc::clone(&self.parts.direct)).await;
@@ -157,7 +165,7 @@ impl Drainer {
                     self.parts.lane.resume();
                 }
             }
-            if !had_events {
+            if !had_events || is_stuck {
                 if !self.parts.lane.has_work() {
                     return;
                 }
@@ -179,6 +187,7 @@ impl Drainer {
     async fn fill(&mut self) -> bool {
         let number = self.parts.lane.number();
         let Some(spool) = self.parts.lane.spool().cloned() else { return true };
+        self.ages.note(Instant::now(), spool.end(number));
         if !self.pending.is_empty() {
             return true;
         }
@@ -207,18 +216,23 @@ impl Drainer {
 
     /// Appends the first pending events to the log, or puts them aside.
     async fn bring(&mut self) -> Brought {
-        // Positions and the spool's log time never go back.
-        let oldest_allowed = self.parts.clock.now_micros().saturating_sub(MAX_AGE_MICROS);
-        let foreign = self.pending.partition_point(|record| record.position < self.foreign_below);
-        if foreign > 0 {
-            return self.put_aside(foreign, "understood by the catalog of another log").await;
-        }
-        let old = self.pending.partition_point(|record| record.log_time.micros() < oldest_allowed);
+        let now = self.parts.clock.now_micros();
+        let old = self.ages.too_old(&self.pending, Instant::now(), now);
         if old > 0 {
             return self.put_aside(old, "too old for the log's memory of deliveries").await;
         }
-        let records: Vec<NewRecord> = self
-            .pending
+        let understood = match self.first_of_one_kind().await {
+            Ok((true, count)) => count,
+            Ok((false, count)) => {
+                return self.put_aside(count, "not understood by this log's catalog").await;
+            }
+            Err(error) => {
+                let partition = self.parts.lane.number();
+                tracing::warn!(partition, %error, "the catalog does not tell what spooled events are worth");
+                return Brought::Failed;
+            }
+        };
+        let records: Vec<NewRecord> = self.pending[..understood]
             .iter()
             .map(|record| NewRecord { key: record.key.clone(), payload: record.payload.clone() })
             .collect();
@@ -234,7 +248,7 @@ impl Drainer {
             return Brought::Failed;
         }
         match answers.into_iter().nth(confirmed) {
-            None if self.pending.is_empty() => Brought::Confirmed(took),
+            None if confirmed == understood => Brought::Confirmed(took),
             Some(Err(eventlog::Error::TooLarge { .. })) => self.put_aside(1, "too large for the log").await,
             Some(Err(error)) => {
                 tracing::debug!(partition = self.parts.lane.number(), %error, "the log does not take spooled events");
@@ -242,6 +256,53 @@ impl Drainer {
             }
             Some(Ok(_)) | None => Brought::Failed,
         }
+    }
+
+    /// How many of the first pending events are alike in this: whether they were understood by this log's catalog. The core
+    /// halts at an event that was understood by another one.
+    async fn first_of_one_kind(&mut self) -> Result<(bool, usize), FollowError> {
+        let mut first = true;
+        for index in 0..self.pending.len() {
+            if index % LOOK_EVENTS == LOOK_EVENTS - 1 {
+                tokio::task::yield_now().await;
+            }
+            // One that cannot be read would halt the core, too.
+            let event = decode_event(self.pending[index].payload.clone());
+            let revision = event.ok().map(|event| event.catalog);
+            let known = revision.map_or(Some(false), |revision| self.parts.follower.knows(revision));
+            let is_understood = match (known, revision) {
+                (Some(known), _) => known,
+                (None, Some(revision)) if index == 0 => self.is_younger(revision).await?,
+                (None, _) if self.is_short() => false,
+                // What comes before it need not wait for the catalog.
+                (None, _) => return Ok((first, index)),
+            };
+            if index == 0 {
+                first = is_understood;
+                if known.is_some() {
+                    self.short_since = None;
+                }
+            } else if is_understood != first {
+                return Ok((first, index));
+            }
+        }
+        Ok((first, self.pending.len()))
+    }
+
+    /// Whether this log's catalog has a revision that was not folded here yet. It is waited for.
+    async fn is_younger(&mut self, revision: CatalogRevision) -> Result<bool, FollowError> {
+        self.parts.follower.catch_up(CATCH_UP_LIMIT).await?;
+        if let Some(is_known) = self.parts.follower.knows(revision) {
+            self.short_since = None;
+            return Ok(is_known);
+        }
+        self.short_since.get_or_insert_with(Instant::now);
+        if self.is_short() { Ok(false) } else { Err(FollowError::Timeout) }
+    }
+
+    /// Whether the catalog's log has ended before the events' revision for so long that it will not be found any more.
+    fn is_short(&self) -> bool {
+        self.short_since.is_some_and(|since| since.elapsed() >= SHORT_LIMIT)
     }
 
     async fn put_aside(&mut self, count: usize, reason: &'static str) -> Brought {
@@ -256,7 +317,7 @@ impl Drainer {
             }
             Err(error) => {
                 tracing::error!(partition, events = count, %error, reason, "events could not be put into quarantine");
-                return Brought::Failed;
+                return Brought::Stuck;
             }
         }
         self.parts.lane.metrics().quarantined.inc_by(count as u64);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventlog::NewRecord;
+use parking_lot::Mutex;
 use schemas::time::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout};
@@ -19,14 +20,20 @@ use crate::appender::AppendError;
 /// How often the drainer looks by itself: an event whose writer gave up waiting comes without a word.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a refusal of the spool says that the next event will be refused, too. Nobody sends one to an edge that is not
+/// ready, so nothing else would ever show that the spool is fine again.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(5);
+
 /// One partition's way.
 pub(crate) struct Lane {
     number: u32,
     /// `None` if it could not be opened.
     spool: Option<Arc<Spool>>,
     is_diverted: AtomicBool,
-    /// Whether the spool refused the last events.
-    is_refusing: AtomicBool,
+    /// When the spool last refused events, if it has taken none since.
+    refused: Mutex<Option<Instant>>,
+    /// Whether what the spool holds cannot be read. What it took on top would be as good as lost.
+    is_unreadable: AtomicBool,
     wake: Notify,
     metrics: LaneMetrics,
 }
@@ -37,7 +44,8 @@ impl Lane {
             number,
             spool,
             is_diverted: AtomicBool::new(false),
-            is_refusing: AtomicBool::new(false),
+            refused: Mutex::new(None),
+            is_unreadable: AtomicBool::new(false),
             wake: Notify::new(),
             metrics,
         }
@@ -59,7 +67,7 @@ impl Lane {
     /// Sends new events to the log again. Those in the spool still have to be brought there.
     pub(super) fn resume(&self) {
         if self.is_diverted.swap(false, Ordering::AcqRel) {
-            self.is_refusing.store(false, Ordering::Release);
+            *self.refused.lock() = None;
             let Held { events, .. } = self.held();
             tracing::info!(partition = self.number, events, "the log keeps up; events go to it again");
         }
@@ -69,17 +77,21 @@ impl Lane {
     pub(crate) async fn keep(&self, records: Vec<NewRecord>, by: Instant) -> Vec<Result<(), AppendError>> {
         let count = records.len();
         let answers = match &self.spool {
+            Some(_) if self.is_unreadable.load(Ordering::Acquire) => {
+                vec![Err(AppendError::SpoolUnreadable); count]
+            }
             Some(spool) => spool.keep(self.number, records, by).await,
             None => vec![Err(AppendError::NoSpool); count],
         };
         let kept = answers.iter().filter(|answer| answer.is_ok()).count();
         self.metrics.spooled.inc_by(kept as u64);
-        let refused = answers.iter().find_map(|answer| answer.as_ref().err());
-        match refused {
-            Some(error) if !self.is_refusing.swap(true, Ordering::AcqRel) => {
+        let error = answers.iter().find_map(|answer| answer.as_ref().err());
+        let refused_before = std::mem::replace(&mut *self.refused.lock(), error.map(|_| Instant::now()));
+        match error {
+            Some(error) if refused_before.is_none() => {
                 tracing::error!(partition = self.number, %error, "the spool does not take events either");
             }
-            None if self.is_refusing.swap(false, Ordering::AcqRel) => {
+            None if refused_before.is_some() => {
                 tracing::info!(partition = self.number, "the spool takes events again");
             }
             Some(_) | None => {}
@@ -92,7 +104,22 @@ impl Lane {
 
     /// Whether an event that comes now will be recorded, as far as one can tell.
     pub(crate) fn can_record(&self) -> bool {
-        !self.is_diverted() || (self.spool.is_some() && !self.is_refusing.load(Ordering::Acquire))
+        self.can_record_at(Instant::now())
+    }
+
+    pub(super) fn can_record_at(&self, now: Instant) -> bool {
+        if !self.is_diverted() {
+            return true;
+        }
+        let has_just_refused = self.refused.lock().is_some_and(|at| now.duration_since(at) < REFUSAL_MEMORY);
+        !has_just_refused
+            && !self.is_unreadable.load(Ordering::Acquire)
+            && self.spool.as_ref().is_some_and(|spool| spool.has_room())
+    }
+
+    /// Notes whether what the spool holds can be read.
+    pub(super) fn saw_readable(&self, is_readable: bool) {
+        self.is_unreadable.store(!is_readable, Ordering::Release);
     }
 
     pub(super) fn number(&self) -> u32 {

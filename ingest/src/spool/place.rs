@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use eventlog::Position;
+use eventlog::{Bounds, Position};
 use schemas::id::EdgeId;
 
 use super::{SpoolError, make_dir, sync_dir};
@@ -29,6 +29,24 @@ pub(super) fn edge(dir: &Path, new: EdgeId) -> Result<EdgeId, SpoolError> {
 /// Below which position a partition was drained; `None` if that was never noted.
 pub(super) fn drained(dir: &Path, number: u32) -> Result<Option<Position>, SpoolError> {
     read(&dir.join(DRAINED).join(number.to_string()))
+}
+
+/// The same, within what the spool holds. A note that lies outside is of another log than this one, which somebody removed:
+/// left there it would sooner or later hide events that are new.
+pub(super) fn drained_within(dir: &Path, number: u32, bounds: Bounds) -> Result<Position, SpoolError> {
+    let Some(noted) = drained(dir, number)? else { return Ok(bounds.start) };
+    let position = noted.clamp(bounds.start, bounds.end);
+    if position != noted {
+        tracing::warn!(
+            partition = number,
+            noted,
+            position,
+            "the spool does not reach the note of how far it is drained"
+        );
+        note_drained(dir, number, position, true)
+            .map_err(|error| SpoolError::File { path: dir.join(DRAINED).join(number.to_string()), error })?;
+    }
+    Ok(position)
 }
 
 /// Notes below which position a partition is drained.

@@ -45,8 +45,25 @@ impl Room {
         let before = self.taken.fetch_add(bytes, Ordering::AcqRel);
         // From here on the bytes are given back, whatever comes.
         let taken = Taken { room: self, bytes };
-        let wanted = held.saturating_add(before).saturating_add(bytes);
-        (wanted <= self.limits.max_bytes && self.has_free()).then_some(taken)
+        self.holds(held.saturating_add(before).saturating_add(bytes)).then_some(taken)
+    }
+
+    /// Whether there is room for so many bytes beside those held.
+    pub(super) fn has_room(&self, bytes: u64, held: u64) -> bool {
+        self.holds(held.saturating_add(self.taken.load(Ordering::Acquire)).saturating_add(bytes))
+    }
+
+    fn holds(&self, bytes: u64) -> bool {
+        bytes <= self.limits.max_bytes && self.has_free()
+    }
+
+    /// Whether enough is free on the disk, and still is when so many bytes more are written. Asks the disk.
+    pub(super) fn leaves_free(&self, bytes: u64) -> bool {
+        // A disk that does not tell is tried: the write itself will.
+        statvfs(&self.dir).map_or(true, |disk| {
+            let free = disk.blocks_available() as u128 * disk.fragment_size() as u128;
+            free >= u128::from(self.limits.min_free_bytes) + u128::from(bytes)
+        })
     }
 
     fn has_free(&self) -> bool {
@@ -54,12 +71,7 @@ impl Room {
         if let Some(mut looked) = self.looked.try_lock()
             && looked.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL)
         {
-            // A disk that does not tell is tried: the write itself will.
-            let has_free = statvfs(&self.dir).map_or(true, |disk| {
-                let free = disk.blocks_available() as u128 * disk.fragment_size() as u128;
-                free >= u128::from(self.limits.min_free_bytes)
-            });
-            self.has_free.store(has_free, Ordering::Release);
+            self.has_free.store(self.leaves_free(0), Ordering::Release);
             *looked = Some(Instant::now());
         }
         self.has_free.load(Ordering::Acquire)
@@ -84,6 +96,7 @@ mod tests {
     fn room_is_bounded_and_given_back() {
         let room = room(100, 0);
         let first = room.take(40, 30).unwrap();
+        assert!(room.has_room(30, 30) && !room.has_room(31, 30));
         assert!(room.take(31, 30).is_none());
         let second = room.take(30, 30).unwrap();
         assert!(room.take(1, 30).is_none());
@@ -96,5 +109,6 @@ mod tests {
     #[test]
     fn a_disk_without_enough_free_room_takes_nothing() {
         assert!(room(100, u64::MAX).take(1, 0).is_none());
+        assert!(room(100, 0).leaves_free(0) && !room(100, 0).leaves_free(u64::MAX));
     }
 }

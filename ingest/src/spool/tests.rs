@@ -91,6 +91,54 @@ async fn a_broken_disk_ends_recording_only_while_the_log_is_away() {
     assert!(lane.can_record(), "nobody knows yet");
     assert!(lane.keep(records(2), by()).await.iter().all(Result::is_err));
     assert!(!lane.can_record());
+    // A broken disk says so again; one that was only slow must get the chance to show it.
+    assert!(lane.can_record_at(Instant::now() + SOON));
+    assert!(lane.keep(records(1), by()).await.iter().all(Result::is_err));
+    assert!(!lane.can_record());
     lane.resume();
     assert!(lane.can_record() && !lane.has_work());
+}
+
+#[tokio::test]
+async fn a_full_spool_ends_recording_before_it_has_refused_anything() {
+    let dir = TempDir::new().unwrap();
+    let limits = Limits { max_bytes: ROOM_BYTES, ..LIMITS };
+    let clock = ManualClock::at(1);
+    let spool = Spool::open(dir.path(), 1, limits, clock, EdgeId::from_bytes([3; 16])).await.unwrap();
+    let metrics = SpoolMetrics::register(&prometheus::Registry::new()).unwrap();
+    let lane = Lane::new(0, Some(Arc::new(spool)), metrics.lane(0));
+    lane.divert(&"away");
+    assert!(lane.can_record());
+    assert!(lane.keep(records(1), by()).await.iter().all(Result::is_ok));
+    assert!(!lane.can_record_at(Instant::now() + SOON));
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_read_takes_nothing_more() {
+    let dir = TempDir::new().unwrap();
+    let metrics = SpoolMetrics::register(&prometheus::Registry::new()).unwrap();
+    let lane = Lane::new(0, Some(Arc::new(open(dir.path()).await.unwrap())), metrics.lane(0));
+    lane.divert(&"away");
+    lane.saw_readable(false);
+    let answers = lane.keep(records(2), by()).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(AppendError::SpoolUnreadable))));
+    assert!(!lane.can_record_at(Instant::now() + SOON));
+    assert_eq!(lane.held().events, 0);
+    lane.saw_readable(true);
+    assert!(lane.keep(records(2), by()).await.iter().all(Result::is_ok));
+    assert!(lane.can_record());
+}
+
+#[tokio::test]
+async fn a_note_beyond_the_spools_end_hides_no_later_events() {
+    let dir = TempDir::new().unwrap();
+    place::note_drained(dir.path(), 1, 50_000, true).unwrap();
+    for _ in 0..2 {
+        let spool = open(dir.path()).await.unwrap();
+        let held = spool.held(1).events;
+        assert!(spool.keep(1, records(10), by()).await.iter().all(Result::is_ok));
+        assert_eq!(spool.held(1).events, held + 10);
+        spool.close(SOON).await;
+    }
+    assert_eq!(open(dir.path()).await.unwrap().held(1).events, 20);
 }

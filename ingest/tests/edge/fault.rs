@@ -145,7 +145,7 @@ pub(crate) async fn check_unavailable(edge: &TestEdge) {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_at_once_and_what_waits_is_answered() {
+async fn a_full_queue_refuses_at_once_and_systems_leave_half_of_it_to_browsers() {
     const QUEUE: usize = 10;
     let control = Control::new(0, Weather::Fair);
     let settings =
@@ -169,6 +169,8 @@ async fn a_full_queue_refuses_at_once_and_what_waits_is_answered() {
     let (answers, ()) = tokio::time::timeout(SOON, async { tokio::join!(answers, flood) }).await.unwrap();
     let accepted = answers.iter().filter(|answer| answer.status == 202).count();
     let cancelled = edge.metric("ingest_cancelled_total{route=\"click\"}").await.unwrap();
+    assert!((1..=QUEUE / 2).contains(&accepted), "{accepted}");
+    assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 202 | 503)));
     assert_eq!(accepted as f64 + cancelled, QUEUE as f64);
     // A request that was given up may have been written all the same; none that was acknowledged is missing.
     assert!(edge.edge.drain(SOON).await);

@@ -85,7 +85,9 @@ async fn check_once(edge: &TestEdge, receipts: &BTreeSet<String>) {
 #[tokio::test]
 async fn what_a_silent_log_does_not_confirm_arrives_later_once() {
     let control = Control::new(0, Weather::Fair);
-    let edge = edge_on(&control, brief()).await;
+    // Long enough for the log once it answers again, however busy the machine is.
+    let settings = IngestSettings { append_deadline_ms: 2_000, ..IngestSettings::default() };
+    let edge = edge_on(&control, settings).await;
     let mut receipts = clicks(&edge, 30).await;
     assert_eq!(metric(&edge, "ingest_spool_state").await, 1.0);
     // Now nobody waits for the log: only the drainer asks it.
@@ -297,10 +299,14 @@ async fn an_orderly_end_leaves_the_spool_to_the_next_life() {
 
 #[tokio::test]
 async fn events_that_waited_too_long_are_put_aside_for_an_operator() {
+    let killed = edge_on(&Control::new(OPEN, away()), brief()).await;
+    let old = clicks(&killed, 7).await;
+    let dir = TempDir::new().unwrap();
+    copy_dir(&killed.spool_dir(), &dir.path().join("spool"));
+    killed.clock.advance(Duration::from_secs(7 * 24 * 3_600 + 1));
     let control = Control::new(OPEN, away());
-    let edge = edge_on(&control, brief()).await;
-    let old = clicks(&edge, 7).await;
-    edge.clock.advance(Duration::from_secs(7 * 24 * 3_600 + 1));
+    let faulty = Arc::clone(&control);
+    let edge = killed.reborn(brief(), dir, |real| Arc::new(FaultyLog { real, control: faulty })).await;
     let new = clicks(&edge, 3).await;
     control.weather.send_replace(Weather::Fair);
     wait_until_drained(&edge).await;
@@ -395,6 +401,64 @@ async fn what_the_catalog_of_another_log_made_of_requests_never_reaches_this_one
     assert_eq!(edge.follower.revision(), real.follower.revision());
     let receipts = clicks(&edge, 3).await;
     check_once(&edge, &receipts).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_puts_nothing_aside_that_just_came() {
+    let control = Control::new(OPEN, away());
+    let edge = edge_on(&control, brief()).await;
+    let receipts = clicks(&edge, 7).await;
+    edge.clock.advance(Duration::from_secs(30 * 24 * 3_600));
+    control.weather.send_replace(Weather::Fair);
+    wait_until_drained(&edge).await;
+    check_once(&edge, &receipts).await;
+    assert_eq!(metric(&edge, "ingest_quarantined_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn what_another_log_left_in_the_spool_is_told_from_what_came_since() {
+    let control = Control::new(OPEN, away());
+    let mut other = edge_on(&control, brief()).await;
+    other.second_workspace().await;
+    clicks(&other, 10).await;
+    let dir = TempDir::new().unwrap();
+    copy_dir(&other.spool_dir(), &dir.path().join("spool"));
+    // Its catalog is longer, so that only the hash tells.
+    let mut real = TestEdge::start().await;
+    for _ in 0..2 {
+        real.put(Vec::new()).await;
+    }
+    let faulty = Arc::clone(&control);
+    let edge = real.reborn(brief(), dir, |real| Arc::new(FaultyLog { real, control: faulty })).await;
+    let receipts = clicks(&edge, 5).await;
+    assert_eq!(metric(&edge, "ingest_spool_events").await, 15.0);
+    control.weather.send_replace(Weather::Fair);
+    wait_until_drained(&edge).await;
+    check_once(&edge, &receipts).await;
+    assert_eq!(metric(&edge, "ingest_quarantined_total").await, 10.0);
+}
+
+#[tokio::test]
+async fn without_room_for_the_quarantine_new_events_go_to_the_log_all_the_same() {
+    let control = Control::new(OPEN, away());
+    let mut other = edge_on(&control, brief()).await;
+    other.second_workspace().await;
+    clicks(&other, 4).await;
+    let dir = TempDir::new().unwrap();
+    copy_dir(&other.spool_dir(), &dir.path().join("spool"));
+    let mut real = TestEdge::start().await;
+    real.put(Vec::new()).await;
+    let settings = IngestSettings { spool_min_free_bytes: u64::MAX, ..IngestSettings::default() };
+    let faulty = Arc::clone(&control);
+    let edge = real.reborn(settings, dir, |real| Arc::new(FaultyLog { real, control: faulty })).await;
+    assert_eq!(edge.get("/c/anna").await.header("x-receipt"), None);
+    assert_eq!(edge.get("/readyz").await.status, 503);
+    control.weather.send_replace(Weather::Fair);
+    wait_for(&edge, "ingest_spool_state", 0.0).await;
+    let receipts = clicks(&edge, 3).await;
+    check_once(&edge, &receipts).await;
+    assert_eq!(metric(&edge, "ingest_spool_events").await, 4.0);
+    assert!(!edge.spool_dir().join("quarantine").exists());
 }
 
 /// The log changes its mind all the time under load; every acknowledged event is there in the end, under one mark.
