@@ -11,6 +11,7 @@ mod tidy;
 mod bad_start;
 mod browser;
 mod commands;
+mod contract;
 mod first_report;
 mod kills;
 mod late_click;

@@ -1,0 +1,180 @@
+//! `GET·HEAD /c/{link_key}`, `GET·HEAD /click`, a tracking domain's own links.
+
+use reqwest::Method;
+
+use super::world::{Ask, World};
+
+/// A click, what its redirect says, and what the list tells of it. `sub1` is its name.
+struct Case {
+    name: &'static str,
+    path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    method: Method,
+    status: u16,
+    /// What the destination begins with, and what is in it.
+    location: (&'static str, &'static str),
+    labels: &'static [&'static str],
+}
+
+const PHONE: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 \
+                     Mobile Safari/537.36";
+const SHOP: &str = "https://shop.example/?";
+
+/// A click on the plain link.
+fn plain(name: &'static str, path: &'static str, labels: &'static [&'static str]) -> Case {
+    Case {
+        name,
+        path,
+        headers: &[],
+        method: Method::GET,
+        status: 302,
+        location: (SHOP, "cid=click_"),
+        labels,
+    }
+}
+
+/// The same with a header; an empty one is not sent.
+fn with(
+    name: &'static str,
+    path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    labels: &'static [&'static str],
+) -> Case {
+    Case { headers, ..plain(name, path, labels) }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case { location: (SHOP, "s=k01"), ..plain("k01", "/c/plain?sub1=k01", &[]) },
+        Case { location: (SHOP, "c=none"), ..plain("k02", "/c/plain?sub1=k02", &[]) },
+        Case { location: (SHOP, "gclid=1"), ..plain("k03", "/c/plain?sub1=k03&gclid=1", &[]) },
+        Case { status: 307, ..plain("k04", "/c/kept?sub1=k04", &[]) },
+        Case { method: Method::HEAD, ..plain("k05", "/c/plain?sub1=k05", &["head"]) },
+        with("k06", "/c/plain?sub1=k06", &[("sec-purpose", "prefetch")], &["prefetch"]),
+        with("k07", "/c/plain?sub1=k07", &[("purpose", "prefetch")], &["prefetch"]),
+        with("k08", "/c/plain?sub1=k08", &[("user-agent", "")], &["bot", "bot_empty_agent"]),
+        with("k09", "/c/plain?sub1=k09", &[("user-agent", "curl/8.5.0")], &["bot", "bot_client"]),
+        with(
+            "k10",
+            "/c/plain?sub1=k10",
+            &[("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)")],
+            &["bot", "bot_pattern"],
+        ),
+        with(
+            "k11",
+            "/c/plain?sub1=k11",
+            &[("user-agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)")],
+            &["bot", "bot_preview"],
+        ),
+        plain("k12", "/c/plain?sub1=k12&sub2=%7Bclickid%7D", &["unresolved_macro"]),
+        plain("k13", "/c/plain?sub1=k13&sub3=[[x]]", &["unresolved_macro"]),
+        plain("k14", "/c/plain?sub1=k14?sub2=b", &["repaired_url"]),
+        plain("k15", "/c/plain?sub1=k15&u=//evil.example/", &["unsafe_destination"]),
+        plain("k16", "/c/plain?sub1=k16&u=https://user@evil.example/", &["unsafe_destination"]),
+        plain("k17", "/c/plain?sub1=k17&u=https://evil.example%0d%0ax:y", &["unsafe_destination"]),
+        plain("k18", "/c/plain?sub1=k18&u=javascript:alert(1)", &["unsafe_destination"]),
+        plain("k19", "/c/plain?sub1=k19&via=nobody", &["unknown_partner"]),
+        plain("k20", "/c/plain?sub1=k20&sub2=a&sub2=b", &["repeated_parameter"]),
+        with("k21", "/c/plain?sub1=k21&consent=0", &[], &["no_consent"]),
+        with("k22", "/c/plain?sub1=k22", &[("sec-gpc", "1")], &["gpc"]),
+        with("k23", "/c/plain?sub1=k23", &[("dnt", "1")], &["dnt"]),
+        plain("k24", "/c/plain?sub1=k24&cost=1.2.3&currency=USD", &["dropped_parameter"]),
+        Case {
+            location: ("https://sub.shop.example/x?", "click_id=click_"),
+            ..plain("k25", "/c/plain?sub1=k25&u=https%3A%2F%2Fsub.shop.example%2Fx", &[])
+        },
+        Case {
+            headers: &[("user-agent", PHONE)],
+            location: ("https://hats.example/?", "hat=click_"),
+            ..plain("k26", "/c/smart?sub1=k26", &[])
+        },
+        Case { location: ("https://shop.example/", "?cid=click_"), ..plain("k27", "/c/smart?sub1=k27", &[]) },
+        with("k28", "/own?sub1=k28", &[("host", "go.shop.example")], &[]),
+        with("k29", "/c/own?sub1=k29", &[("host", "GO.shop.example:443")], &[]),
+    ];
+    // The first two are within the cap; which of a bot's reasons is told depends on no order.
+    cases.extend([
+        plain("k30", "/c/capped?sub1=k30", &[]),
+        plain("k31", "/c/capped?sub1=k31", &[]),
+        plain("k32", "/c/capped?sub1=k32", &["cap"]),
+    ]);
+    cases
+}
+
+pub async fn check(world: &mut World) {
+    let cases = cases();
+    for case in &cases {
+        let mut ask = Ask::get(case.path).method(case.method.clone());
+        for (name, value) in case.headers {
+            ask = ask.header(name, *value);
+        }
+        let answer = world.ask(ask).await;
+        world.check_status(case.path, &answer, case.status);
+        let location = answer.header("location").to_owned();
+        let (begins, holds) = case.location;
+        world.check(case.path, location.starts_with(begins) && location.contains(holds), &location);
+        world.check(case.path, !location.contains("evil"), &location);
+        for (name, wanted) in [("cache-control", "no-store, private"), ("x-robots-tag", "noindex")] {
+            let found = answer.header(name).to_owned();
+            world.check(case.path, found == wanted, format!("{name}: {found}"));
+        }
+        world.check(case.path, answer.receipt().is_some(), "no receipt");
+        let keeps_nothing = case.labels.iter().any(|label| matches!(*label, "no_consent" | "gpc" | "dnt"));
+        let sets_visitor = answer.header("set-cookie").contains("tb_vid=");
+        world.check(case.path, !(keeps_nothing && sets_visitor), "a visitor who refused has a cookie");
+    }
+    by_offer_and_partner(world).await;
+    excess_is_labelled(world).await;
+
+    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let listed = world.listed("/clicks", "sub1", &names).await;
+    for case in &cases {
+        world.check_labels(case.path, listed.get(case.name), case.labels);
+    }
+    what_is_known_of_a_client(world, listed.get("k26"));
+    world.check_labels("many clicks of one client", listed.get("rate-last"), &["rate"]);
+    let many = listed.get("many").cloned();
+    world.check_labels("parameters beyond the bounds", many.as_ref(), &["dropped_parameter"]);
+    let offered = listed.get("by-offer").cloned().unwrap_or_default();
+    let found = &offered["partner"];
+    let is_ours = found["id"] == world.partner || *found == world.partner.as_str();
+    world.check("/click", is_ours, offered);
+}
+
+/// `/click` needs no stored link; `via` is `partner`.
+async fn by_offer_and_partner(world: &mut World) {
+    let (offer, partner) = (world.offer.clone(), world.partner.clone());
+    for (name, query) in [
+        ("by-offer", format!("offer={offer}&partner={partner}")),
+        ("by-slug", format!("offer={offer}&via=anna")),
+    ] {
+        let answer = world.ask(Ask::get(format!("/click?{query}&sub1={name}"))).await;
+        world.check_status(&query, &answer, 302);
+        let is_ours = answer.header("location").starts_with(SHOP);
+        world.check(&query, is_ours, answer.header("location"));
+    }
+    let many: String = (0..40).map(|number| format!("&p{number}=x")).collect();
+    let answer = world.ask(Ask::get(format!("/c/plain?sub1=many{many}"))).await;
+    world.check_status("parameters beyond the bounds", &answer, 302);
+}
+
+/// A redirect is never refused; what is too much from one address is labelled.
+async fn excess_is_labelled(world: &mut World) {
+    for number in 0..MANY {
+        let name = if number + 1 == MANY { "rate-last" } else { "rate" };
+        let ask = Ask::get(format!("/c/plain?sub1={name}")).header("x-forwarded-for", "10.200.0.1");
+        let answer = world.ask(ask).await;
+        world.check("many clicks of one client", answer.status == 302, answer.status);
+    }
+}
+
+/// More clicks of one address than any limit allows in the time that they take.
+const MANY: usize = 700;
+
+fn what_is_known_of_a_client(world: &mut World, click: Option<&serde_json::Value>) {
+    let Some(click) = click else { return };
+    for (field, wanted) in [("device", "mobile"), ("os", "Android")] {
+        world.check("a phone", click[field] == wanted, format!("{field}: {click}"));
+    }
+    world.check("a phone", click["rule"].is_string() && click["variant"] == 0, click);
+}
