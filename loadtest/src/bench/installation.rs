@@ -13,6 +13,8 @@ const ELSEWHERE: &str = "[3]";
 const ENGINE_PASSWORD: &str = "bench";
 /// More than the connections that a measurement opens.
 const MAX_CONNECTIONS: &str = "12000";
+/// More batches than one key may send a minute otherwise.
+const EVENTS_PER_MINUTE: &str = "1000000";
 
 /// Link keys of the campaign.
 pub(crate) const PLAIN: &str = "plain";
@@ -138,6 +140,7 @@ impl Cluster {
                 .env("TRIBUTARY_WAREHOUSE__DATABASE", "bench")
                 .env("TRIBUTARY_EDGE__LISTEN", format!("127.0.0.1:{edge_port}"))
                 .env("TRIBUTARY_EDGE_HTTP__MAX_CONNECTIONS", MAX_CONNECTIONS)
+                .env("TRIBUTARY_EDGE__LIMITS__EVENTS_PER_MINUTE", EVENTS_PER_MINUTE)
                 .env("TRIBUTARY_API__LISTEN", "127.0.0.1:0")
                 .env("TRIBUTARY_OPS__LISTEN", "127.0.0.1:0");
             command
@@ -170,7 +173,8 @@ impl Place {
             .arg("--engine-library")
             .arg(&self.engine_library)
             .env("TRIBUTARY_LOG__FILTER", "warn")
-            .env("TRIBUTARY_EDGE_HTTP__MAX_CONNECTIONS", MAX_CONNECTIONS);
+            .env("TRIBUTARY_EDGE_HTTP__MAX_CONNECTIONS", MAX_CONNECTIONS)
+            .env("TRIBUTARY_EDGE__LIMITS__EVENTS_PER_MINUTE", EVENTS_PER_MINUTE);
         command
     }
 }

@@ -11,8 +11,8 @@ use crate::access_log::Reader;
 /// A person's browser.
 const BROWSER: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
-/// So many different clients click in turn.
-const CLIENTS: u32 = 1_024;
+/// So many different clients click in turn: so many that none of them clicks too often for one client.
+const CLIENTS: u32 = 65_536;
 /// Events of one batch.
 pub(crate) const BATCH_EVENTS: usize = 5_000;
 /// Different batches.
