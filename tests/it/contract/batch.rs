@@ -16,7 +16,7 @@ pub async fn check(world: &mut World) {
             json!({"type": "impression", "link": "plain", "sub1": format!("{prefix}-seen")}),
             json!({"type": "lead", "click_id": click, "transaction_id": format!("{prefix}-L")}),
             json!({"type": "conversion", "click_id": click, "transaction_id": format!("{prefix}-C"), "amount": "1.00"}),
-            json!({"type": "conversion", "click_id": click, "transaction_id": format!("{prefix}-X"), "amount": "1.2345"}),
+            json!({"type": "conversion", "click_id": click, "transaction_id": format!("{prefix}-X"), "amount": "1.2345", "currency": "USD"}),
             json!({"type": "refund", "refund_id": format!("{prefix}-R"), "transaction_id": format!("{prefix}-C"), "event": "sale", "reason": "x"}),
         ]
     };

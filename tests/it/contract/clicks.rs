@@ -128,7 +128,8 @@ pub async fn check(world: &mut World) {
     by_offer_and_partner(world).await;
     excess_is_labelled(world).await;
 
-    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let others = ["rate-last", "many", "by-offer", "by-slug"];
+    let names: Vec<&str> = cases.iter().map(|case| case.name).chain(others).collect();
     let listed = world.listed("/clicks", "sub1", &names).await;
     for case in &cases {
         world.check_labels(case.path, listed.get(case.name), case.labels);

@@ -37,7 +37,11 @@ pub async fn check(world: &mut World) {
         ("a strange origin", by_key("&tid=P-4").header("origin", "https://evil.example"), "forbidden"),
         ("no key", Ask::get(format!("/p.gif?click_id={click}&tid=P-5")), "unauthorized"),
         ("an unknown key", Ask::get("/p.gif?key=tb_pub_nothing&tid=P-6"), "unauthorized"),
-        ("a bad amount", by_key("&tid=P-7&amount=1.234").header("origin", ORIGIN), "validation_failed"),
+        (
+            "a bad amount",
+            by_key("&tid=P-7&amount=1.234&currency=USD").header("origin", ORIGIN),
+            "validation_failed",
+        ),
     ] {
         let answer = world.ask(ask).await;
         is_image(world, case, &answer);
