@@ -10,7 +10,7 @@ mod traffic;
 pub use client::{BROWSER, wait_for};
 pub use log::{ImaginaryEdge, first_workspace, now};
 pub use process::{Process, binary, free_port, repository};
-pub use stack::{Engines, Role, Stack, engine_library};
+pub use stack::{Engines, HITS_PER_MINUTE, Role, Stack, engine_library};
 pub use traffic::Traffic;
 
 /// Makes of each `async fn name(engines: Engines)` two tests, `embedded::name` and `cluster::name`.

@@ -12,6 +12,10 @@ use super::client::{Customer, wait_for};
 use super::process::{Process, binary, free_port, repository};
 use crate::broker::Broker;
 
+/// Redirects and pixels that one client address may have in a minute before they are labelled: fewer than by default, so that
+/// a test passes the limit soon.
+pub const HITS_PER_MINUTE: u32 = 120;
+
 /// Which engines an installation runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engines {
@@ -153,7 +157,8 @@ impl Stack {
             .arg(self.dir.path().join("data"))
             .arg("--engine-library")
             .arg(engine_library())
-            .env("TRIBUTARY_LOG__FILTER", "warn");
+            .env("TRIBUTARY_LOG__FILTER", "warn")
+            .env("TRIBUTARY_EDGE__LIMITS__HITS_PER_MINUTE", HITS_PER_MINUTE.to_string());
         command
     }
 
@@ -174,6 +179,8 @@ impl Stack {
             .env("TRIBUTARY_KAFKA__BROKERS", self.broker_address())
             .env("TRIBUTARY_KAFKA__TOPIC_PREFIX", &self.prefix)
             .env("TRIBUTARY_KAFKA__REPLICATION_FACTOR", "1")
+            .env("TRIBUTARY_EDGE__LIMITS__HITS_PER_MINUTE", HITS_PER_MINUTE.to_string())
+            .env("TRIBUTARY_SECRETS__KEY", "5e".repeat(32))
             .env("TRIBUTARY_WAREHOUSE__URL", warehouse.url)
             .env("TRIBUTARY_WAREHOUSE__USER", warehouse.user)
             .env("TRIBUTARY_WAREHOUSE__PASSWORD", warehouse.password)
