@@ -130,27 +130,7 @@ impl World {
         });
         let other_offer = id(make("offers", other).await);
         let partner = id(make("partners", json!({"name": "Anna", "slug": "anna"})).await);
-        let link = |key: &str, more: Value| {
-            let mut body = json!({"offer": offer, "partner": partner, "key": key});
-            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            body
-        };
-        make("links", link("plain", json!({}))).await;
-        make("links", link("kept", json!({"redirect_status": 307}))).await;
-        let cap =
-            json!({"metric": "clicks", "window": "total", "value": 2, "per": "all", "on_exceed": "flag"});
-        make("links", link("capped", json!({"caps": [cap]}))).await;
-        let mobile = json!({"field": "device", "op": "eq", "value": ["mobile"]});
-        let rules = json!([
-            {"when": mobile, "to": [{"offer": other_offer, "weight": 1}]},
-            {"when": {"not": mobile}, "to": [
-                {"destination_url": "https://shop.example/a?cid={click_id}", "weight": 1},
-                {"destination_url": "https://shop.example/b?cid={click_id}", "weight": 1},
-            ]},
-        ]);
-        make("links", link("smart", json!({"rules": rules}))).await;
-        let domain = id(make("domains", json!({"hostname": "go.shop.example", "role": "tracking"})).await);
-        make("links", link("own", json!({"domain": domain}))).await;
+        links(&stack, [&offer, &other_offer, &partner]).await;
         let pixel =
             id(make("pixels", json!({"offer": offer, "goal": "sale", "allowed_origins": [ORIGIN]})).await);
         let open = id(make("sources", json!({"name": "Open", "auth": "open"})).await);
@@ -334,4 +314,30 @@ impl World {
         let count = self.problems.len();
         assert!(self.problems.is_empty(), "{count} problems:\n{}", self.problems.join("\n"));
     }
+}
+
+/// The links of the cases, one on a domain of its own.
+async fn links(stack: &Stack, [offer, other_offer, partner]: [&String; 3]) {
+    let make = async |path: &str, body: Value| stack.api(Method::POST, path, Some(body)).await;
+    let id = |answer: Value| answer["id"].as_str().unwrap().to_owned();
+    let link = |key: &str, more: Value| {
+        let mut body = json!({"offer": offer, "partner": partner, "key": key});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    make("/links", link("plain", json!({}))).await;
+    make("/links", link("kept", json!({"redirect_status": 307}))).await;
+    let cap = json!({"metric": "clicks", "window": "total", "value": 2, "per": "all", "on_exceed": "flag"});
+    make("/links", link("capped", json!({"caps": [cap]}))).await;
+    let mobile = json!({"field": "device", "op": "eq", "value": ["mobile"]});
+    let rules = json!([
+        {"when": mobile, "to": [{"offer": other_offer, "weight": 1}]},
+        {"when": {"not": mobile}, "to": [
+            {"destination_url": "https://shop.example/a?cid={click_id}", "weight": 1},
+            {"destination_url": "https://shop.example/b?cid={click_id}", "weight": 1},
+        ]},
+    ]);
+    make("/links", link("smart", json!({"rules": rules}))).await;
+    let domain = id(make("/domains", json!({"hostname": "go.shop.example", "role": "tracking"})).await);
+    make("/links", link("own", json!({"domain": domain}))).await;
 }
