@@ -155,11 +155,21 @@ struct Slice {
     is_incomplete: bool,
 }
 
+impl Slice {
+    /// Events of which each is refused for the same reason.
+    fn refused(refused: &Refusal, events: usize) -> Self {
+        Self { events: (0..events).map(|_| Err(refused.clone())).collect(), is_incomplete: false }
+    }
+}
+
 /// An event on its way to the log, or why it is not.
 type UnderWay = Result<(EventId, Ticket), Refusal>;
 
 impl Batch<'_> {
     /// Reads the events, and records those that are right. While one part is on its way to the log the next is read.
+    ///
+    /// # Errors
+    /// The refusal of a sender who may not send, if none of the events is on its way.
     async fn record(&self, texts: &[&[u8]]) -> Result<Vec<Outcome>, Refusal> {
         let mut told = Vec::with_capacity(texts.len());
         let mut under_way = VecDeque::new();
@@ -170,7 +180,12 @@ impl Batch<'_> {
                 let is_incomplete = !has_caught_up && value.as_ref().is_ok_and(|slice| slice.is_incomplete);
                 Understood { value, is_incomplete }
             };
-            let slice = self.edge.understand(look).await?;
+            let slice = match self.edge.understand(look).await {
+                Ok(slice) => slice,
+                Err(refused) if number == 0 => return Err(refused),
+                // What came before is on its way, and its receipts are told: only these are refused.
+                Err(refused) => Slice::refused(&refused, texts.len()),
+            };
             // One look at the log's end is enough for a batch.
             has_caught_up |= slice.is_incomplete;
             under_way.push_back(self.append(slice));
@@ -225,7 +240,7 @@ impl Batch<'_> {
     fn append(&self, slice: Slice) -> Vec<UnderWay> {
         let append = |stamped: Stamped| {
             let receipt = stamped.event.id;
-            Ok((receipt, self.edge.enqueue(stamped, Caller::System)?))
+            Ok((receipt, self.edge.report(stamped, Caller::System)?))
         };
         slice.events.into_iter().map(|event| event.and_then(append)).collect()
     }

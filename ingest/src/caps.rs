@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 
-use catalog::{Cap, CapMetric, CapScope, OnExceed};
+use catalog::{Cap, CapMetric, CapScope, Catalog, OnExceed};
 use parking_lot::Mutex;
 use schemas::cap::CapPlace;
-use schemas::event::{Hit, label};
+use schemas::event::{Body, Event, Hit, label};
 use schemas::id::{EdgeId, PartnerId};
 use schemas::time::Timestamp;
 
@@ -53,6 +53,17 @@ impl Count {
     const fn known(self) -> u64 {
         self.total.saturating_sub(self.confirmed).saturating_add(self.sent)
     }
+
+    fn learn(&mut self, source: u64, total: u64, confirmed: u64) {
+        // Two owners of a partition may publish at once; who has read further knows more.
+        if source < self.source {
+            return;
+        }
+        (self.source, self.total, self.confirmed) = (source, total, confirmed);
+        // What the core has from this edge was sent by it, also before the cap turned anything away or while there was no room
+        // for the count.
+        self.sent = self.sent.max(confirmed);
+    }
 }
 
 /// The counts that an edge knows of.
@@ -80,66 +91,113 @@ impl CapCounts {
         for counted_place in &counted.counts {
             let CapPlace { cap: key, window_start, ends_by: _, partner } = counted_place.place;
             let Some(count) = counts.touch(CountOf { key, window_start, partner }, now) else { continue };
-            // Two owners of a partition may publish at once; who has read further knows more.
-            if counted.source < count.source {
-                continue;
-            }
             let own = counted_place.of_edges.iter().find(|(edge, _)| *edge == self.life);
-            count.source = counted.source;
-            count.total = counted_place.total;
-            count.confirmed = own.map_or(0, |(_, clicks)| *clicks);
+            count.learn(counted.source, counted_place.total, own.map_or(0, |(_, clicks)| *clicks));
         }
     }
 
-    /// Whether the aim's caps let this click through; if so, it is counted. One that `may_be_turned_away` has somewhere else
-    /// to go.
+    /// Whether its caps let this click through; if so, it is counted. One that `may_be_turned_away` has somewhere else to go.
     ///
     /// Only caps that send clicks elsewhere matter here. What is beyond another one, the core labels, which knows exactly.
-    pub(crate) fn let_through(&self, aim: &Aim<'_>, hit: &Hit, may_be_turned_away: bool) -> bool {
-        let of_offer = aim.offer.caps.iter().map(|cap| (cap, aim.offer.id.bytes()));
-        let of_link =
-            aim.link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
-        let turning_away = of_offer.chain(of_link).filter(|(cap, _)| match cap.on_exceed {
-            OnExceed::Fallback => true,
-            OnExceed::Flag | OnExceed::Pending | OnExceed::Reject => false,
-        });
+    pub(crate) fn let_through(&self, click: &Clicked<'_>, may_be_turned_away: bool) -> bool {
         let mut counts = None;
-        let mut counted: Vec<CountOf> = Vec::new();
-        for (cap, owner) in turning_away {
+        for (cap, owner) in turning_away(&click.aim) {
             // Nearly no click has such a cap: the others take no lock.
             let counts = counts.get_or_insert_with(|| self.counts.lock());
-            let Some(of) = count_of(cap, owner, aim, hit) else { continue };
-            let Some(count) = counts.touch(of, hit.occurred_at) else { continue };
+            let Some(of) = click.count_of(cap, owner) else { continue };
+            let Some(count) = counts.touch(of, click.received_at) else { continue };
             if may_be_turned_away && count.known() >= cap.value {
                 return false;
             }
-            // Caps that differ in their limits only share a count, which a click is in once.
-            if cap.metric == CapMetric::Clicks && !counted.contains(&of) {
-                counted.push(of);
-            }
         }
-        if let Some(mut counts) = counts.filter(|_| is_counted(hit)) {
-            for of in counted {
-                counts.add_sent(of);
-            }
+        if let Some(mut counts) = counts {
+            click.added_to().into_iter().for_each(|of| counts.add_sent(of, click.received_at));
         }
         true
+    }
+
+    /// Counts a click that nobody turns away, because it has happened already.
+    pub(crate) fn add(&self, counts: &[CountOf], received_at: Timestamp) {
+        if !counts.is_empty() {
+            let mut known = self.counts.lock();
+            counts.iter().for_each(|of| known.add_sent(*of, received_at));
+        }
+    }
+
+    /// Takes a click back that was counted and is not sent after all.
+    pub(crate) fn take_back(&self, counts: &[CountOf]) {
+        if !counts.is_empty() {
+            let mut known = self.counts.lock();
+            counts.iter().for_each(|of| known.take_sent(*of));
+        }
+    }
+}
+
+/// The aim's caps that send clicks elsewhere, with their owners.
+fn turning_away<'c>(aim: &Aim<'c>) -> impl Iterator<Item = (&'c Cap, &'c [u8; 16])> + use<'c> {
+    let of_offer = aim.offer.caps.iter().map(|cap| (cap, aim.offer.id.bytes()));
+    let of_link = aim.link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
+    of_offer.chain(of_link).filter(|(cap, _)| match cap.on_exceed {
+        OnExceed::Fallback => true,
+        OnExceed::Flag | OnExceed::Pending | OnExceed::Reject => false,
+    })
+}
+
+/// A click, at what it is aimed, and when it came by this edge's clock: as in the core, no sender chooses the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clicked<'c> {
+    pub(crate) aim: Aim<'c>,
+    pub(crate) hit: &'c Hit,
+    pub(crate) received_at: Timestamp,
+}
+
+impl<'c> Clicked<'c> {
+    /// The click in this event, if it is one. The catalog may be a newer one than the one by which it was read.
+    pub(crate) fn of(event: &'c Event, catalog: &'c Catalog) -> Option<Self> {
+        let hit = match &event.body {
+            Body::Click(click) => &click.hit,
+            Body::Impression(_) | Body::Conversion(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => {
+                return None;
+            }
+        };
+        let workspace = catalog.workspace(event.workspace)?;
+        let offer = catalog.offer(event.workspace, hit.offer)?;
+        let link = hit.link.and_then(|link| catalog.link(event.workspace, link));
+        let aim = Aim { workspace, domain: None, link, offer };
+        Some(Self { aim, hit, received_at: event.received_at })
+    }
+
+    /// The counts that the click adds to: those of caps that send clicks elsewhere. Caps that differ in their limits only
+    /// share a count, which a click is in once.
+    pub(crate) fn added_to(&self) -> Vec<CountOf> {
+        let mut counts = Vec::new();
+        if !is_counted(self.hit) {
+            return counts;
+        }
+        for (cap, owner) in turning_away(&self.aim).filter(|(cap, _)| cap.metric == CapMetric::Clicks) {
+            if let Some(of) = self.count_of(cap, owner)
+                && !counts.contains(&of)
+            {
+                counts.push(of);
+            }
+        }
+        counts
+    }
+
+    /// The count of a cap; `None` for a cap per partner where there is no partner.
+    fn count_of(&self, cap: &Cap, owner: &[u8; 16]) -> Option<CountOf> {
+        let partner = match cap.per {
+            CapScope::All => None,
+            CapScope::Partner => Some(self.hit.partner?),
+        };
+        let window_start = cap.window_start(self.received_at, &self.aim.workspace.timezone);
+        Some(CountOf { key: cap.key(owner), window_start, partner })
     }
 }
 
 /// Whether the core will count this click.
 fn is_counted(hit: &Hit) -> bool {
     !hit.test && !hit.labels.iter().any(|known| label::NOT_COUNTED.contains(&known.as_str()))
-}
-
-/// The count of a cap; `None` for a cap per partner where there is no partner.
-fn count_of(cap: &Cap, owner: &[u8; 16], aim: &Aim<'_>, hit: &Hit) -> Option<CountOf> {
-    let partner = match cap.per {
-        CapScope::All => None,
-        CapScope::Partner => Some(hit.partner?),
-    };
-    let window_start = cap.window_start(hit.occurred_at, &aim.workspace.timezone);
-    Some(CountOf { key: cap.key(owner), window_start, partner })
 }
 
 impl Counts {
@@ -160,9 +218,15 @@ impl Counts {
         Some(count)
     }
 
-    fn add_sent(&mut self, of: CountOf) {
-        if let Some(count) = self.by_name.get_mut(&of) {
+    fn add_sent(&mut self, of: CountOf, now: Timestamp) {
+        if let Some(count) = self.touch(of, now) {
             count.sent = count.sent.saturating_add(1);
+        }
+    }
+
+    fn take_sent(&mut self, of: CountOf) {
+        if let Some(count) = self.by_name.get_mut(&of) {
+            count.sent = count.sent.saturating_sub(1);
         }
     }
 }

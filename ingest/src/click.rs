@@ -18,6 +18,7 @@ use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
 use crate::appender::Caller;
 use crate::arrival::{Arrival, Arrived, Arriving};
+use crate::caps::Clicked;
 use crate::click_destination::{Wish, destination};
 use crate::click_parameters::{ClickParameters, Naming};
 use crate::destination::location;
@@ -164,7 +165,8 @@ fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
         hit.labels.push(label::UNSAFE_DESTINATION.to_owned());
     }
     let fallback = lead.aim.fallback();
-    let is_let_through = edge.caps().let_through(&lead.aim, &hit, fallback.is_some());
+    let clicked = Clicked { aim: lead.aim, hit: &hit, received_at: arriving.now };
+    let is_let_through = edge.caps().let_through(&clicked, fallback.is_some());
     let (destination_url, choice) = match fallback.filter(|_| !is_let_through) {
         Some(fallback) => {
             hit.labels.push(label::CAP.to_owned());

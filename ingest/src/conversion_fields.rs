@@ -118,7 +118,7 @@ pub(crate) fn read(
         transaction_id: reader.text_or_empty(&TRANSACTION_ID),
         client_event_id: reader
             .text(&["event_id"], MAX_TEXT_BYTES)
-            .map_or_else(|| sender.idempotency_key.to_owned(), |(_, text)| text.into_owned()),
+            .map_or_else(|| sender.event_name(source).to_owned(), |(_, text)| text.into_owned()),
         amount: earned.money,
         stated_amount: earned.stated,
         status,

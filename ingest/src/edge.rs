@@ -24,7 +24,7 @@ use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::address;
 use crate::appender::{self, AppendError, Appender, Caller, Ticket};
-use crate::caps::CapCounts;
+use crate::caps::{CapCounts, Clicked};
 use crate::caps_follower;
 use crate::client::Clients;
 use crate::error::{Refusal, StartError};
@@ -293,6 +293,19 @@ impl Edge {
         let receipt = stamped.event.id;
         self.enqueue(stamped, caller)?.durable().await?;
         Ok(receipt)
+    }
+
+    /// Sends an event on its way that somebody told of: a click adds to its caps as one that was redirected does.
+    pub(crate) fn report(&self, stamped: Stamped, caller: Caller) -> Result<Ticket, AppendError> {
+        let (caps, received_at) = (&self.inner.caps, stamped.event.received_at);
+        let click = Clicked::of(&stamped.event, &self.inner.follower.read()).map(|click| click.added_to());
+        let counts = click.unwrap_or_default();
+        caps.add(&counts, received_at);
+        let ticket = self.enqueue(stamped, caller);
+        if ticket.is_err() {
+            caps.take_back(&counts);
+        }
+        ticket
     }
 
     /// Sends the event on its way; the ticket waits until it is durable. For callers with many events.

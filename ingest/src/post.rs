@@ -118,7 +118,9 @@ async fn recorded(
         Understood { value, is_incomplete }
     });
     let (stamped, read) = understood.await?;
-    Ok(Recorded { receipt: edge.record(stamped, caller).await?, click: read.click })
+    let receipt = stamped.event.id;
+    edge.report(stamped, caller)?.durable().await?;
+    Ok(Recorded { receipt, click: read.click })
 }
 
 /// Lets in who has a good key and has not sent too much. Notes in the reply what every answer from here on says.

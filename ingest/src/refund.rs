@@ -54,7 +54,7 @@ pub(crate) fn read(fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refu
     }
     let refund_id =
         reader.text(&["refund_id", "event_id"], MAX_TEXT_BYTES).map(|(_, text)| text.into_owned());
-    let refund_id = refund_id.unwrap_or_else(|| sender.idempotency_key.to_owned());
+    let refund_id = refund_id.unwrap_or_else(|| sender.event_name(source).to_owned());
     if refund_id.is_empty() {
         reader.fault("refund_id", "must be given: by it a repetition is recognised");
     }

@@ -70,7 +70,7 @@ pub(crate) struct Sender<'c> {
     pub(crate) is_test: bool,
     /// Labels that come with the way of sending.
     pub(crate) labels: Vec<String>,
-    /// The `Idempotency-Key`; empty for none.
+    /// The `Idempotency-Key`; empty for none. Events are named by [`Self::event_name`].
     pub(crate) idempotency_key: &'c str,
     pub(crate) incoming: Incoming<'c>,
     /// Which event of a batch is being read.
@@ -252,6 +252,12 @@ impl<'c> Sender<'c> {
         } else {
             Refusals::read(&HeaderMap::new(), consent, &Privacy::default())
         }
+    }
+
+    /// The client's name for an event that has none itself; empty for none. No signature covers the header, and whoever sends a
+    /// signed request again could name the event anew.
+    pub(crate) fn event_name(&self, source: Option<&Source>) -> &str {
+        if source.is_some_and(is_signed) { "" } else { self.idempotency_key }
     }
 
     /// The nonce of a request that its source signed. Every event of a batch has one of its own.

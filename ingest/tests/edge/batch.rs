@@ -1,11 +1,15 @@
 use std::io::Write as _;
 
 use axum::body::Body;
+use catalog::{Key, Resource};
+use ingest::IngestSettings;
 use schemas::event::Body as EventBody;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use crate::fixture::{ORIGIN, PUBLISHABLE, READ_SECRET, SECRET};
-use crate::harness::{Answer, TestEdge, post_json, request};
+use crate::fault::{Control, Weather, edge_on};
+use crate::fixture::{NOW, ORIGIN, PUBLISHABLE, READ_SECRET, SECRET};
+use crate::harness::{Answer, SOON, TestEdge, post_json, request};
 
 const BATCH: &str = "/api/v1/events/batch";
 const CLICK: &str = "click_01h455vb4pex5vsknk084sn02q";
@@ -152,4 +156,35 @@ async fn nothing_is_accepted_that_the_log_does_not_have() {
     edge.send(post_json(BATCH, SECRET, r#"[{"type": "lead"}]"#)).await.error(503, "unavailable");
     let mixed = edge.send(post_json(BATCH, SECRET, r#"[{"type": "lead"}, {}]"#)).await.json();
     assert_eq!((&mixed["accepted"], &mixed["items"][0]["error"]), (&json!(0), &json!("unavailable")));
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_meanwhile_spoils_nothing_that_was_recorded() {
+    const EVENTS: usize = 4_000;
+    let control = Control::new(0, Weather::Fair);
+    let mut edge = edge_on(&control, IngestSettings::default()).await;
+    let key = edge.follower.read().key_by_secret(SECRET, NOW).cloned().unwrap();
+    let revoked = edge.proposal(vec![Resource::Key(Key { revoked_at: Some(NOW), ..key })]);
+    let body = r#"{"type": "lead"}"#.to_owned() + "\n";
+    let batch = send(&edge, &[("content-type", "application/x-ndjson")], body.repeat(EVENTS));
+    let revocation = async {
+        // The first part is on its way, and the last is not read before it has arrived.
+        let mut waiting = control.waiting.subscribe();
+        waiting.wait_for(|waiting| *waiting > 0).await.unwrap();
+        edge.follower.propose(revoked).await.unwrap();
+        control.gate.add_permits(Semaphore::MAX_PERMITS);
+    };
+    let (answer, ()) = tokio::time::timeout(SOON, async { tokio::join!(batch, revocation) }).await.unwrap();
+    assert_eq!(answer.status, 202);
+    let text = String::from_utf8(answer.body).unwrap();
+    let items: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let receipts: Vec<Value> = items.iter().filter_map(|item| item.get("receipt").cloned()).collect();
+    assert_eq!(items.len(), EVENTS);
+    assert!((256..EVENTS).contains(&receipts.len()), "{}", receipts.len());
+    assert!(items[receipts.len()..].iter().all(|item| item["error"] == json!("unauthorized")));
+    let stored: Vec<Value> = edge.events().await.iter().map(|event| json!(event.id)).collect();
+    assert_eq!(stored, receipts);
+    // Who may not send from the start is told so at once.
+    let again = send(&edge, &[("content-type", "application/x-ndjson")], body).await;
+    again.error(401, "unauthorized");
 }

@@ -9,8 +9,8 @@ use schemas::id::EdgeId;
 use schemas::topic;
 use schemas::wire::encode_cap_counts;
 
-use crate::fixture::NOW;
-use crate::harness::{SOON, TestEdge};
+use crate::fixture::{NOW, SECRET};
+use crate::harness::{SOON, TestEdge, post_json};
 
 const FALLBACK: &str = "https://shop.example/full";
 
@@ -148,4 +148,53 @@ async fn what_the_core_has_counted_is_added_to_the_edges_own() {
     publish(&edge, &conversions, 14, 10, vec![]).await;
     until_capped(&edge, true).await;
     assert!(clicked(&edge, "/c/anna").await.2);
+}
+
+#[tokio::test]
+async fn clicks_that_come_as_json_use_a_cap_up_and_are_never_turned_away() {
+    let mut edge = TestEdge::start().await;
+    let daily = cap(CapMetric::Clicks, 4, OnExceed::Fallback);
+    let caps = vec![daily.clone()];
+    edge.change_offer(|offer| {
+        offer.caps = caps;
+        offer.fallback_url = Some(FALLBACK.into());
+    })
+    .await;
+    // What its sender says of the time chooses no window, and what does not count uses nothing up.
+    let click = r#"{"link": "anna", "occurred_at": "2026-10-30T00:00:00Z"}"#;
+    for body in [click, r#"{"link": "anna", "user_agent": "Googlebot/2.1"}"#] {
+        assert_eq!(edge.send(post_json("/api/v1/track/click", SECRET, body)).await.status, 202);
+    }
+    let batch =
+        r#"[{"type": "click", "link": "anna"}, {"type": "click", "offer": "none"}, {"type": "lead"}]"#;
+    assert_eq!(edge.send(post_json("/api/v1/events/batch", SECRET, batch)).await.json()["accepted"], 2);
+    for (n, is_beyond) in [(3, false), (4, false), (5, true)] {
+        assert_eq!(clicked(&edge, "/c/anna").await.1, is_beyond, "click {n}");
+    }
+    assert_eq!(edge.send(post_json("/api/v1/track/click", SECRET, click)).await.status, 202);
+    // The core has counted all of them: the cap stays used up.
+    let own = edge.events().await[0].mark.unwrap().edge;
+    publish(&edge, &daily, 20, 5, vec![(own, 5)]).await;
+    edge.change_offer(|offer| offer.caps[0].value = 6).await;
+    assert_eq!([clicked(&edge, "/c/anna").await.1, clicked(&edge, "/c/anna").await.1], [false, true]);
+}
+
+#[tokio::test]
+async fn clicks_from_before_a_cap_turned_any_away_use_it_up() {
+    let mut edge = TestEdge::start().await;
+    let flagging = cap(CapMetric::Clicks, 1_000_000, OnExceed::Flag);
+    let caps = vec![flagging.clone()];
+    edge.change_offer(|offer| {
+        offer.caps = caps;
+        offer.fallback_url = Some(FALLBACK.into());
+    })
+    .await;
+    for _ in 0..3 {
+        assert!(!clicked(&edge, "/c/anna").await.1);
+    }
+    // The core has counted them, and the edge has not: none had anywhere else to go.
+    let own = edge.events().await[0].mark.unwrap().edge;
+    edge.change_offer(|offer| offer.caps[0].on_exceed = OnExceed::Fallback).await;
+    publish(&edge, &flagging, 10, 1_000_000, vec![(own, 1_000_000)]).await;
+    until_capped(&edge, true).await;
 }

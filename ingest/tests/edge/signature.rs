@@ -197,3 +197,31 @@ async fn the_token_before_a_rotation_is_good_for_its_grace() {
     edge.clock.advance(std::time::Duration::from_secs(1));
     edge.get(&format!("/postback?src={id}&token=before")).await.error(401, "unauthorized");
 }
+
+#[tokio::test]
+async fn a_header_that_is_not_signed_names_no_event() {
+    let (edge, source) = edge().await;
+    let target = format!("/postback?src={source}");
+    let signed = header(NEW, "GET", &target, "nonce-01", "");
+    let headers = [("x-tributary-signature", &*signed), ("idempotency-key", "K-1")];
+    assert_eq!(send(&edge, "GET", &target, &headers, "").await.status, 200);
+    let target = "/api/v1/conversions";
+    let body = format!("{{\"source\": \"{source}\"}}");
+    let signed = header(NEW, "POST", target, "nonce-02", &body);
+    let headers = [
+        ("x-tributary-signature", &*signed),
+        ("idempotency-key", "K-2"),
+        ("x-api-key", SECRET),
+        ("content-type", "application/json"),
+    ];
+    assert_eq!(send(&edge, "POST", target, &headers, &body).await.status, 202);
+    let target = "/api/v1/refunds";
+    let body = format!("{{\"source\": \"{source}\", \"transaction_id\": \"A-1\", \"reason\": \"x\"}}");
+    let signed = header(NEW, "POST", target, "nonce-03", &body);
+    let headers = [("x-tributary-signature", &*signed), headers[1], headers[2], headers[3]];
+    let answer = send(&edge, "POST", target, &headers, &body).await;
+    assert_eq!(answer.error(400, "validation_failed").as_deref(), Some("refund_id"));
+    let conversions = conversions(edge.events().await);
+    assert_eq!(conversions.len(), 2);
+    assert!(conversions.iter().all(|conversion| conversion.client_event_id.is_empty()));
+}

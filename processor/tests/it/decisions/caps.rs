@@ -213,7 +213,7 @@ fn an_edge_that_lives_keeps_its_part_however_many_came_after_it() {
     // A day later the others have died. What the first has delivered since was for another count.
     core.now = DAY + 1;
     core.feed_fast(&edge.click(DAY, |_| {}));
-    core.feed(&first_of_life(&mut other, 100));
+    core.feed_fast(&first_of_life(&mut other, 100));
     let [count] = &counts(&core)[..] else { panic!("one count") };
     assert_eq!((count.total, &count.of_edges[..]), (104, &[(id(1), 3), (edge_id(100), 1)][..]));
 }
