@@ -7,6 +7,7 @@ use http::request::Parts;
 use schemas::id::{OfferId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
+use crate::edge::Edge;
 use crate::error::Refusal;
 use crate::host::named_host;
 use crate::reference::resolve;
@@ -62,9 +63,14 @@ pub(crate) enum Found<'c> {
     Unknown(Option<&'c str>),
 }
 
-/// The tracking domain by which the request came; none is the installation's own address.
-pub(crate) fn tracking_domain<'c>(catalog: &'c Catalog, parts: &Parts) -> Option<&'c Domain> {
-    let domain = catalog.domain_by_host(&named_host(parts)?)?;
+/// The tracking domain by which the request came; none is the installation's own address, which is no customer's domain
+/// whatever the catalog says.
+pub(crate) fn tracking_domain<'c>(edge: &Edge, catalog: &'c Catalog, parts: &Parts) -> Option<&'c Domain> {
+    let host = named_host(parts)?;
+    if edge.is_public_host(&host) {
+        return None;
+    }
+    let domain = catalog.domain_by_host(&host)?;
     let is_tracking = match domain.role {
         DomainRole::Tracking => true,
         DomainRole::Api => false,
@@ -73,8 +79,13 @@ pub(crate) fn tracking_domain<'c>(catalog: &'c Catalog, parts: &Parts) -> Option
 }
 
 /// Looks up what the request names.
-pub(crate) fn find<'c>(catalog: &'c Catalog, parts: &Parts, named: &Named<'_>) -> Result<Found<'c>, Refusal> {
-    let domain = tracking_domain(catalog, parts);
+pub(crate) fn find<'c>(
+    edge: &Edge,
+    catalog: &'c Catalog,
+    parts: &Parts,
+    named: &Named<'_>,
+) -> Result<Found<'c>, Refusal> {
+    let domain = tracking_domain(edge, catalog, parts);
     let of_domain = domain.and_then(|domain| catalog.workspace(domain.workspace));
     let found = match named {
         Named::Link(key) => {

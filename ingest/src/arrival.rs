@@ -121,7 +121,12 @@ impl Arrival<'_> {
             return (seen.visitor, None);
         }
         let new = self.edge.new_id(self.arriving.now, WorkspaceNumber::NONE);
-        (Some(new), Some(client::visitor_cookie(new, self.edge.settings().is_https())))
+        (Some(new), Some(client::visitor_cookie(new, self.is_https())))
+    }
+
+    /// Whether the browser came by https, so far as anybody tells.
+    fn is_https(&self) -> bool {
+        self.edge.settings().is_https() || self.edge.clients().is_https_outside(&self.asked())
     }
 
     fn asked(&self) -> Asked<'_> {

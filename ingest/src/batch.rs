@@ -38,6 +38,8 @@ const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 const LOOK_EVENTS: usize = 256;
 /// Such parts that may be on their way to the log while the next one is read.
 const SLICES_UNDER_WAY: usize = 8;
+/// Faults of one event that are told: ten thousand events could have a dozen each.
+const MAX_ITEM_FAULTS: usize = 5;
 const NDJSON: &str = "application/x-ndjson";
 /// What else senders call it.
 const NDJSON_NAMES: [&str; 4] = [NDJSON, "application/ndjson", "application/jsonl", "application/json-lines"];
@@ -101,7 +103,7 @@ async fn recorded(
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
     let Some(key) = presented_key(&parts.headers) else {
-        return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY)));
+        return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY), reply));
     };
     admit(edge, key, parts, Some(Class::Events), reply).await?;
     let shape = shape(parts)?;
@@ -210,7 +212,7 @@ impl Batch<'_> {
         let mut is_incomplete = false;
         for (number, text) in texts.iter().enumerate() {
             sender.line = Some(first + number);
-            let read = self.read_one(text, &sender);
+            let read = self.read_one(text, &sender).map_err(|refused| refused.shortened(MAX_ITEM_FAULTS));
             is_incomplete |= match &read {
                 Ok(read) => read.is_incomplete,
                 Err(refused) => may_be_news(refused),
@@ -222,6 +224,12 @@ impl Batch<'_> {
     }
 
     fn read_one(&self, text: &[u8], sender: &Sender<'_>) -> Result<Read, Refusal> {
+        // A document takes many times its bytes once it is read, and a batch of one event is no reason to have more of it
+        // than an event by itself may.
+        let limit = self.edge.settings().max_body_bytes;
+        if text.len() > limit {
+            return Err(Refusal::EventTooLarge { limit });
+        }
         let mut fields = Fields::from_json(text)?;
         let kind = fields.take_text("type");
         match kind.as_deref() {

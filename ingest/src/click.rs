@@ -131,7 +131,7 @@ async fn seen(edge: &Edge, parts: &Parts, way: Way) -> Result<Seen, Refusal> {
     let named = way.named(parts.uri.path(), &parameters)?;
     let arriving = Arriving::now(edge, parts, parameters);
     let seen = edge.understand(|catalog| {
-        let found = find(catalog, parts, &named);
+        let found = find(edge, catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));
         let value = found.and_then(|found| match found {
             Found::Unknown(fallback) => Ok(Seen::Gone(fallback.map(str::to_owned))),
@@ -188,9 +188,9 @@ pub(crate) async fn is_short_link(edge: &Edge, parts: &Parts) -> bool {
     let Some(host) = named_host(parts).filter(|_| Named::link(parts.uri.path(), SHORT_PREFIX).is_ok()) else {
         return false;
     };
-    let is_own = edge.settings().is_public_host(&host);
+    let is_own = edge.is_public_host(&host);
     let look = |catalog: &Catalog| Understood {
-        value: tracking_domain(catalog, parts).is_some(),
+        value: tracking_domain(edge, catalog, parts).is_some(),
         is_incomplete: !is_own && catalog.domain_by_host(&host).is_none(),
     };
     edge.understand(look).await

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemas::money::{Currency, Money, MoneyError};
 
 use crate::query_pairs::{Pair, QueryPairs};
+use crate::sender::holds_secret;
 use crate::text::cut;
 use crate::unresolved;
 
@@ -80,6 +81,11 @@ impl<'q> ClickParameters<'q> {
         let Pair { name, mut value, raw_value } = pair;
         if unresolved::is_between_percents(raw_value) {
             value = Cow::Borrowed(raw_value);
+        }
+        // A redirect is not refused for it, but nothing of it may be stored or sent on.
+        if holds_secret(&name) || holds_secret(&value) {
+            self.is_dropped = true;
+            return;
         }
         self.is_unresolved |= unresolved::has_macro(&value) || unresolved::has_macro(&name);
         let Some(field) = self.own(&name, naming) else {
@@ -336,6 +342,14 @@ mod tests {
     fn a_second_mark_is_repaired() {
         let read = read("sub1=a?sub2=b");
         assert_eq!((read.stored_subs(), read.is_repaired), (vec!["a".to_owned(), "b".to_owned()], true));
+    }
+
+    #[test]
+    fn a_secret_key_is_dropped_wherever_it_stands() {
+        let query = "key=tb_live_a&sub1=tb_test_a&x=%74b_live_a&tb_live_a=1&u=https://a.example/?k=tb_live_a&sub2=tb_pub_a";
+        let read = read(query);
+        assert_eq!((read.stored_subs(), passed(&read)), (vec![String::new(), "tb_pub_a".to_owned()], vec![]));
+        assert!(read.is_dropped && read.u.is_none() && read.key.is_none());
     }
 
     proptest! {

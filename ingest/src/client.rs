@@ -24,6 +24,7 @@ use crate::text::cut;
 const MAX_REFERRER_BYTES: usize = 1_024;
 /// The visitor's cookie.
 const VISITOR_COOKIE: &str = "tb_vid";
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// A year, in seconds.
 const VISITOR_COOKIE_MAX_AGE: u32 = 365 * 24 * 60 * 60;
 /// Bytes that hold the cookie.
@@ -122,6 +123,14 @@ impl Clients {
             user_agent,
             refusals,
         }
+    }
+
+    /// Whether a trusted proxy states that the client came to it, or to the first proxy of all, by https.
+    pub(crate) fn is_https_outside(&self, asked: &Asked<'_>) -> bool {
+        let is_trusted = asked.peer.is_some_and(|peer| address::is_trusted(peer, &self.trusted));
+        let stated = asked.headers.get(X_FORWARDED_PROTO).filter(|_| is_trusted);
+        let first = stated.and_then(|value| value.as_bytes().split(|byte| *byte == b',').next());
+        first.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https"))
     }
 
     /// The country that a trusted proxy states.

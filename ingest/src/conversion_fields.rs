@@ -4,6 +4,8 @@
 //! stores the conversion with its first fault. What needs the catalog is never a fault of the request: a reference that
 //! leads nowhere is stored as such, and decided later.
 
+use std::borrow::Cow;
+
 use catalog::Source;
 use schemas::error_code::FieldError;
 use schemas::event::{Conversion, Fault, Status, label};
@@ -17,6 +19,7 @@ use crate::money_fields::{AMOUNT, AMOUNT_MINOR, take_money};
 use crate::reader::{MAX_TEXT_BYTES, Reader};
 use crate::reference::References;
 use crate::sender::Sender;
+use crate::source_proof::is_signed;
 use crate::status_words;
 
 /// The goal of a conversion that names none.
@@ -110,15 +113,15 @@ pub(crate) fn read(
         goal: goal.or_else(pixel_goal).unwrap_or_else(|| default_goal.to_owned()),
         click,
         visitor: if refusals.is_empty() { visitor.or_else(cookie) } else { None },
-        customer_id: reader.text_or_empty(&CUSTOMER_ID),
+        customer_id: reader.name_or_empty(&CUSTOMER_ID),
         email_sha256: reader.email_sha256(),
-        coupon: reader.text_or_empty(&["coupon"]),
+        coupon: reader.name_or_empty(&["coupon"]),
         partner,
         offer: offer_id,
-        transaction_id: reader.text_or_empty(&TRANSACTION_ID),
+        transaction_id: reader.name_or_empty(&TRANSACTION_ID),
         client_event_id: reader
-            .text(&["event_id"], MAX_TEXT_BYTES)
-            .map_or_else(|| sender.event_name(source).to_owned(), |(_, text)| text.into_owned()),
+            .name(&["event_id"])
+            .map_or_else(|| sender.event_name(source).to_owned(), Cow::into_owned),
         amount: earned.money,
         stated_amount: earned.stated,
         status,
@@ -144,13 +147,19 @@ pub(crate) fn named_source<'c>(
     references: &mut References<'c>,
     sender: &Sender<'c>,
 ) -> Result<(Option<SourceId>, Option<&'c Source>), Refusal> {
-    if let Some(source) = sender.source {
-        reader.take(&["source"]);
-        return Ok((Some(source.id), Some(source)));
-    }
-    let (id, source) = references.source(reader);
-    if let Some(source) = source {
+    let (id, source) = match sender.source {
+        Some(source) => {
+            reader.take(&["source"]);
+            (Some(source.id), Some(source))
+        }
+        None => references.source(reader),
+    };
+    if let (Some(source), None) = (source, sender.source) {
         sender.check_named(source)?;
+    }
+    let signed = sender.incoming.signed.filter(|_| source.is_some_and(is_signed));
+    if signed.is_some_and(|signed| signed.has_repeated_name()) {
+        reader.fault("query", "a parameter of a signed request stands more than once");
     }
     Ok((id, source))
 }
@@ -165,6 +174,9 @@ fn finished(
 ) -> Reading {
     if reader.is_repeated() {
         labels.push(label::REPEATED_PARAMETER.to_owned());
+    }
+    if reader.is_unresolved {
+        labels.push(label::UNRESOLVED_MACRO.to_owned());
     }
     let finished = reader.finish(metadata);
     if finished.is_dropped {

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use catalog::{Catalog, KeyKind};
+use catalog::Catalog;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
@@ -54,15 +54,9 @@ pub(crate) async fn preflight(State(edge): State<Edge>, request: Request) -> Res
 }
 
 fn is_origin_of_a_key(catalog: &Catalog, origin: &str, now: Timestamp) -> bool {
-    let keys = catalog.workspaces().flat_map(|workspace| catalog.keys(workspace.number));
-    let mut publishable = keys.filter(|key| match key.kind {
-        KeyKind::Publishable => true,
-        KeyKind::Secret => false,
-    });
-    publishable.any(|key| {
-        let is_live =
-            !key.meta.archived && key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at);
-        is_live && is_allowed_origin(origin, &key.allowed_origins)
+    let mut keys = catalog.keys_by_origin(origin);
+    keys.any(|key| {
+        key.expires_at.is_none_or(|at| now < at) && is_allowed_origin(origin, &key.allowed_origins)
     })
 }
 

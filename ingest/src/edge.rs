@@ -77,6 +77,8 @@ pub struct Edge {
 }
 
 struct Inner {
+    /// The host of the edge's own address.
+    public_host: Option<String>,
     settings: IngestSettings,
     follower: Follower,
     sealer: Sealer,
@@ -159,6 +161,7 @@ impl Edge {
         let inner = Inner {
             limits: Limits::new(&settings.limits),
             batch_memory: Memory::new(BATCH_MEMORY_BYTES),
+            public_host: settings.public_host(),
             settings,
             follower,
             sealer,
@@ -192,6 +195,11 @@ impl Edge {
 
     pub(crate) fn settings(&self) -> &IngestSettings {
         &self.inner.settings
+    }
+
+    /// Whether this is the host of the edge's own address.
+    pub(crate) fn is_public_host(&self, host: &str) -> bool {
+        self.inner.public_host.as_deref() == Some(host)
     }
 
     pub(crate) fn caps(&self) -> &CapCounts {
@@ -322,7 +330,8 @@ impl Edge {
     /// knows how many: of those, none is one too many.
     pub(crate) fn is_excess(&self, parts: &request::Parts) -> bool {
         let client = self.client_address(parts);
-        let client = client.filter(|client| !address::is_trusted(*client, &self.inner.settings.trusted_proxies));
+        let client =
+            client.filter(|client| !address::is_trusted(*client, &self.inner.settings.trusted_proxies));
         client.is_some_and(|client| self.inner.limits.is_excess(client))
     }
 

@@ -88,6 +88,12 @@ pub(crate) enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// An event of a batch is too large.
+    #[error("the event is larger than {limit} bytes")]
+    EventTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The batch has too many events.
     #[error("the batch has more than {limit} events")]
     TooManyEvents {
@@ -140,7 +146,9 @@ impl Refusal {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
-            Self::PayloadTooLarge { .. } | Self::TooManyEvents { .. } => ErrorCode::PayloadTooLarge,
+            Self::PayloadTooLarge { .. } | Self::EventTooLarge { .. } | Self::TooManyEvents { .. } => {
+                ErrorCode::PayloadTooLarge
+            }
             Self::UriTooLong { .. } => ErrorCode::UriTooLong,
             Self::UnsupportedMediaType { .. } => ErrorCode::UnsupportedMediaType,
             Self::NotAcceptable { .. } => ErrorCode::NotAcceptable,
@@ -148,6 +156,14 @@ impl Refusal {
             Self::Unavailable => ErrorCode::Unavailable,
             Self::ServerError => ErrorCode::ServerError,
         }
+    }
+
+    /// The same with no more than this many faults.
+    pub(crate) fn shortened(mut self, faults: usize) -> Self {
+        if let Self::Invalid(all) = &mut self {
+            all.truncate(faults);
+        }
+        self
     }
 
     /// The faults by field; empty where the request as a whole was refused.
@@ -160,6 +176,7 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::RequestTimeout { .. }
             | Self::PayloadTooLarge { .. }
+            | Self::EventTooLarge { .. }
             | Self::TooManyEvents { .. }
             | Self::UriTooLong { .. }
             | Self::UnsupportedMediaType { .. }

@@ -94,6 +94,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Every text that nobody took: names, and values that are texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().flat_map(|(name, field)| {
+            let value = match field {
+                Some(Field::Text(text)) => Some(text.as_ref()),
+                Some(Field::Json(_)) | None => None,
+            };
+            std::iter::once(name.as_ref()).chain(value)
+        })
+    }
+
     /// Whether there is a value with this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.place(name).is_ok_and(|place| self.values[place].1.is_some())

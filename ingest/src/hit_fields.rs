@@ -11,18 +11,19 @@ use http::header::{ACCEPT_LANGUAGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use schemas::event::{Body, Click, Hit, Impression, label};
 use schemas::id::{ClickId, VisitorId, WorkspaceNumber};
-use schemas::money::{Currency, Money};
 
 use crate::aim::{Aim, NO_LINK, NO_OFFER, tracking_domain};
 use crate::client::Asked;
 use crate::edge::Edge;
 use crate::error::Refusal;
 use crate::fields::{Field, Fields};
+use crate::money_fields::take_price;
 use crate::post::Read;
 use crate::reader::{MAX_TEXT_BYTES, Reader};
 use crate::reference::{Unresolved, resolve, resolve_partner};
 use crate::sender::Sender;
 use crate::text::cut;
+use crate::unresolved;
 
 /// Bytes of addresses and agents.
 const MAX_LONG_BYTES: usize = 1_024;
@@ -36,7 +37,7 @@ const SUBS: [&str; 10] = ["sub1", "sub2", "sub3", "sub4", "sub5", "sub6", "sub7"
 /// Reads a click.
 pub(crate) fn read_click(edge: &Edge, fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refusal> {
     let id: ClickId = edge.new_id(sender.incoming.received_at, sender.workspace.number);
-    let mut reader = Reader::new(fields, false);
+    let mut reader = hit_reader(fields);
     let ext_click_id = reader.text_or_empty(&["ext_click_id"]);
     let stated = reader.text(&["url"], MAX_LONG_BYTES).map(|(_, text)| text.into_owned());
     let page = || sender.incoming.parts.headers.get(REFERER)?.to_str().ok();
@@ -54,28 +55,36 @@ pub(crate) fn read_click(edge: &Edge, fields: Fields<'_>, sender: &Sender<'_>) -
 /// Reads an impression.
 pub(crate) fn read_impression(edge: &Edge, fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refusal> {
     let id = edge.new_id(sender.incoming.received_at, sender.workspace.number);
-    let hit = read_hit(edge, Reader::new(fields, false), sender)?;
+    let hit = read_hit(edge, hit_reader(fields), sender)?;
     let body = Body::Impression(Box::new(Impression { id, hit }));
     Ok(Read { body, is_incomplete: false, click: None })
 }
 
+/// A reader that has seen whether a macro of another system stands anywhere.
+fn hit_reader(fields: Fields<'_>) -> Reader<'_> {
+    let is_unresolved = fields.texts().any(unresolved::has_macro);
+    Reader { is_unresolved, ..Reader::new(fields, false) }
+}
+
 fn read_hit(edge: &Edge, mut reader: Reader<'_>, sender: &Sender<'_>) -> Result<Hit, Refusal> {
-    let Aim { link, offer, .. } = target(&mut reader, sender)?;
+    let Aim { link, offer, .. } = target(edge, &mut reader, sender)?;
     let mut hit = Hit::new(offer.id, reader.occurred_at(sender.incoming.received_at));
     hit.link = link.map(|link| link.id);
     hit.labels = sender.labels.to_vec();
     if reader.is_repeated() {
         hit.labels.push(label::REPEATED_PARAMETER.to_owned());
     }
+    if reader.is_unresolved {
+        hit.labels.push(label::UNRESOLVED_MACRO.to_owned());
+    }
     read_partner(&mut reader, link, sender, &mut hit);
-    hit.campaign = reader.id(&["campaign"]);
     let creative = reader.text(&["creative"], MAX_TEXT_BYTES).map(|(_, text)| text.into_owned());
     hit.creative = creative.or_else(|| link.and_then(|link| link.creative.clone())).unwrap_or_default();
     hit.source_id = reader.text_or_empty(&["source_id"]);
     hit.subs = SUBS.map(|name| reader.text_or_empty(&[name])).into();
     let used = hit.subs.iter().rposition(|sub| !sub.is_empty()).map_or(0, |last| last + 1);
     hit.subs.truncate(used);
-    hit.cost = read_cost(&mut reader, offer.currency);
+    hit.cost = take_price(&mut reader, offer.currency);
     read_client(edge, &mut reader, sender, &mut hit);
     hit.test = sender.is_test;
     if !reader.faults.is_empty() {
@@ -86,7 +95,7 @@ fn read_hit(edge: &Edge, mut reader: Reader<'_>, sender: &Sender<'_>) -> Result<
 }
 
 /// What the request names: a link, or an offer by itself.
-fn target<'c>(reader: &mut Reader<'_>, sender: &Sender<'c>) -> Result<Aim<'c>, Refusal> {
+fn target<'c>(edge: &Edge, reader: &mut Reader<'_>, sender: &Sender<'c>) -> Result<Aim<'c>, Refusal> {
     let (catalog, workspace): (&'c Catalog, WorkspaceNumber) = (sender.catalog, sender.workspace.number);
     let aim = |link, offer| {
         let aim = Aim { workspace: sender.workspace, domain: None, link, offer };
@@ -94,7 +103,7 @@ fn target<'c>(reader: &mut Reader<'_>, sender: &Sender<'c>) -> Result<Aim<'c>, R
     };
     if let Some((_, text)) = reader.text(&["link"], MAX_TEXT_BYTES) {
         reader.take(&["offer"]);
-        let domain = tracking_domain(catalog, sender.incoming.parts).map(|domain| domain.id);
+        let domain = tracking_domain(edge, catalog, sender.incoming.parts).map(|domain| domain.id);
         let by_key = || catalog.link_by_key(domain, &text).filter(|link| link.workspace == workspace);
         let link = resolve::<Link>(catalog, workspace, &text).ok().or_else(by_key);
         let offer = link.and_then(|link| catalog.offer(workspace, link.offer));
@@ -124,22 +133,6 @@ fn read_partner(reader: &mut Reader<'_>, link: Option<&Link>, sender: &Sender<'_
     let is_wanted = stated.is_some() || link.is_some_and(|link| link.partner.is_some());
     if hit.partner.is_none() && is_wanted {
         hit.labels.push(label::UNKNOWN_PARTNER.to_owned());
-    }
-}
-
-fn read_cost(reader: &mut Reader<'_>, offer_currency: Currency) -> Option<Money> {
-    let currency = reader.text(&["currency"], MAX_TEXT_BYTES);
-    let (name, text) = reader.text(&["cost"], MAX_TEXT_BYTES)?;
-    let currency = match currency {
-        None => Ok(offer_currency),
-        Some((_, code)) => Currency::from_code(&code),
-    };
-    match currency.and_then(|currency| Money::parse(&text, currency)) {
-        Ok(money) => Some(money),
-        Err(error) => {
-            reader.fault(name, error.to_string());
-            None
-        }
     }
 }
 

@@ -63,7 +63,7 @@ async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId
     };
     let arriving = Arriving::now(edge, parts, parameters);
     let shown = edge.understand(|catalog| {
-        let found = find(catalog, parts, &named);
+        let found = find(edge, catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));
         let value = found.and_then(|found| match found {
             Found::Aim(aim) if aim.is_live(arriving.now) => {

@@ -48,7 +48,7 @@ fn take_stated(reader: &mut Reader<'_>) -> Option<(&'static str, StatedAmount, O
     let flat = reader.take(&[CURRENCY]);
     let amount = reader.take(&AMOUNT);
     let minor = reader.take(&AMOUNT_MINOR);
-    let (name, text, inner) = match (amount, minor) {
+    let (name, field) = match (amount, minor) {
         (None, None) => return None,
         (Some(_), Some((name, _))) => {
             reader.fault(name, "amount is there already; send one of them");
@@ -59,21 +59,52 @@ fn take_stated(reader: &mut Reader<'_>) -> Option<(&'static str, StatedAmount, O
             let minor = read_minor(reader, name, &value)?;
             return Some((name, StatedAmount::Minor(minor), currency));
         }
-        (Some((name, Field::Text(text))), None) => (name, text.into_owned(), None),
-        (Some((name, Field::Json(Value::Object(mut members)))), None) => {
+        (Some(amount), None) => amount,
+    };
+    let (text, currency) = read_decimal(reader, name, field, flat)?;
+    Some((name, StatedAmount::Decimal(text), currency))
+}
+
+/// Takes what a hit cost out of the fields: as an amount, but with the decimals of a price.
+pub(crate) fn take_price(reader: &mut Reader<'_>, offer_currency: Currency) -> Option<Money> {
+    let flat = reader.take(&[CURRENCY]);
+    let (name, field) = reader.take(&["cost"])?;
+    if field == Field::Text("".into()) {
+        return None;
+    }
+    let (text, currency) = read_decimal(reader, name, field, flat)?;
+    match Money::parse_price(&text, currency.unwrap_or(offer_currency)) {
+        Ok(price) => Some(price),
+        Err(error) => {
+            reader.fault(name, error.to_string());
+            None
+        }
+    }
+}
+
+/// A decimal string, alone or in an object with its currency, which else is the one beside it.
+fn read_decimal<'a>(
+    reader: &mut Reader<'a>,
+    name: &str,
+    field: Field<'a>,
+    flat: Option<(&'static str, Field<'a>)>,
+) -> Option<(String, Option<Currency>)> {
+    let (text, inner) = match field {
+        Field::Text(text) => (text.into_owned(), None),
+        Field::Json(Value::Object(mut members)) => {
             let Some(Value::String(text)) = members.remove("amount") else {
                 reader.fault(name, "must hold \"amount\", a decimal string such as \"12.50\"");
                 return None;
             };
-            (name, text, members.remove(CURRENCY).map(Field::Json))
+            (text, members.remove(CURRENCY).map(Field::Json))
         }
-        (Some((name, _)), None) => {
+        Field::Json(_) => {
             reader.fault(name, "must be a decimal string such as \"12.50\", not a number");
             return None;
         }
     };
     let currency = read_currency(reader, inner.map(|value| (CURRENCY, value)).or(flat))?;
-    Some((name, StatedAmount::Decimal(text), currency))
+    Some((text, currency))
 }
 
 /// Refuses what is no amount of any currency.

@@ -84,7 +84,7 @@ async fn recorded(
     match stated {
         Some(key) => admit(edge, key, parts, None, reply).await?,
         None if is_for_pages(route) => {}
-        None => return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY))),
+        None => return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY), reply)),
     }
     check_type(&parts.headers, stated.is_none())?;
     let bytes = body::read(body, edge.settings().max_body_bytes).await?;
@@ -94,7 +94,7 @@ async fn recorded(
         None => {
             let key = fields.text("key").filter(|key| key.starts_with(PUBLISHABLE_PREFIX));
             let Some(key) = key else {
-                return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY)));
+                return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY), reply));
             };
             admit(edge, key, parts, None, reply).await?;
             key.to_owned().into()
@@ -146,7 +146,7 @@ pub(crate) async fn admit(
     });
     let (counted, is_publishable) = match known.await {
         Ok(known) => known,
-        Err(refused) => return Err(refused_sender(edge, parts, refused)),
+        Err(refused) => return Err(refused_sender(edge, parts, refused, reply)),
     };
     if is_publishable {
         reply.allow_origin(parts.headers.get(ORIGIN));
@@ -156,13 +156,9 @@ pub(crate) async fn admit(
 }
 
 /// The refusal of a sender that is not let in: whoever tries keys is told to stop at some point.
-pub(crate) fn refused_sender(edge: &Edge, parts: &Parts, refused: Refusal) -> Refusal {
-    let address = edge.client_address(parts).map(Party::at);
-    let standing = address.and_then(|party| edge.limits().count(Class::ServerToServer, party));
-    match standing.and_then(|standing| standing.retry_after_seconds) {
-        Some(seconds) => Refusal::RateLimited { seconds },
-        None => refused,
-    }
+pub(crate) fn refused_sender(edge: &Edge, parts: &Parts, refused: Refusal, reply: &mut Reply) -> Refusal {
+    let Some(address) = edge.client_address(parts) else { return refused };
+    reply.count(edge.limits(), Class::ServerToServer, Party::at(address)).err().unwrap_or(refused)
 }
 
 /// Refuses a body that is said not to be JSON, or to be compressed.

@@ -21,8 +21,9 @@ use crate::fields::Fields;
 use crate::limits::{Class, Party};
 use crate::metrics::Route;
 use crate::post::{JSON, refused_sender};
-use crate::sender::{Sender, X_POSTBACK_TOKEN, idempotency_key, refuse_secret_in_url};
+use crate::sender::{Sender, idempotency_key, refuse_secret_in_url};
 use crate::signature::Signed;
+use crate::source_proof::header_token;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -68,8 +69,8 @@ async fn recorded(
         ""
     });
     let (src, token) = (fields.take_text("src"), fields.take_text("token"));
-    let header = parts.headers.get(X_POSTBACK_TOKEN).and_then(|value| value.to_str().ok());
-    let token = token.as_deref().filter(|token| !token.is_empty()).or(header);
+    let token = token.as_deref().filter(|token| !token.is_empty());
+    let token = token.or_else(|| header_token(&parts.headers));
     let incoming = edge.incoming(parts, Signed::of(parts, &bytes), edge.now());
     let understood = edge.understand(|catalog| {
         let read = || -> Result<Kept, Refusal> {
@@ -93,7 +94,7 @@ async fn recorded(
     });
     let Kept { stamped, counted, .. } = match understood.await {
         Ok(understood) => understood,
-        Err(refused) => return Err(refused_sender(edge, parts, refused)),
+        Err(refused) => return Err(refused_sender(edge, parts, refused, reply)),
     };
     if let Some((class, party)) = counted {
         reply.count(edge.limits(), class, party)?;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::fields::{Field, Fields};
+use crate::unresolved;
 
 /// Bytes of ids and codes that the sender made.
 pub(crate) const MAX_TEXT_BYTES: usize = 255;
@@ -35,6 +36,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) faults: Vec<FieldError>,
     /// All values are texts: a query or a form.
     pub(crate) is_flat: bool,
+    /// A macro of another system stands in a value.
+    pub(crate) is_unresolved: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -42,7 +45,7 @@ impl<'a> Reader<'a> {
         for name in NEVER_STORED {
             fields.take(name);
         }
-        Self { fields, faults: Vec::new(), is_flat }
+        Self { fields, faults: Vec::new(), is_flat, is_unresolved: false }
     }
 
     /// A name stood more than once.
@@ -99,6 +102,22 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text_or_empty(&mut self, names: &[&'static str]) -> String {
         self.text(names, MAX_TEXT_BYTES).map(|(_, text)| text.into_owned()).unwrap_or_default()
+    }
+
+    /// What tells one thing from another of its kind. A macro that the sender's system left as it was names nothing: it
+    /// would make all that carry it one. It stays among the fields, where it can be seen later.
+    pub(crate) fn name(&mut self, names: &[&'static str]) -> Option<Cow<'a, str>> {
+        let (name, text) = self.text(names, MAX_TEXT_BYTES)?;
+        if !unresolved::has_macro(&text) {
+            return Some(text);
+        }
+        self.is_unresolved = true;
+        self.fields.put(name, Field::Text(text));
+        None
+    }
+
+    pub(crate) fn name_or_empty(&mut self, names: &[&'static str]) -> String {
+        self.name(names).map(Cow::into_owned).unwrap_or_default()
     }
 
     pub(crate) fn id<K: Kind>(&mut self, names: &[&'static str]) -> Option<Id<K>> {

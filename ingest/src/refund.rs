@@ -3,6 +3,9 @@
 //! A refund names its conversion by our id, or by transaction, goal and source as the conversion was reported. Whether
 //! there is such a conversion, and that much to give back, is the core's to decide.
 
+use std::borrow::Cow;
+
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use schemas::event::{Body, Refund, label};
@@ -15,7 +18,7 @@ use crate::fields::{Field, Fields};
 use crate::metrics::Route;
 use crate::money_fields::take_money;
 use crate::post::{self, Read};
-use crate::reader::{MAX_TEXT_BYTES, Reader};
+use crate::reader::Reader;
 use crate::reference::References;
 use crate::sender::Sender;
 
@@ -26,10 +29,13 @@ const CONVERSION: [&str; 2] = ["conversion", "conversion_id"];
 /// Answers a refund of the conversion in the path.
 pub(crate) async fn of_conversion(
     State(edge): State<Edge>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     post::answer(&edge, Route::Refunds, request, |mut fields, sender| {
+        let Ok(Path(id)) = &id else {
+            return Err(Refusal::invalid(CONVERSION[0], "the path's id is not UTF-8"));
+        };
         fields.put(CONVERSION[0], Field::Text(id.clone().into()));
         read(fields, sender)
     })
@@ -48,12 +54,11 @@ pub(crate) fn read(fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refu
     let mut reader = Reader::new(fields, false);
     let (source_id, source) = named_source(&mut reader, &mut references, sender)?;
     let conversion: Option<ConversionId> = reader.id(&CONVERSION);
-    let transaction_id = reader.text_or_empty(&TRANSACTION_ID);
+    let transaction_id = reader.name_or_empty(&TRANSACTION_ID);
     if conversion.is_none() && transaction_id.is_empty() && reader.faults.is_empty() {
         reader.fault(TRANSACTION_ID[0], "must be given, where no conversion is");
     }
-    let refund_id =
-        reader.text(&["refund_id", "event_id"], MAX_TEXT_BYTES).map(|(_, text)| text.into_owned());
+    let refund_id = reader.name(&["refund_id", "event_id"]).map(Cow::into_owned);
     let refund_id = refund_id.unwrap_or_else(|| sender.event_name(source).to_owned());
     if refund_id.is_empty() {
         reader.fault("refund_id", "must be given: by it a repetition is recognised");

@@ -93,11 +93,12 @@ pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
 /// Refuses a URL that holds a secret key, in whatever parameter: nothing of it may be stored.
 pub(crate) fn refuse_secret_in_url(uri: &http::Uri) -> Result<(), Refusal> {
     let text = percent_encoding::percent_decode_str(uri.path_and_query().map_or("", |text| text.as_str()));
-    let text = text.decode_utf8_lossy();
-    if SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix)) {
-        return Err(Refusal::Unauthorized(SECRET_IN_URL));
-    }
-    Ok(())
+    if holds_secret(&text.decode_utf8_lossy()) { Err(Refusal::Unauthorized(SECRET_IN_URL)) } else { Ok(()) }
+}
+
+/// Whether a secret key stands in the text.
+pub(crate) fn holds_secret(text: &str) -> bool {
+    SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix))
 }
 
 /// The client's name for this event, should the request have none; empty for none.
@@ -205,10 +206,13 @@ impl<'c> Sender<'c> {
         Ok(sender)
     }
 
-    /// Refuses whoever names a source for which the request does not speak. A key is enough to name one that has a token
-    /// or nothing: what it says is trusted as the key is.
+    /// Refuses whoever names a source for which the request does not speak. A secret key is enough to name one that has a
+    /// token or nothing: what it says is trusted as the key is.
     pub(crate) fn check_named(&self, source: &Source) -> Result<(), Refusal> {
-        let check = || (source.id, source.meta.archived || may_be_named(source, &self.incoming));
+        let check = || {
+            let is_good = !source.meta.archived && may_be_named(source, self.trust, &self.incoming);
+            (source.id, is_good)
+        };
         let (first, is_good) = *self.proven.get_or_init(check);
         let is_good = if first == source.id { is_good } else { check().1 };
         if is_good { Ok(()) } else { Err(Refusal::Unauthorized(BAD_SOURCE)) }

@@ -16,7 +16,8 @@ use crate::limits::LimitSettings;
 pub struct IngestSettings {
     /// Where the edge listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The edge's address as browsers see it; empty is where it listens. If it starts with `https:`, cookies are `Secure`.
+    /// The edge's address as browsers see it; empty is where it listens. If it starts with `https:`, cookies are `Secure`; so they
+    /// are where a trusted proxy says `X-Forwarded-Proto: https`.
     pub public_url: String,
     /// Networks whose `X-Forwarded-For`, else `Forwarded`, is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -84,9 +85,10 @@ impl IngestSettings {
         self.public_url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
-    /// Whether this is the host of the edge's own address.
-    pub(crate) fn is_public_host(&self, host: &str) -> bool {
-        url::Url::parse(&self.public_url).is_ok_and(|url| url.host_str() == Some(host))
+    /// The host of the edge's own address, as the catalog writes hosts.
+    pub(crate) fn public_host(&self) -> Option<String> {
+        let url = url::Url::parse(&self.public_url).ok()?;
+        url.host_str().map(|host| host.strip_suffix('.').unwrap_or(host).to_owned())
     }
 
     /// The first setting that contradicts itself, and why.

@@ -118,6 +118,14 @@ impl<'r> Signed<'r> {
         bool::from(is_good) && self.signature.is_fresh(now)
     }
 
+    /// Whether a name stands twice in the query. Which of the two values comes first is not signed, and the first counts.
+    pub(crate) fn has_repeated_name(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default().as_bytes();
+        let mut names: Vec<_> = url::form_urlencoded::parse(query).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
     /// What stands in the event, so that the core accepts the request once. A retry may be signed anew: whether it says the
     /// same is told by what is signed beside time and nonce.
     pub(crate) fn nonce(&self) -> Nonce {
@@ -255,6 +263,22 @@ mod tests {
         }
         for query in ["ts=1&nonce=abcdefgh", "ts=1&sig=00&nonce=abcdefgh", "ts&nonce&sig"] {
             assert_eq!(Signature::of_query(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are_read() {
+        for (query, is_repeated) in [
+            ("a=1&b=1&aa=1", false),
+            ("", false),
+            ("a=1&b=2&a=3", true),
+            ("a=1&%61=2", true),
+            ("nonce=aaaaaaaa&nonce=bbbbbbbb", true),
+            ("a&&a", true),
+        ] {
+            let header = format!("t=1,n=abcdefgh,v1={}", "0".repeat(64));
+            let parts = parts("GET", &format!("/postback?{query}"), Some(&header));
+            assert_eq!(Signed::of(&parts, b"").unwrap().has_repeated_name(), is_repeated, "{query}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Whether a request speaks for a source: by its token, by a signature, from an allowed network.
 
-use catalog::{Source, SourceAuth};
+use catalog::{PreviousSecret, Source, SourceAuth};
+use http::HeaderMap;
 use schemas::event::Trust;
+use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::sender::Incoming;
+use crate::sender::{Incoming, X_POSTBACK_TOKEN};
 
 /// How far whoever sent this is trusted as the source; `None` if it does not speak for it.
 pub(crate) fn vouched(
@@ -21,8 +23,7 @@ pub(crate) fn vouched(
     let trust = match &source.auth {
         SourceAuth::Open => Some(Trust::Open),
         SourceAuth::Token { sha256, previous } => {
-            let previous = previous.as_ref().filter(|previous| incoming.received_at < previous.valid_until);
-            let hashes = [*sha256, previous.map_or(*sha256, |previous| previous.sha256)];
+            let hashes = live_hashes(sha256, previous.as_ref(), incoming.received_at);
             is_token(token.unwrap_or_default(), &hashes).then_some(Trust::Token)
         }
         SourceAuth::Signed { .. } => is_signed_by(Some(source), incoming).then_some(Trust::Secret),
@@ -30,10 +31,18 @@ pub(crate) fn vouched(
     trust.filter(|_| is_from_allowed_network(source, incoming))
 }
 
-/// Whether a request with a key may name the source: whoever signs must do so here as well.
-pub(crate) fn may_be_named(source: &Source, incoming: &Incoming<'_>) -> bool {
+/// Whether a request that is trusted so far without its source may name it: whoever signs must do so here as well, and what
+/// anybody can read in a page does not stand for a token.
+pub(crate) fn may_be_named(source: &Source, trust: Trust, incoming: &Incoming<'_>) -> bool {
     let is_proven = match &source.auth {
-        SourceAuth::Open | SourceAuth::Token { .. } => true,
+        SourceAuth::Open => true,
+        SourceAuth::Token { sha256, previous } => match trust {
+            Trust::Secret | Trust::Token => true,
+            Trust::Publishable | Trust::Open => {
+                let hashes = live_hashes(sha256, previous.as_ref(), incoming.received_at);
+                is_token(header_token(&incoming.parts.headers).unwrap_or_default(), &hashes)
+            }
+        },
         SourceAuth::Signed { .. } => is_signed_by(Some(source), incoming),
     };
     is_proven && is_from_allowed_network(source, incoming)
@@ -45,6 +54,17 @@ pub(crate) fn is_signed(source: &Source) -> bool {
         SourceAuth::Open | SourceAuth::Token { .. } => false,
         SourceAuth::Signed { .. } => true,
     }
+}
+
+/// The token in the header.
+pub(crate) fn header_token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(X_POSTBACK_TOKEN)?.to_str().ok()
+}
+
+/// The hashes of the source's token and of the one before it, which is the same where none is good any more.
+fn live_hashes(sha256: &[u8; 32], previous: Option<&PreviousSecret>, now: Timestamp) -> [[u8; 32]; 2] {
+    let previous = previous.filter(|previous| now < previous.valid_until);
+    [*sha256, previous.map_or(*sha256, |previous| previous.sha256)]
 }
 
 fn is_from_allowed_network(source: &Source, incoming: &Incoming<'_>) -> bool {
@@ -63,6 +83,9 @@ fn is_token(token: &str, hashes: &[[u8; 32]; 2]) -> bool {
 
 fn is_signed_by(source: Option<&Source>, incoming: &Incoming<'_>) -> bool {
     let Some(signed) = &incoming.signed else { return false };
+    if source.is_none() {
+        incoming.sealer.open_nothing();
+    }
     let opened = source.map(|source| incoming.sealer.open(source, incoming.received_at));
     let secrets = opened.transpose().unwrap_or_else(|error| {
         // The start has checked the key: this is a source that came later, from a desk with another one.

@@ -3,7 +3,7 @@
 //!
 //! The spellings are those that networks use: `{x}`, `{{x}}`, `${x}`, `[[x]]` and their percent-encoded forms anywhere in a
 //! value; `[X]` (VAST), `__X__` (TikTok) and `%%X%%` (Google Ad Manager) only as a whole value and in capitals, because
-//! texts that are none look like them.
+//! texts that are none look like them. A GUID in braces is a value: systems of Microsoft's write them so.
 
 /// The longest name of a macro, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -35,12 +35,22 @@ fn has_enclosed(text: &str, open: &str, close: &str) -> bool {
         let name = rest.iter().take(MAX_NAME_BYTES).take_while(|byte| is_name(**byte)).count();
         let (name, after) = rest.split_at(name);
         if name.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+            && !is_guid(name)
             && after.get(..close.len()).is_some_and(|end| end.eq_ignore_ascii_case(close.as_bytes()))
         {
             return true;
         }
     }
     false
+}
+
+/// Whether it is a GUID: 32 hexadecimal digits in five groups.
+fn is_guid(name: &[u8]) -> bool {
+    name.len() == 36
+        && name.iter().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 fn position(text: &[u8], wanted: &str) -> Option<usize> {
@@ -100,6 +110,7 @@ mod tests {
             "{1}",
             "{\"a\":1}",
             "{not one}",
+            "{F47AC10B-58CC-4372-A567-0E02B2C3D479}",
             "{open",
             "close}",
             "[a]",

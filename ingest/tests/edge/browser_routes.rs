@@ -101,7 +101,10 @@ async fn a_click_on_nothing_is_refused() {
         (json!({"link": "late"}), 404, "not_found", None),
         (json!({"offer": "shoes"}), 400, "validation_failed", Some("offer")),
         (json!({"offer": "offer_01h455vb4pex5vsknk084sn02q"}), 404, "not_found", None),
-        (json!({"link": "anna", "cost": "1.005"}), 400, "validation_failed", Some("cost")),
+        (json!({"link": "anna", "cost": "1.0000005"}), 400, "validation_failed", Some("cost")),
+        (json!({"link": "anna", "cost": 1}), 400, "validation_failed", Some("cost")),
+        (json!({"link": "anna", "cost": {"amount": 1}}), 400, "validation_failed", Some("cost")),
+        (json!({"link": "anna", "cost": "1", "currency": "eur"}), 400, "validation_failed", Some("currency")),
         (json!({"link": "anna", "visitor_id": "x"}), 400, "validation_failed", Some("visitor_id")),
     ] {
         let answer = edge.send(post_json("/api/v1/track/click", SECRET, &body.to_string())).await;
@@ -171,4 +174,34 @@ async fn browsers_are_told_who_may_send() {
     let answer = beacon(&edge, "sale", &json!({"key": PUBLISHABLE, "amount": 5})).await;
     answer.error(400, "validation_failed");
     assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
+}
+
+#[tokio::test]
+async fn a_click_costs_what_a_redirects_would() {
+    for (fields, micros, currency) in [
+        (json!({"cost": "0.0023"}), 2_300, "EUR"),
+        (json!({"cost": "0.0023", "currency": "USD"}), 2_300, "USD"),
+        (json!({"cost": {"amount": "1.5", "currency": "USD"}}), 1_500_000, "USD"),
+        (json!({"cost": {"amount": "1.5"}, "currency": "USD"}), 1_500_000, "USD"),
+    ] {
+        let edge = TestEdge::start().await;
+        let mut body = fields.clone();
+        body["link"] = json!("anna");
+        let answer = edge.send(post_json("/api/v1/track/click", SECRET, &body.to_string())).await;
+        assert_eq!(answer.status, 202, "{fields}: {answer:?}");
+        let cost = click(edge.only_event().await.body).hit.cost.unwrap();
+        assert_eq!((cost.micros, cost.currency.code()), (micros, currency), "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_can_check_is_kept_as_it_was_said() {
+    let edge = TestEdge::start().await;
+    let campaign = "camp_01h455vb4pex5vsknk084sn02q";
+    let body = json!({"link": "anna", "campaign": campaign, "sub1": "{sub}"}).to_string();
+    assert_eq!(edge.send(post_json("/api/v1/track/click", SECRET, &body)).await.status, 202);
+    let hit = click(edge.only_event().await.body).hit;
+    assert_eq!((hit.campaign, &hit.subs[..]), (None, &["{sub}".to_owned()][..]));
+    assert_eq!(hit.params, [("campaign".to_owned(), campaign.to_owned())]);
+    assert_eq!(hit.labels, [label::UNRESOLVED_MACRO]);
 }

@@ -150,6 +150,16 @@ async fn cookies_are_secure_on_https() {
     };
     let edge = TestEdge::start_with(settings, |log| log).await;
     assert!(edge.get("/c/anna").await.header("set-cookie").unwrap().ends_with("; Secure"));
+    let edge = TestEdge::start().await;
+    for (scheme, is_secure) in [("https", true), ("HTTPS, http", true), ("http, https", false), ("", false)] {
+        let answer = edge.get_with("/c/anna", &[("x-forwarded-proto", scheme)]).await;
+        assert_eq!(answer.header("set-cookie").unwrap().ends_with("; Secure"), is_secure, "{scheme}");
+    }
+    let mut stranger = request("GET", "/c/anna").header("x-forwarded-proto", "https");
+    let peer = std::net::SocketAddr::from(([203, 0, 113, 9], 4_000));
+    stranger.extensions_mut().unwrap().insert(axum::extract::ConnectInfo(peer));
+    let answer = edge.send(stranger.body(axum::body::Body::empty()).unwrap()).await;
+    assert!(!answer.header("set-cookie").unwrap().ends_with("; Secure"));
 }
 
 #[tokio::test]

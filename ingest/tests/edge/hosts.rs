@@ -1,7 +1,9 @@
 //! `Host` picks the domain, and so the workspace.
 
 use catalog::bootstrap::FIRST_WORKSPACE;
+use catalog::validate::EDGE_ROUTES;
 use catalog::{Domain, DomainRole, Link, Meta, Resource};
+use ingest::IngestSettings;
 use schemas::id::WorkspaceNumber;
 
 use crate::fixture::NOW;
@@ -26,7 +28,7 @@ async fn edge_with_domain() -> TestEdge {
         destination_url: Some("https://shop.example/on-the-domain".into()),
         ..stored.clone()
     };
-    let links = [link("anna"), link("metrics")];
+    let links = [link("anna"), link("i")];
     edge.put(vec![Resource::Domain(go), Resource::Domain(api)]).await;
     edge.put(links.map(Resource::from).to_vec()).await;
     edge
@@ -44,7 +46,7 @@ async fn a_domain_has_links_of_its_own() {
         ("xn--mnchen-3ya.go", "/anna?sub1=x", "https://shop.example/on-the-domain?click_id="),
         ("MÜNCHEN.go:8080", "/anna", "https://shop.example/on-the-domain?click_id="),
         ("xn--mnchen-3ya.go.", "/anna", "https://shop.example/on-the-domain?click_id="),
-        ("xn--mnchen-3ya.go", "/c/metrics", "https://shop.example/on-the-domain?click_id="),
+        ("xn--mnchen-3ya.go", "/i", "https://shop.example/on-the-domain?click_id="),
         ("other.example", "/c/anna", "https://shop.example/?cid="),
         ("api.go", "/c/anna", "https://shop.example/?cid="),
         ("127.0.0.1:8080", "/c/anna", "https://shop.example/?cid="),
@@ -73,7 +75,11 @@ async fn only_a_tracking_domain_has_links_without_a_prefix() {
     ] {
         get(&edge, host, path).await.error(404, "not_found");
     }
-    assert_eq!(get(&edge, "xn--mnchen-3ya.go", "/metrics").await.status, 200);
+    for route in EDGE_ROUTES {
+        // Were it no route, it would be a link's key that nobody has, and lead to the domain's home.
+        let answer = get(&edge, "xn--mnchen-3ya.go", &format!("/{route}")).await;
+        assert_eq!((answer.status == 404, answer.header("location")), (false, None), "{route}");
+    }
     let post = crate::harness::request("POST", "/anna").header("host", "xn--mnchen-3ya.go");
     edge.send(post.body(axum::body::Body::empty()).unwrap()).await.error(404, "not_found");
     assert!(edge.events().await.is_empty());
@@ -95,4 +101,17 @@ async fn a_domain_is_its_workspaces() {
     let own = get(&edge, "gone.go", "/c/anna").await;
     assert!(own.header("location").unwrap().starts_with("https://shop.example/?cid="));
     assert_eq!(edge.events().await.len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_takes_over_the_installations_own_host() {
+    let settings = IngestSettings { public_url: "https://T.Example./base".into(), ..IngestSettings::default() };
+    let mut edge = TestEdge::start_with(settings, |log| log).await;
+    let second = edge.second_workspace().await;
+    let taken = domain(&mut edge, second.number, "t.example", DomainRole::Tracking);
+    edge.put_into(second.number, vec![Resource::Domain(taken)]).await;
+    let click = get(&edge, "t.example", "/c/anna").await;
+    assert!(click.header("location").unwrap().starts_with("https://shop.example/?cid="), "{click:?}");
+    get(&edge, "t.example", "/anna").await.error(404, "not_found");
+    assert_eq!(edge.only_event().await.workspace, FIRST_WORKSPACE);
 }

@@ -64,8 +64,9 @@ async fn whoever_tries_keys_is_stopped() {
     for _ in 0..3 {
         edge.report("tb_live_guess", "{}").await.error(401, "unauthorized");
     }
-    edge.report("tb_live_guess", "{}").await.error(429, "rate_limited");
-    edge.get("/postback?src=src_guess").await.error(429, "rate_limited");
+    check_refused(&edge.report("tb_live_guess", "{}").await);
+    check_refused(&edge.get("/postback?src=src_guess").await);
+    check_refused(&edge.send(post_json("/api/v1/events/batch", "", "[]")).await);
     assert_eq!(edge.report(SECRET, "{}").await.status, 202);
 }
 

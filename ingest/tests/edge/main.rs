@@ -9,6 +9,7 @@
 mod bad_bodies;
 mod bad_input;
 mod batch;
+mod batch_bounds;
 mod browser_routes;
 mod click;
 mod click_caps;
@@ -25,6 +26,7 @@ mod harness;
 mod hosts;
 mod impression;
 mod limits;
+mod named_sources;
 mod pixel;
 mod postback;
 mod refund;

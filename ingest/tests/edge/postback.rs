@@ -2,7 +2,7 @@ use schemas::event::{StatedAmount, Trust, label};
 use schemas::money::{Currency, Money};
 
 use crate::fixture::{PUBLISHABLE, TOKEN};
-use crate::harness::{Answer, TestEdge, request};
+use crate::harness::{Answer, TestEdge, hit_of, request};
 
 const CLICK: &str = "click_01h455vb4pex5vsknk084sn02q";
 
@@ -153,8 +153,14 @@ async fn a_secret_key_in_the_url_is_refused_and_not_stored() {
         assert_eq!((pixel.status.as_u16(), pixel.header("x-error")), (200, Some("unauthorized")), "{query}");
     }
     assert!(edge.events().await.is_empty());
-    // A redirect is never refused for what stands in its query.
-    assert_eq!(edge.get("/c/anna?x=tb_live_unknown").await.status, 302);
+    // A redirect is never refused for what stands in its query, nor is an impression; but it goes no further.
+    let answer = edge.get("/c/anna?x=tb_live_unknown&sub1=tb_test_x&y=1").await;
+    assert!(answer.header("location").unwrap().ends_with("&s=&y=1"), "{answer:?}");
+    assert!(edge.get("/i/anna?x=%74b_live_unknown").await.header("x-receipt").is_some());
+    for event in edge.events().await {
+        assert!(!format!("{event:?}").contains("tb_live_") && !format!("{event:?}").contains("tb_test_"));
+        assert_eq!(hit_of(event).labels, [label::DROPPED_PARAMETER]);
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ async fn what_is_wrong_with_a_refund_is_named() {
             "occurred_at",
         ),
         ("/api/v1/refunds", json!({"refund_id": "R-1", "reason": "x"}), "transaction_id"),
+        ("/api/v1/conversions/%ff/refund", json!({"refund_id": "R-1", "reason": "x"}), "conversion"),
+        ("/api/v1/refunds", json!({"refund_id": "{id}", "reason": "x", "txid": "A-1"}), "refund_id"),
         ("/api/v1/conversions/nonsense/refund", json!({"refund_id": "R-1", "reason": "x"}), "conversion"),
     ] {
         let answer = edge.send(post_json(uri, SECRET, &body.to_string())).await;

@@ -225,3 +225,20 @@ async fn a_header_that_is_not_signed_names_no_event() {
     assert_eq!(conversions.len(), 2);
     assert!(conversions.iter().all(|conversion| conversion.client_event_id.is_empty()));
 }
+
+#[tokio::test]
+async fn what_the_signature_leaves_open_is_not_read() {
+    let (edge, source) = edge().await;
+    let target = format!("/postback?src={source}&txid=A-1&amount=1.00&currency=EUR&amount=900.00");
+    let signed = header(NEW, "GET", &target, "nonce-01", "");
+    assert_eq!(send(&edge, "GET", &target, &[("x-tributary-signature", &signed)], "").await.status, 200);
+    let fault = edge.only_conversion().await.fault.unwrap();
+    assert_eq!((&*fault.reason, &*fault.field), ("invalid_value", "query"));
+    let seconds = NOW.unix_seconds();
+    let target = format!("/api/v1/conversions?nonce=nonce-02&ts={seconds}&nonce=nonce-03");
+    let body = format!("{{\"source\": \"{source}\"}}");
+    let mac = signature(NEW, "POST", &target, "nonce-02", seconds, &body);
+    let headers = [("x-api-key", SECRET), ("content-type", "application/json")];
+    let answer = send(&edge, "POST", &format!("{target}&sig={mac}"), &headers, &body).await;
+    assert_eq!(answer.error(400, "validation_failed").as_deref(), Some("query"));
+}

@@ -98,3 +98,25 @@ async fn json_that_names_the_source_speaks_its_language() {
         Some("status")
     );
 }
+
+#[tokio::test]
+async fn a_macro_that_was_not_resolved_names_nothing() {
+    let query = "txid={transaction_id}&event_id=%7B%7Bid%7D%7D&customer_id=[CUSTOMER]&coupon=__COUPON__";
+    let conversion = reported(|_| (), query).await;
+    let names = [
+        &conversion.transaction_id,
+        &conversion.client_event_id,
+        &conversion.customer_id,
+        &conversion.coupon,
+    ];
+    assert_eq!(names, [""; 4]);
+    assert_eq!((conversion.fault, conversion.labels), (None, vec![label::UNRESOLVED_MACRO.to_owned()]));
+    let kept: serde_json::Value = serde_json::from_str(&conversion.metadata).unwrap();
+    let sent = json!({
+        "txid": "{transaction_id}", "event_id": "{{id}}", "customer_id": "[CUSTOMER]", "coupon": "__COUPON__",
+    });
+    assert_eq!(kept, sent);
+    let guid = "{F47AC10B-58CC-4372-A567-0E02B2C3D479}";
+    let conversion = reported(|_| (), &format!("txid={guid}")).await;
+    assert_eq!((&*conversion.transaction_id, conversion.labels.len()), (guid, 0));
+}
