@@ -65,6 +65,12 @@ impl QueryApiSettings {
         Duration::from_millis(self.body_timeout_ms)
     }
 
+    /// The host of the edge's address, as the catalog writes hosts.
+    pub(crate) fn edge_host(&self) -> Option<String> {
+        let url = url::Url::parse(&self.edge_url).ok()?;
+        url.host_str().map(|host| host.strip_suffix('.').unwrap_or(host).to_owned())
+    }
+
     /// The first setting that contradicts itself or another one, and why.
     pub(crate) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let positive = [

@@ -19,8 +19,11 @@ async fn an_event_may_not_be_larger_than_one_by_itself() {
     let large = format!("{{\"type\": \"conversion\", \"x\": [{}]}}", vec!["{}"; 500].join(","));
     let array = send(&edge, "application/json", format!("[{good},{large},{good}]")).await.json();
     let lines = send(&edge, "application/x-ndjson", format!("{good}\n{large}\n{good}\n")).await;
-    let lines: Vec<Value> =
-        lines.body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let lines: Vec<Value> = lines
+        .body
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
     for items in [array["items"].as_array().unwrap(), &lines] {
         let errors: Vec<_> = items.iter().map(|item| item["error"].as_str()).collect();
         assert_eq!(errors, [None, Some("payload_too_large"), None], "{items:?}");

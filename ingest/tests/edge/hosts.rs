@@ -105,7 +105,8 @@ async fn a_domain_is_its_workspaces() {
 
 #[tokio::test]
 async fn nobody_takes_over_the_installations_own_host() {
-    let settings = IngestSettings { public_url: "https://T.Example./base".into(), ..IngestSettings::default() };
+    let settings =
+        IngestSettings { public_url: "https://T.Example./base".into(), ..IngestSettings::default() };
     let mut edge = TestEdge::start_with(settings, |log| log).await;
     let second = edge.second_workspace().await;
     let taken = domain(&mut edge, second.number, "t.example", DomainRole::Tracking);

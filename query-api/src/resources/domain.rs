@@ -29,9 +29,14 @@ impl Crud for Domain {
         }
     }
 
-    fn read(&mut self, fields: &mut Fields, _context: &Context<'_>, _before: Option<&Self>) {
+    fn read(&mut self, fields: &mut Fields, context: &Context<'_>, _before: Option<&Self>) {
         fields.required("hostname", &mut self.hostname, |value| {
-            domain_name(&value::text(value)?).map_err(|error| error.to_string())
+            let name = domain_name(&value::text(value)?).map_err(|error| error.to_string())?;
+            // Whoever had it would have every other customer's clicks.
+            if context.desk.settings().edge_host().as_ref() == Some(&name) {
+                return Err("is the installation's own host".to_owned());
+            }
+            Ok(name)
         });
         let roles = [("tracking", DomainRole::Tracking), ("api", DomainRole::Api)];
         fields.defaulted("role", &mut self.role, DomainRole::default(), |value| value::word(value, &roles));

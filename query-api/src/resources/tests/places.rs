@@ -71,6 +71,35 @@ async fn a_domain_has_one_owner_and_links_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_domain_takes_nothing_from_the_edge() {
+    let installation = Installation::new().await;
+    let settings =
+        QueryApiSettings { edge_url: "https://T.Example./base".to_owned(), ..QueryApiSettings::default() };
+    let desk = installation.desk_with(1, settings).await.unwrap();
+    for hostname in ["t.example", "T.example."] {
+        for role in ["tracking", "api"] {
+            let body = json!({"hostname": hostname, "role": role});
+            desk.post("/domains", body).await.is(400, "validation_failed", "hostname");
+        }
+    }
+    let domain = text(&desk.made("/domains", json!({"hostname": "go.t.example"})).await["id"]);
+    desk.patch(&format!("/domains/{domain}"), json!({"hostname": "t.example"})).await.is(
+        400,
+        "validation_failed",
+        "hostname",
+    );
+    let offer = desk.offer().await;
+    let link = json!({"offer": offer, "key": "metrics", "domain": domain});
+    desk.post("/links", link).await.is(400, "validation_failed", "key");
+    let link = desk.made("/links", json!({"offer": offer, "key": "metrics"})).await;
+    desk.patch(&format!("/links/{}", text(&link["id"])), json!({"domain": domain})).await.is(
+        400,
+        "validation_failed",
+        "key",
+    );
+}
+
+#[tokio::test]
 async fn an_offer_names_hosts_in_their_one_spelling_and_caps() {
     let (_installation, desk) = desk().await;
     let caps = json!([{"metric": "clicks", "window": "day", "value": 100}]);
