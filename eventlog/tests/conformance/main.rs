@@ -8,6 +8,7 @@
 )]
 
 mod appending;
+#[allow(dead_code, reason = "the end-to-end tests also pause a broker and let it go on")]
 mod broker;
 mod engine;
 mod keeping;
