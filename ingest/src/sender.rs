@@ -28,7 +28,7 @@ const X_WORKSPACE: HeaderName = HeaderName::from_static("x-workspace");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// How the text of a secret key starts.
-const SECRET_PREFIXES: [&str; 2] = ["tb_live_", "tb_test_"];
+const SECRET_PREFIXES: [&[u8; 8]; 2] = [b"tb_live_", b"tb_test_"];
 
 pub(crate) const NO_KEY: &str = "send a key as Authorization: Bearer KEY or X-API-Key: KEY";
 const BAD_KEY: &str = "the key is unknown, expired or revoked";
@@ -98,7 +98,8 @@ pub(crate) fn refuse_secret_in_url(uri: &http::Uri) -> Result<(), Refusal> {
 
 /// Whether a secret key stands in the text.
 pub(crate) fn holds_secret(text: &str) -> bool {
-    SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix))
+    // Every parameter of a click is asked: comparing eight bytes at each place is faster than preparing a search.
+    text.as_bytes().windows(8).any(|at| SECRET_PREFIXES.iter().any(|prefix| at == prefix.as_slice()))
 }
 
 /// The client's name for this event, should the request have none; empty for none.
