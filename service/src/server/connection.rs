@@ -51,7 +51,10 @@ impl Protocols {
             // The rounds look after it, without a timer for each request.
             .header_read_timeout(None)
             // A head and its body are collected in one buffer anyway.
-            .writev(false);
+            .writev(false)
+            // hyper looks for a client that leaves by reading, for which it takes another buffer while the head is in use: for
+            // each request one. We look with less.
+            .half_close(true);
         let mut http2 = http2::Builder::new(streams);
         http2
             .max_concurrent_streams(HTTP2_STREAMS)
@@ -207,6 +210,17 @@ impl<H: Handler> Conversation<H> {
             }
             if let Poll::Ready(Err(error)) = wire.lock().poll_send(cx) {
                 return Poll::Ready(Err(error));
+            }
+            if pulse.look().is_working
+                && let Poll::Ready(ahead) = wire.lock().poll_ahead(cx)
+            {
+                match ahead {
+                    // hyper may wait for what was read.
+                    Ok(1..) => cx.waker().wake_by_ref(),
+                    // Nobody is left to be answered.
+                    Ok(0) => return Poll::Ready(Ok(Ended::Done(Ok(())))),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
             }
             if !is_draining && pulse.is_draining(cx) {
                 is_draining = true;

@@ -97,6 +97,42 @@ fn slow() -> (Router, mpsc::Receiver<()>, Shutdown) {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_takes_its_request_with_it() {
+    let (held, mut was_held) = mpsc::channel::<mpsc::Sender<()>>(1);
+    let route = get(move || async move {
+        // The other end is told when this one goes.
+        let (guard, mut gone) = mpsc::channel::<()>(1);
+        held.send(guard.clone()).await.unwrap();
+        gone.recv().await;
+    });
+    let server = TestServer::start(Router::new().route("/", route), ServeSettings::default());
+    let stream = server.send(GET).await;
+    let guard = tokio::time::timeout(SOON, was_held.recv()).await.unwrap().unwrap();
+    drop(stream);
+    tokio::time::timeout(SOON, guard.closed()).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_says_while_it_waits_is_not_lost() {
+    let (router, mut was_entered, go) = slow();
+    let server = TestServer::start(router, ServeSettings::default());
+    let mut stream = server.send(GET).await;
+    was_entered.recv().await.unwrap();
+    // Half of the next head, and after it more than is read ahead.
+    let next = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(5_000));
+    let (half, rest) = next.split_at(30);
+    stream.write_all(half.as_bytes()).await.unwrap();
+    tokio::task::yield_now().await;
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    stream.write_all(GET_AND_CLOSE.as_bytes()).await.unwrap();
+    go.trigger();
+    let answers = read_all(stream).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{answers}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_handler_sees_its_peer_on_any_kind_of_thread() {
     for threads in [Threads::Shared, Threads::Cores, Threads::Exactly(3)] {
         let settings = ServeSettings { threads, ..ServeSettings::default() };

@@ -5,6 +5,7 @@
 //! the connection ends while bytes of a next request are left.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -17,6 +18,8 @@ use super::refusal::is_bare;
 
 /// Bytes of answers that may wait; more wait with the handler.
 const MAX_WAITING: usize = 64 * 1024;
+/// Bytes that are read ahead, to see whether the client is still there.
+const AHEAD_BYTES: usize = 2_048;
 
 /// A stream that begins with bytes which were read from it before, and that collects what is written.
 pub(super) struct Wire<S> {
@@ -40,6 +43,22 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             self.out.advance(sent);
         }
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Reads a little of what hyper has not asked for yet; nothing is the client's end. Pending also while hyper has not taken
+    /// what was read before.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+    where
+        S: AsyncRead,
+    {
+        if !self.first.is_empty() {
+            return Poll::Pending;
+        }
+        let mut buffer = [MaybeUninit::uninit(); AHEAD_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.first = Bytes::copy_from_slice(buffer.filled());
+        Poll::Ready(Ok(self.first.len()))
     }
 
     /// The stream, and what was read before and not understood.
