@@ -1,8 +1,9 @@
 //! From requests to the log: what waits together is appended together.
 //!
 //! Each partition of `events` has a queue and one task. A request encodes its event, puts it into the open group and
-//! waits for that group's answer, which all its events share: one append and one wake-up for a group, not for an event.
-//! An event gets its mark in the queue, so the marks of a life of the edge are dense and in the order of the appends.
+//! waits for that group's answer, which all its events share: one append for a group, and one wake-up for each thread that
+//! waits for it. An event gets its mark in the queue, so the marks of a life of the edge are dense and in the order of the
+//! appends.
 //!
 //! No request waits beyond its group's deadline for the log, and none has a timer of its own, unless its browser has waited
 //! for the catalog before: the append of a group
@@ -31,9 +32,11 @@ use crate::metrics::Metrics;
 use crate::spool::Spool;
 use crate::spool::drainer::{self, Drainer};
 use crate::spool::lane::Lane;
+use answer::SharedAnswer;
 use group::Group;
 use writer::Writer;
 
+mod answer;
 mod group;
 #[cfg(test)]
 mod tests;
@@ -291,7 +294,7 @@ impl Appender {
 
 /// An event on its way.
 pub(crate) struct Ticket {
-    answer: Arc<SetOnce<Answer>>,
+    answer: Arc<SharedAnswer<Answer>>,
     index: usize,
     /// Until when it waits, where that may be before its group's deadlines.
     by: Option<Instant>,

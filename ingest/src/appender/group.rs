@@ -7,9 +7,9 @@ use eventlog::NewRecord;
 use prometheus::HistogramTimer;
 use schemas::event::Mark;
 use schemas::wire::append_mark;
-use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
+use super::answer::SharedAnswer;
 use super::{Answer, GROUP_BYTES, GROUP_EVENTS, Limits};
 
 /// Room for a few events; a group that becomes larger grows.
@@ -28,7 +28,7 @@ pub(super) struct Group {
     pub(super) log_deadline: Instant,
     /// Until when they wait for the spool.
     pub(super) spool_deadline: Instant,
-    pub(super) answer: Arc<SetOnce<Answer>>,
+    pub(super) answer: Arc<SharedAnswer<Answer>>,
     pub(super) timer: HistogramTimer,
 }
 
@@ -42,7 +42,7 @@ impl Group {
             has_copied: false,
             log_deadline,
             spool_deadline: log_deadline + limits.spool_deadline,
-            answer: Arc::new(SetOnce::new()),
+            answer: Arc::default(),
             timer,
         }
     }

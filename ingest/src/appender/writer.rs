@@ -9,9 +9,9 @@ use futures::stream::FuturesUnordered;
 use prometheus::HistogramTimer;
 use schemas::event::CatalogRevision;
 use service::lifecycle::Shutdown;
-use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::SharedAnswer;
 use super::group::{Group, Sealed};
 use super::{Answer, AppendError, Queue};
 use crate::metrics::Metrics;
@@ -149,7 +149,7 @@ impl Writer {
 /// Answers its group's requests, with an error if nobody gave a better answer.
 struct AnswerOnDrop {
     queue: Arc<Queue>,
-    answer: Arc<SetOnce<Answer>>,
+    answer: Arc<SharedAnswer<Answer>>,
     count: usize,
     timer: Option<HistogramTimer>,
 }
@@ -163,8 +163,7 @@ impl AnswerOnDrop {
         let Some(timer) = self.timer.take() else { return };
         drop(timer);
         self.queue.answered(self.count);
-        // Only the first answer counts, and there is only this one.
-        let _ = self.answer.set(answer);
+        self.answer.give(answer);
     }
 }
 
@@ -180,7 +179,7 @@ struct CloseOnDrop(Arc<Queue>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         for group in self.0.close() {
-            let _ = group.answer.set(Answer::Stopped);
+            group.answer.give(Answer::Stopped);
         }
         let _ = self.0.ended.set(());
     }
