@@ -1,6 +1,7 @@
 //! `Host`: by which of the installation's domains a request came.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 
 use http::header::HOST;
 use http::request::Parts;
@@ -35,6 +36,10 @@ fn normalised(host: &str) -> Option<Cow<'_, str>> {
     // What ends in a digit is an address, however it is written.
     if host.bytes().all(is_plain) && !host.ends_with(|last: char| last.is_ascii_digit()) {
         return Some(Cow::Borrowed(host));
+    }
+    // Who asks by an address asks all the time, in this form.
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return None;
     }
     match url::Host::parse(host).ok()? {
         url::Host::Domain(name) => Some(Cow::Owned(name)),
