@@ -49,7 +49,12 @@ const NOTES: &[(&str, &str)] = &[
         "edge.public_url",
         "The edge's address as browsers see it; with https: cookies are Secure. Empty: where it listens.",
     ),
-    ("edge.trusted_proxies", "Networks whose X-Forwarded-For is believed."),
+    ("edge.trusted_proxies", "Networks whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed."),
+    (
+        "edge.country_header",
+        "The header in which a trusted proxy states the client's country; empty for none.",
+    ),
+    ("edge.places_file", "A file of places by address, in MaxMind's format; empty: places are not known."),
     ("edge.append_deadline_ms", "How long an event may wait for the log; then it goes into the spool."),
     (
         "edge.spool_deadline_ms",
@@ -67,6 +72,19 @@ const NOTES: &[(&str, &str)] = &[
     ("edge.queue_bytes", "Bytes of events, of all partitions, that the log may hold unanswered."),
     ("edge.max_body_bytes", "The largest body of a request."),
     ("edge.max_uri_bytes", "The longest path and query of a request."),
+    (
+        "edge.limits.browser_per_minute",
+        "Clicks, leads and sales from pages, for each client address; 0 is without limit.",
+    ),
+    (
+        "edge.limits.s2s_per_minute",
+        "Conversions, refunds and postbacks, for each key or source; 0 is without limit.",
+    ),
+    ("edge.limits.events_per_minute", "Batches, for each key; 0 is without limit."),
+    (
+        "edge.limits.hits_per_minute",
+        "Redirects and pixels, for each client address: those beyond are labelled rate; 0 is without limit.",
+    ),
     ("edge_http.threads", "Threads of its own, each with a listener: a number, cores, or shared for none."),
     ("edge_http.max_connections", "Open connections at a time; more are answered 503 and closed."),
     ("edge_http.max_requests", "Requests in work at a time; more are answered 503."),
