@@ -158,6 +158,8 @@ impl Stack {
             .arg("--engine-library")
             .arg(engine_library())
             .env("TRIBUTARY_LOG__FILTER", "warn")
+            // A busy disk shall not make a test's click one that nobody has recorded.
+            .env("TRIBUTARY_EDGE__SPOOL_DEADLINE_MS", "5000")
             .env("TRIBUTARY_EDGE__LIMITS__HITS_PER_MINUTE", HITS_PER_MINUTE.to_string());
         command
     }
@@ -186,6 +188,7 @@ impl Stack {
             .env("TRIBUTARY_WAREHOUSE__PASSWORD", warehouse.password)
             .env("TRIBUTARY_WAREHOUSE__DATABASE", warehouse.database)
             .env("TRIBUTARY_EDGE__LISTEN", listen(Role::Ingest))
+            .env("TRIBUTARY_EDGE__SPOOL_DEADLINE_MS", "5000")
             .env("TRIBUTARY_API__LISTEN", listen(Role::QueryApi))
             .env("TRIBUTARY_API__EDGE_URL", &self.edge)
             .env("TRIBUTARY_OPS__LISTEN", listen(ops));
