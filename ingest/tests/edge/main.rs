@@ -33,4 +33,5 @@ mod refund;
 mod signature;
 mod source_language;
 mod spool;
+mod spool_and_catalog;
 mod surroundings;

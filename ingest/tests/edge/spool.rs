@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Follower;
-use catalog::follower::FollowerSettings;
-use eventlog::{Error, EventLog};
+use eventlog::Error;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ingest::IngestSettings;
-use schemas::event::{Body, Mark, label};
+use schemas::event::{Body, Mark};
 use schemas::hex;
 use schemas::wire::decode_event;
 use tempfile::TempDir;
@@ -22,24 +20,24 @@ use crate::fault::{Control, FaultyLog, Weather, check_unavailable, edge_on};
 use crate::fixture::{NOW, SECRET};
 use crate::harness::{SOON, TestEdge};
 
-const OPEN: usize = Semaphore::MAX_PERMITS;
+pub(crate) const OPEN: usize = Semaphore::MAX_PERMITS;
 
-fn brief() -> IngestSettings {
+pub(crate) fn brief() -> IngestSettings {
     IngestSettings { append_deadline_ms: 50, ..IngestSettings::default() }
 }
 
-fn away() -> Weather {
+pub(crate) fn away() -> Weather {
     Weather::Fails(Error::Unavailable("away".into()))
 }
 
 /// The receipts of clicks that were made together.
-async fn clicks(edge: &TestEdge, count: usize) -> BTreeSet<String> {
+pub(crate) async fn clicks(edge: &TestEdge, count: usize) -> BTreeSet<String> {
     let answers = futures::future::join_all((0..count).map(|_| edge.get("/c/anna"))).await;
     answers.iter().map(|answer| answer.header("x-receipt").expect("no receipt").to_owned()).collect()
 }
 
 /// A metric of the first workspace's partition.
-async fn metric(edge: &TestEdge, name: &str) -> f64 {
+pub(crate) async fn metric(edge: &TestEdge, name: &str) -> f64 {
     let partition = edge.follower.read().workspaces().next().unwrap().partition;
     edge.metric(&format!("{name}{{partition=\"{partition}\"}}")).await.unwrap()
 }
@@ -56,7 +54,7 @@ async fn wait_for(edge: &TestEdge, name: &str, wanted: f64) {
 }
 
 /// Waits until new events go to the log and nothing is held any more.
-async fn wait_until_drained(edge: &TestEdge) {
+pub(crate) async fn wait_until_drained(edge: &TestEdge) {
     wait_for(edge, "ingest_spool_state", 0.0).await;
     wait_for(edge, "ingest_spool_events", 0.0).await;
     assert_eq!(metric(edge, "ingest_spool_bytes").await, 0.0);
@@ -75,7 +73,7 @@ async fn deliveries(edge: &TestEdge) -> BTreeMap<(String, u64), String> {
 }
 
 /// Checks that the acknowledged events are on the log, each under one mark.
-async fn check_once(edge: &TestEdge, receipts: &BTreeSet<String>) {
+pub(crate) async fn check_once(edge: &TestEdge, receipts: &BTreeSet<String>) {
     let deliveries = deliveries(edge).await;
     let ids: BTreeSet<String> = deliveries.values().cloned().collect();
     assert_eq!(ids.len(), deliveries.len(), "one event under two marks");
@@ -249,7 +247,7 @@ async fn a_disk_that_lets_no_spool_be_does_not_keep_the_edge_from_its_log() {
     assert!(edge.get("/c/anna").await.header("x-receipt").is_some());
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -328,116 +326,6 @@ async fn events_that_waited_too_long_are_put_aside_for_an_operator() {
         }
     }
     assert_eq!(ids, old);
-}
-
-#[tokio::test]
-async fn an_edge_starts_while_the_log_is_away() {
-    let first = TestEdge::start().await;
-    let control = Control::new(OPEN, away());
-    let faulty = Arc::clone(&control);
-    let dir = TempDir::new().unwrap();
-    let edge = first.reborn(brief(), dir, |real| Arc::new(FaultyLog { real, control: faulty })).await;
-    assert_eq!(edge.get("/readyz").await.status, 200);
-    let receipts = clicks(&edge, 20).await;
-    assert_eq!(metric(&edge, "ingest_spool_events").await, 20.0);
-    control.weather.send_replace(Weather::Fair);
-    wait_until_drained(&edge).await;
-    check_once(&edge, &receipts).await;
-}
-
-/// A copy of the edge's catalog that nobody has open.
-async fn copied(edge: &TestEdge) -> TempDir {
-    let copy = TempDir::new().unwrap();
-    let log = Arc::clone(&edge.log);
-    let follower = Follower::start_with_copy(log, FollowerSettings::default(), copy.path()).await.unwrap();
-    follower.shutdown().await;
-    copy
-}
-
-/// An edge that starts with a copy of the catalog while its log is away.
-async fn start_from(copy: &TempDir, real: &TestEdge, control: &Arc<Control>) -> TestEdge {
-    let log: Arc<dyn EventLog> =
-        Arc::new(FaultyLog { real: Arc::clone(&real.log), control: Arc::clone(control) });
-    let settings = FollowerSettings::default();
-    let follower = Follower::start_with_copy(Arc::clone(&log), settings, copy.path()).await.unwrap();
-    let logs = (log, Arc::clone(&real.log));
-    TestEdge::launch(brief(), logs, follower, Arc::clone(&real.clock), TempDir::new().unwrap()).await
-}
-
-#[tokio::test]
-async fn a_start_from_the_catalogs_copy_is_labelled_and_its_events_arrive() {
-    let real = TestEdge::start().await;
-    let copy = copied(&real).await;
-    let control = Control::new(OPEN, away());
-    let edge = start_from(&copy, &real, &control).await;
-    assert_eq!(edge.get("/readyz").await.status, 200);
-    let receipts = clicks(&edge, 10).await;
-    control.weather.send_replace(Weather::Fair);
-    wait_until_drained(&edge).await;
-    check_once(&edge, &receipts).await;
-    for event in edge.events().await {
-        let Body::Click(click) = event.body else { panic!("no click") };
-        assert!(click.hit.labels.iter().any(|label| label == label::STALE_CATALOG), "{:?}", click.hit.labels);
-    }
-    clicks(&edge, 1).await;
-    let Body::Click(click) = edge.events().await.pop().unwrap().body else { panic!("no click") };
-    assert!(!click.hit.labels.iter().any(|label| label == label::STALE_CATALOG));
-}
-
-#[tokio::test]
-async fn what_the_catalog_of_another_log_made_of_requests_never_reaches_this_one() {
-    let mut other = TestEdge::start().await;
-    other.second_workspace().await;
-    let copy = copied(&other).await;
-    let mut real = TestEdge::start().await;
-    for _ in 0..2 {
-        real.put(Vec::new()).await;
-    }
-    let control = Control::new(OPEN, away());
-    let edge = start_from(&copy, &real, &control).await;
-    clicks(&edge, 10).await;
-    control.weather.send_replace(Weather::Fair);
-    wait_until_drained(&edge).await;
-    assert!(edge.events().await.is_empty());
-    assert_eq!(metric(&edge, "ingest_quarantined_total").await, 10.0);
-    assert_eq!(edge.follower.revision(), real.follower.revision());
-    let receipts = clicks(&edge, 3).await;
-    check_once(&edge, &receipts).await;
-}
-
-#[tokio::test]
-async fn a_clock_that_is_set_puts_nothing_aside_that_just_came() {
-    let control = Control::new(OPEN, away());
-    let edge = edge_on(&control, brief()).await;
-    let receipts = clicks(&edge, 7).await;
-    edge.clock.advance(Duration::from_secs(30 * 24 * 3_600));
-    control.weather.send_replace(Weather::Fair);
-    wait_until_drained(&edge).await;
-    check_once(&edge, &receipts).await;
-    assert_eq!(metric(&edge, "ingest_quarantined_total").await, 0.0);
-}
-
-#[tokio::test]
-async fn what_another_log_left_in_the_spool_is_told_from_what_came_since() {
-    let control = Control::new(OPEN, away());
-    let mut other = edge_on(&control, brief()).await;
-    other.second_workspace().await;
-    clicks(&other, 10).await;
-    let dir = TempDir::new().unwrap();
-    copy_dir(&other.spool_dir(), &dir.path().join("spool"));
-    // Its catalog is longer, so that only the hash tells.
-    let mut real = TestEdge::start().await;
-    for _ in 0..2 {
-        real.put(Vec::new()).await;
-    }
-    let faulty = Arc::clone(&control);
-    let edge = real.reborn(brief(), dir, |real| Arc::new(FaultyLog { real, control: faulty })).await;
-    let receipts = clicks(&edge, 5).await;
-    assert_eq!(metric(&edge, "ingest_spool_events").await, 15.0);
-    control.weather.send_replace(Weather::Fair);
-    wait_until_drained(&edge).await;
-    check_once(&edge, &receipts).await;
-    assert_eq!(metric(&edge, "ingest_quarantined_total").await, 10.0);
 }
 
 #[tokio::test]
