@@ -95,6 +95,22 @@ impl Client {
 }
 
 impl Field {
+    /// Whether a conversion and its revisions have the field only from their click.
+    pub(crate) const fn is_of_click(self) -> bool {
+        match self {
+            Self::Client(_) | Self::Variant | Self::Id(Referent::Rule) => true,
+            Self::Id(_)
+            | Self::Goal
+            | Self::Status
+            | Self::TransactionId
+            | Self::CustomerId
+            | Self::Creative
+            | Self::SourceId
+            | Self::Sub(_)
+            | Self::Label => false,
+        }
+    }
+
     /// The field with this name in requests.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         let sub = name.strip_prefix("sub").and_then(|digits| digits.parse().ok());

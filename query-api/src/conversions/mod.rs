@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Allowed, Read};
 use crate::error::Error;
-use crate::filter::Field;
 use crate::list::{Place, Shape};
 use crate::page::Page;
 use crate::params::Params;
@@ -63,23 +62,8 @@ const SHAPE: Shape = Shape {
         "toUnixTimestamp64Micro(updated_at) AS updated_us",
         "test",
     ],
-    has: has_field,
+    has: |field| !field.is_of_click(),
 };
-
-const fn has_field(field: Field) -> bool {
-    match field {
-        Field::Id(Referent::Rule) | Field::Client(_) | Field::Variant => false,
-        Field::Id(_)
-        | Field::Goal
-        | Field::Status
-        | Field::TransactionId
-        | Field::CustomerId
-        | Field::Creative
-        | Field::SourceId
-        | Field::Sub(_)
-        | Field::Label => true,
-    }
-}
 
 #[derive(Debug, Deserialize)]
 struct Row {

@@ -144,22 +144,6 @@ pub(super) const fn has(table: Table, field: Field) -> bool {
     }
 }
 
-/// Whether a revision has the field only from its click.
-pub(super) const fn is_of_click(field: Field) -> bool {
-    match field {
-        Field::Client(_) | Field::Variant | Field::Id(Referent::Rule) => true,
-        Field::Id(_)
-        | Field::Goal
-        | Field::Status
-        | Field::TransactionId
-        | Field::CustomerId
-        | Field::Creative
-        | Field::SourceId
-        | Field::Sub(_)
-        | Field::Label => false,
-    }
-}
-
 /// Whether reports can be grouped by and filtered on the field.
 pub(crate) const fn is_dimension(field: Field) -> bool {
     match field {

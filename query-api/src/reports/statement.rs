@@ -1,6 +1,6 @@
 //! A plan as SQL: the aggregates of both tables, put together and grouped once more.
 
-use super::dimension::{Dimension, Form, has, is_of_click};
+use super::dimension::{Dimension, Form, has};
 use super::metric::{Base, Metric};
 use super::plan::{Plan, Sort, SortBy};
 use crate::error::Error;
@@ -193,7 +193,7 @@ fn clicked(plan: &Plan, dimensions: &[Dimension], tenant: Tenant, values: &mut V
         Dimension::Time(_) => None,
     });
     let of_filters = plan.filters.iter().map(|filter| filter.field);
-    if !of_dimensions.chain(of_filters).any(is_of_click) {
+    if !of_dimensions.chain(of_filters).any(Field::is_of_click) {
         return String::new();
     }
     let in_range = conditions(plan, |_| false, values);
