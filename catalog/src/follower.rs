@@ -92,6 +92,8 @@ struct Progress {
     folded: u64,
     /// When the copy was last known to be at the log's end.
     at_end: Instant,
+    /// Whether the log has answered anything at all.
+    answered: bool,
     /// `None` while the copy on disk was not compared with the log.
     confirmed: Option<Confirmed>,
     halted: Option<Arc<FollowError>>,
@@ -271,7 +273,13 @@ impl Shared {
             copied: confirmed.is_none().then(|| catalog.revision()),
             catalog: RwLock::new(catalog),
             hashes: RwLock::new(hashes),
-            progress: watch::Sender::new(Progress { folded, at_end, confirmed, halted: None }),
+            progress: watch::Sender::new(Progress {
+                folded,
+                at_end,
+                answered: confirmed.is_some(),
+                confirmed,
+                halted: None,
+            }),
             verdicts: Mutex::new(HashMap::new()),
             look: Mutex::new(None),
             stop: watch::Sender::new(false),

@@ -12,7 +12,10 @@ use super::{Confirmed, Follower, FollowerSettings, PARTITION, Shared, TOPIC, tas
 use crate::error::FollowError;
 use crate::fold::Catalog;
 
-/// How long a start from the copy waits for the log. A log that is there is folded to its end within this, as a rule.
+/// How long a start with a copy waits for the log to say anything at all. That is a connection and one question, and all
+/// that requests wait for while the log is away: it stands between a restart and the first redirect.
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_millis(800);
+/// How long a start with a copy waits for a log that has answered. It is folded to its end within this, as a rule.
 const COPY_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Follower {
@@ -24,8 +27,8 @@ impl Follower {
         Self::start_on_log(log, settings, None).await
     }
 
-    /// The same, with a copy of the catalog in `dir`: if the log is away, the follower starts from the copy and compares it
-    /// with the log once that is there.
+    /// The same, with a copy of the catalog in `dir`: if the log does not answer, the follower starts from the copy and
+    /// compares it with the log once that is there.
     ///
     /// # Errors
     /// [`FollowError`] as above, if there is no copy yet.
@@ -44,22 +47,29 @@ impl Follower {
         let shared = Shared::new(log, settings, (kept.catalog, kept.hashes), None)?;
         task::spawn_from_copy(&shared, copy, last);
         let follower = Self { shared };
-        let started = timeout(COPY_PATIENCE, async {
-            follower.confirmed().await?;
-            follower.catch_up(COPY_PATIENCE).await
-        });
-        match started.await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error @ (FollowError::Truncated { .. } | FollowError::Catalog(_)))) => {
+        match follower.compared().await {
+            Ok(()) => {}
+            Err(error @ (FollowError::Truncated { .. } | FollowError::Catalog(_))) => {
                 follower.shutdown().await;
                 return Err(error);
             }
-            Ok(Err(_)) | Err(_) => {
+            Err(_) => {
                 let revision = revision.number;
                 tracing::warn!(revision, "the log is away; starting from the copy of the catalog");
             }
         }
         Ok(follower)
+    }
+
+    /// Waits until the copy is known to be the log's and has what the log has, as long as the log lets hope for it.
+    async fn compared(&self) -> Result<(), FollowError> {
+        let by = Instant::now() + COPY_PATIENCE;
+        timeout(ANSWER_PATIENCE, self.shared.answered()).await.map_err(|_| FollowError::Timeout)?;
+        let caught_up = async {
+            self.confirmed().await?;
+            self.catch_up(COPY_PATIENCE).await
+        };
+        timeout_at(by, caught_up).await.map_err(|_| FollowError::Timeout)?.map(|_| ())
     }
 
     async fn start_on_log(

@@ -229,7 +229,9 @@ impl Follow {
 /// Compares the copy's last record with the log's.
 async fn compare(shared: &Shared, last: &Bytes) -> Result<Compared, FollowError> {
     // A log that does not have the topic is not made to: there was one.
-    if shared.log.partitions(topic::CATALOG).await?.is_none() {
+    let partitions = shared.log.partitions(topic::CATALOG).await?;
+    shared.progress.send_modify(|progress| progress.answered = true);
+    if partitions.is_none() {
         return Ok(Compared::Short);
     }
     let bounds = shared.log.bounds(PARTITION).await?;
@@ -274,6 +276,13 @@ impl Shared {
             }
         }
         outcome
+    }
+
+    /// Waits until the log has answered for the first time, or will not be asked any more.
+    pub(super) async fn answered(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = progress.wait_for(|progress| progress.answered || progress.halted.is_some()).await;
     }
 
     fn confirm(&self, confirmed: Confirmed) {
