@@ -63,8 +63,8 @@ const CATCH_UP_LIMIT: Duration = Duration::from_millis(200);
 
 /// Events are labelled if the catalog was not at the log's end for longer than this.
 const STALE_AFTER: Duration = Duration::from_secs(60);
-/// How long the start waits for the log to say how many partitions it has.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long the start waits for the log to say how many partitions it has. It has just told the catalog.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// How often a log that was away at the start is asked again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that the batches of all clients may take up at a time; beyond them they are told to come again.
@@ -123,8 +123,7 @@ impl Edge {
         }
         let wanted = follower.read().installation().map(|installation| installation.events_partitions);
         let wanted = wanted.ok_or(StartError::NotInstalled)?;
-        let look = tokio::time::timeout(LOOK_LIMIT, check_partitions(log.as_ref(), wanted)).await;
-        let absence = look.unwrap_or(Ok(Some(eventlog::Error::Deadline)))?;
+        let absence = look_at_start(&follower, log.as_ref(), wanted).await?;
         let metrics = Arc::new(Metrics::register(&registry)?);
         let clients = Clients::start(&settings, &registry, &tasks, &shutdown).await?;
         let now = Timestamp::from_micros(clock.now_micros());
@@ -148,9 +147,6 @@ impl Edge {
             },
             &tasks,
         )?;
-        if follower.status().confirmed.is_none() {
-            appender.divert(&"it could not be compared with the copy of the catalog");
-        }
         if let Some(absence) = absence {
             appender.divert(&absence);
             let check = check_later(Arc::clone(&log), wanted, tasks.shutdown().clone());
@@ -374,6 +370,21 @@ async fn check_partitions(log: &dyn EventLog, wanted: u32) -> Result<Option<even
         Err(error) if error.is_retriable() => Ok(Some(error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Checks the partitions as far as that takes no time from requests that wait for the start already.
+async fn look_at_start(
+    follower: &Follower,
+    log: &dyn EventLog,
+    wanted: u32,
+) -> Result<Option<eventlog::Error>, StartError> {
+    // A log that did not answer the catalog would keep this look waiting just as long.
+    if follower.status().confirmed.is_none() {
+        let reason = "it could not be compared with the copy of the catalog".to_owned();
+        return Ok(Some(eventlog::Error::Unavailable(reason)));
+    }
+    let look = tokio::time::timeout(LOOK_LIMIT, check_partitions(log, wanted)).await;
+    look.unwrap_or(Ok(Some(eventlog::Error::Deadline)))
 }
 
 /// Checks the partitions once the log can be reached; another number ends the process.
