@@ -1,7 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = catalog::macros::Template::parse(text);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ingest::fuzzing::template(bytes));

@@ -71,7 +71,7 @@ mod error;
 mod metrics;
 mod spool;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 
 pub use agent::ListError;
