@@ -46,6 +46,12 @@ mod writer;
 const GROUP_EVENTS: usize = 2_048;
 /// Bytes of one group; its last event may go beyond.
 const GROUP_BYTES: usize = 1 << 20;
+/// Groups of one partition that may be on their way at once. More would make the groups smaller without making the log
+/// faster.
+const GROUPS_IN_FLIGHT: usize = 4;
+/// A group of fewer events waits until the one before it is answered: what a group costs, several threads to be woken, is as
+/// much as what dozens of events cost.
+const WORTHY_EVENTS: usize = 64;
 /// A thread's buffer for encoding grows to its largest event, but keeps no more than this.
 const KEPT_BUFFER_BYTES: usize = 64 << 10;
 
@@ -241,17 +247,19 @@ impl Appender {
         waiting.events += 1;
         let mark = Mark { edge: self.life, number: waiting.next_number };
         waiting.next_number += 1;
-        if let Some(open) = waiting.groups.back_mut().filter(|group| group.is_open(now)) {
-            let index = open.push(unmarked, mark, is_copied);
-            return Ok(Ticket { answer: Arc::clone(&open.answer), index, by });
+        if !waiting.groups.back().is_some_and(|group| group.is_open(now)) {
+            waiting.groups.push_back(Group::new(now, self.limits, self.metrics.append()));
         }
-        let mut group = Group::new(now, self.limits, self.metrics.append());
+        let could_leave = waiting.can_leave();
+        let Some(group) = waiting.groups.back_mut() else { return Err(AppendError::Stopping) };
         let index = group.push(unmarked, mark, is_copied);
         let ticket = Ticket { answer: Arc::clone(&group.answer), index, by };
-        waiting.groups.push_back(group);
+        let is_news = !could_leave && waiting.can_leave();
         drop(waiting);
         // Later events of the group need no signal: the task takes the group as it then is.
-        queue.wake.notify_one();
+        if is_news {
+            queue.wake.notify_one();
+        }
         Ok(ticket)
     }
 
@@ -338,15 +346,32 @@ struct Waiting {
     groups: VecDeque<Group>,
     /// Events in these groups and in those in flight.
     events: usize,
+    /// Groups that were taken and are not answered.
+    in_flight: usize,
     /// Of the next event's mark.
     next_number: u64,
     is_closed: bool,
+}
+
+impl Waiting {
+    /// Whether the first group should be appended now: none is on its way before it, or it is worth a way of its own.
+    fn can_leave(&self) -> bool {
+        self.groups.front().is_some_and(|first| match self.in_flight {
+            0 => first.len() > 0,
+            1..GROUPS_IN_FLIGHT => first.len() >= WORTHY_EVENTS,
+            GROUPS_IN_FLIGHT.. => false,
+        })
+    }
 }
 
 impl Queue {
     fn take(&self) -> Option<Group> {
         let mut waiting = self.waiting.lock();
         self.depth.set(waiting.events as i64);
+        if !waiting.can_leave() {
+            return None;
+        }
+        waiting.in_flight += 1;
         waiting.groups.pop_front()
     }
 
@@ -360,6 +385,7 @@ impl Queue {
     fn answered(&self, events: usize) {
         let mut waiting = self.waiting.lock();
         waiting.events -= events;
+        waiting.in_flight -= 1;
         self.depth.set(waiting.events as i64);
     }
 

@@ -1,12 +1,9 @@
 //! A hit on something that takes hits: who came, by whom, and with what; what clicks and impressions have in common.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
-use axum::extract::ConnectInfo;
 use catalog::Catalog;
 use http::Method;
-use http::request::Parts;
 use schemas::event::{Hit, label};
 use schemas::id::{PartnerId, VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
@@ -16,10 +13,11 @@ use crate::click_parameters::ClickParameters;
 use crate::client::{self, Asked, Seen};
 use crate::edge::Edge;
 use crate::reference::resolve_partner;
+use crate::visit::Visit;
 
 /// A request for a hit, as far as it can be read without the catalog.
 pub(crate) struct Arriving<'r> {
-    pub(crate) parts: &'r Parts,
+    pub(crate) visit: &'r Visit,
     pub(crate) parameters: ClickParameters<'r>,
     pub(crate) now: Timestamp,
     /// Its client has made too many of them.
@@ -28,8 +26,8 @@ pub(crate) struct Arriving<'r> {
 
 impl<'r> Arriving<'r> {
     /// The request arrives now, and is counted.
-    pub(crate) fn now(edge: &Edge, parts: &'r Parts, parameters: ClickParameters<'r>) -> Self {
-        Self { parts, parameters, now: edge.now(), is_excess: edge.is_excess(parts) }
+    pub(crate) fn now(edge: &Edge, visit: &'r Visit, parameters: ClickParameters<'r>) -> Self {
+        Self { visit, parameters, now: edge.now(), is_excess: edge.is_excess(visit.client) }
     }
 }
 
@@ -58,14 +56,14 @@ pub(crate) struct Arrival<'a> {
 impl Arrival<'_> {
     /// The hit, with the labels that its request alone deserves.
     pub(crate) fn arrived(&self) -> Arrived {
-        let Arriving { parts, parameters, now, is_excess } = self.arriving;
+        let Arriving { visit, parameters, now, is_excess } = self.arriving;
         let seen = self.edge.clients().look(&self.asked(), self.aim.workspace);
         let (visitor, cookie) = self.visitor(&seen);
         let cost = parameters.cost(self.aim.offer.currency);
         let is_test = parameters.is_test();
         let (partner, is_unknown_partner) = self.partner();
         let applying = [
-            (label::HEAD, parts.method == Method::HEAD),
+            (label::HEAD, visit.parts.method == Method::HEAD),
             (label::RATE, *is_excess),
             (label::UNKNOWN_PARTNER, is_unknown_partner),
             (label::UNRESOLVED_MACRO, parameters.is_unresolved),
@@ -130,8 +128,8 @@ impl Arrival<'_> {
     }
 
     fn asked(&self) -> Asked<'_> {
-        let Parts { headers, extensions, .. } = self.arriving.parts;
-        let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Asked { headers, peer, consent: self.arriving.parameters.consent.as_deref() }
+        let Visit { parts, peer, client, .. } = self.arriving.visit;
+        let consent = self.arriving.parameters.consent.as_deref();
+        Asked { headers: &parts.headers, peer: *peer, client: *client, consent }
     }
 }

@@ -5,14 +5,12 @@
 //! domain or the workspace, without receipt, or gets a 404. An unknown name on the installation's own address belongs to no
 //! workspace; where the installation has only one, its fallback URL is meant.
 
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use catalog::Catalog;
 use http::StatusCode;
 use http::request::Parts;
 use schemas::event::{Body, Click, label};
 use schemas::id::ClickId;
-use tokio::time::Instant;
 
 use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find, tracking_domain};
 use crate::answer::{Form, Redirect, refusal};
@@ -27,13 +25,14 @@ use crate::error::Refusal;
 use crate::host::named_host;
 use crate::metrics::Route;
 use crate::smart_link::Lead;
+use crate::visit::Visit;
 
 const PREFIX: &str = "/c/";
 const SHORT_PREFIX: &str = "/";
 
 /// How a click's address is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// `/c/{link_key}`
     Link,
     /// `/{link_key}` on a tracking domain.
@@ -56,28 +55,13 @@ struct Followed {
     redirect: Redirect,
 }
 
-/// Answers `/c/{link_key}`.
-pub(crate) async fn follow(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Way::Link, Instant::now()).await
-}
-
-/// Answers `/{link_key}`; only where the request, which arrived then, came by a tracking domain.
-pub(crate) async fn follow_short(edge: Edge, request: Request, arrived: Instant) -> Response {
-    answer(&edge, request, Way::ShortLink, arrived).await
-}
-
-/// Answers `/click`.
-pub(crate) async fn follow_offer(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Way::Offer, Instant::now()).await
-}
-
-async fn answer(edge: &Edge, request: Request, way: Way, arrived: Instant) -> Response {
-    let (parts, _body) = request.into_parts();
+/// Answers a click whose address is written in this way; in a short one only where [`is_short_link`] says so.
+pub(crate) async fn follow(edge: &Edge, visit: &Visit, way: Way) -> Response {
     let received = edge.metrics().receive(Route::Click);
-    let refused = match seen(edge, &parts, way).await {
+    let refused = match seen(edge, visit, way).await {
         Ok(Seen::Live(followed)) => {
             let Followed { click, mut redirect } = followed;
-            match edge.record(click, Caller::Browser { arrived }).await {
+            match edge.record(click, Caller::Browser { arrived: visit.arrived }).await {
                 Ok(receipt) => {
                     received.acknowledged();
                     redirect.receipt = Some(receipt);
@@ -98,7 +82,7 @@ async fn answer(edge: &Edge, request: Request, way: Way, arrived: Instant) -> Re
         Err(refused) => refused,
     };
     received.refused(refused.code());
-    refusal(&refused, Form::of_click(&parts.headers), &edge.request_id(&parts.extensions))
+    refusal(&refused, Form::of_click(&visit.parts.headers), visit.request_id.as_str())
 }
 
 impl Way {
@@ -125,11 +109,12 @@ impl Way {
     }
 }
 
-async fn seen(edge: &Edge, parts: &Parts, way: Way) -> Result<Seen, Refusal> {
+async fn seen(edge: &Edge, visit: &Visit, way: Way) -> Result<Seen, Refusal> {
+    let parts = &visit.parts;
     edge.check_uri(&parts.uri)?;
-    let parameters = ClickParameters::read(parts.uri.query().unwrap_or_default(), way.naming());
+    let parameters = ClickParameters::read(visit.query(), way.naming());
     let named = way.named(parts.uri.path(), &parameters)?;
-    let arriving = Arriving::now(edge, parts, parameters);
+    let arriving = Arriving::now(edge, visit, parameters);
     let seen = edge.understand(|catalog| {
         let found = find(edge, catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));

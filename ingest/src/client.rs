@@ -53,6 +53,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The other end of the connection, where there is one.
     pub(crate) peer: Option<IpAddr>,
+    /// The client's address, where it is known.
+    pub(crate) client: Option<IpAddr>,
     /// The parameter `consent`.
     pub(crate) consent: Option<&'a str>,
 }
@@ -105,17 +107,17 @@ impl Clients {
     pub(crate) fn look(&self, asked: &Asked<'_>, workspace: &Workspace) -> Seen {
         let headers = asked.headers;
         let refusals = Refusals::read(headers, asked.consent, &workspace.privacy);
-        let client = asked.peer.map(|peer| address::client(peer, headers, &self.trusted));
         let user_agent = kept_text(headers, &USER_AGENT, MAX_AGENT_BYTES);
         Seen {
             agent: self.agents.read(&user_agent),
-            place: client
+            place: asked
+                .client
                 .map(|client| self.places.find(client, self.stated_country(asked)))
                 .unwrap_or_default(),
             language: language(headers),
             referrer: kept_text(headers, &REFERER, MAX_REFERRER_BYTES),
             visitor: if refusals.is_empty() { visitor(headers) } else { None },
-            address: match client {
+            address: match asked.client {
                 Some(client) if refusals.is_empty() => address::stored(client, workspace.ip_storage),
                 Some(_) | None => String::new(),
             },

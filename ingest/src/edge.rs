@@ -9,8 +9,7 @@ use axum::extract::ConnectInfo;
 use catalog::seal::Sealer;
 use catalog::{Catalog, Follower, Workspace};
 use eventlog::EventLog;
-use http::Extensions;
-use http::request;
+use http::{Extensions, HeaderMap, request};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use schemas::error_code::ErrorCode;
@@ -317,15 +316,14 @@ impl Edge {
         self.inner.appender.enqueue(stamped.partition, stamped.event, caller)
     }
 
-    /// The client's address; `None` where the server does not tell its peer's.
-    pub(crate) fn client_address(&self, parts: &request::Parts) -> Option<IpAddr> {
-        Some(address::client(peer(parts)?, &parts.headers, &self.inner.settings.trusted_proxies))
+    /// The client's address: this peer's, or what it says of its client if it is a trusted proxy.
+    pub(crate) fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        address::client(peer, headers, &self.inner.settings.trusted_proxies)
     }
 
     /// Counts a redirect or a pixel; whether its client has made too many. A trusted proxy that names nobody stands for who
     /// knows how many: of those, none is one too many.
-    pub(crate) fn is_excess(&self, parts: &request::Parts) -> bool {
-        let client = self.client_address(parts);
+    pub(crate) fn is_excess(&self, client: Option<IpAddr>) -> bool {
         let client =
             client.filter(|client| !address::is_trusted(*client, &self.inner.settings.trusted_proxies));
         client.is_some_and(|client| self.inner.limits.is_excess(client))
@@ -338,7 +336,8 @@ impl Edge {
         signed: Option<Signed<'r>>,
         received_at: Timestamp,
     ) -> Incoming<'r> {
-        let (peer, address) = (peer(parts), self.client_address(parts));
+        let peer = peer(parts);
+        let address = peer.map(|peer| self.client_address(&parts.headers, peer));
         Incoming { parts, peer, address, signed, sealer: &self.inner.sealer, received_at }
     }
 
@@ -426,7 +425,7 @@ async fn open_spool(
 }
 
 /// The other end of the connection; `None` where the server does not tell.
-fn peer(parts: &request::Parts) -> Option<IpAddr> {
+pub(crate) fn peer(parts: &request::Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 

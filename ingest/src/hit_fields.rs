@@ -4,6 +4,7 @@
 //! somebody else's: what it does not say of them is unknown.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::{Catalog, Link, Offer};
@@ -148,6 +149,7 @@ fn read_client(edge: &Edge, reader: &mut Reader<'_>, sender: &Sender<'_>, hit: &
         Asked {
             headers: &sender.incoming.parts.headers,
             peer: sender.incoming.peer,
+            client: sender.incoming.address,
             consent: consent.as_deref(),
         }
     } else {
@@ -158,8 +160,8 @@ fn read_client(edge: &Edge, reader: &mut Reader<'_>, sender: &Sender<'_>, hit: &
         };
         tell(USER_AGENT, agent.as_deref());
         tell(ACCEPT_LANGUAGE, language.as_deref());
-        let peer = ip.and_then(|ip| ip.parse().ok());
-        Asked { headers: &told, peer, consent: consent.as_deref().or(Some(GIVEN)) }
+        let client = ip.and_then(|ip| ip.parse().ok()).map(|ip: IpAddr| ip.to_canonical());
+        Asked { headers: &told, peer: client, client, consent: consent.as_deref().or(Some(GIVEN)) }
     };
     let mut seen = edge.clients().look(&asked, sender.workspace);
     if !asked.headers.contains_key(USER_AGENT) && !sender.is_page() {

@@ -2,12 +2,9 @@
 //!
 //! The answer is always the image. Its headers tell what became of the impression: `X-Receipt`, or `X-Error`.
 
-use axum::extract::{Request, State};
 use axum::response::Response;
-use http::request::Parts;
 use schemas::event::{Body, Impression};
 use schemas::id::EventId;
-use tokio::time::Instant;
 
 use crate::aim::{Found, NO_LINK, NO_OFFER, Named, find};
 use crate::answer::{gif, set_cookie};
@@ -17,6 +14,7 @@ use crate::click_parameters::{ClickParameters, Naming};
 use crate::edge::{Edge, Stamped, Understood};
 use crate::error::Refusal;
 use crate::metrics::Route;
+use crate::visit::Visit;
 
 const PREFIX: &str = "/i/";
 
@@ -26,20 +24,10 @@ struct Shown {
     cookie: Option<String>,
 }
 
-/// Answers `/i/{link_key}`.
-pub(crate) async fn show(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Naming::ByLink).await
-}
-
-/// Answers `/i.gif`.
-pub(crate) async fn show_offer(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request, Naming::ByOffer).await
-}
-
-async fn answer(edge: &Edge, request: Request, naming: Naming) -> Response {
-    let (parts, _body) = request.into_parts();
+/// Answers an impression whose address names what was shown in this way.
+pub(crate) async fn show(edge: &Edge, visit: &Visit, naming: Naming) -> Response {
     let received = edge.metrics().receive(Route::Impression);
-    match recorded(edge, &parts, naming).await {
+    match recorded(edge, visit, naming).await {
         Ok((receipt, cookie)) => {
             received.acknowledged();
             let mut response = gif(Ok(receipt));
@@ -53,15 +41,15 @@ async fn answer(edge: &Edge, request: Request, naming: Naming) -> Response {
     }
 }
 
-async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId, Option<String>), Refusal> {
-    let caller = Caller::Browser { arrived: Instant::now() };
+async fn recorded(edge: &Edge, visit: &Visit, naming: Naming) -> Result<(EventId, Option<String>), Refusal> {
+    let parts = &visit.parts;
     edge.check_uri(&parts.uri)?;
-    let parameters = ClickParameters::read(parts.uri.query().unwrap_or_default(), naming);
+    let parameters = ClickParameters::read(visit.query(), naming);
     let (named, nothing) = match naming {
         Naming::ByLink => (Named::link(parts.uri.path(), PREFIX)?, NO_LINK),
         Naming::ByOffer => (Named::offer(parameters.offer.as_ref())?, NO_OFFER),
     };
-    let arriving = Arriving::now(edge, parts, parameters);
+    let arriving = Arriving::now(edge, visit, parameters);
     let shown = edge.understand(|catalog| {
         let found = find(edge, catalog, parts, &named);
         let is_incomplete = matches!(found, Ok(Found::Unknown(_)));
@@ -74,7 +62,7 @@ async fn recorded(edge: &Edge, parts: &Parts, naming: Naming) -> Result<(EventId
         Understood { value, is_incomplete }
     });
     let Shown { impression, cookie } = shown.await?;
-    Ok((edge.record(impression, caller).await?, cookie))
+    Ok((edge.record(impression, Caller::Browser { arrived: visit.arrived }).await?, cookie))
 }
 
 fn shown(arrival: &Arrival<'_>) -> Shown {

@@ -30,6 +30,7 @@ mod signature;
 mod source_proof;
 mod text;
 mod unresolved;
+mod visit;
 
 // A click or an impression.
 mod aim;
@@ -80,5 +81,5 @@ pub use edge::{Edge, Parts};
 pub use error::StartError;
 pub use limits::LimitSettings;
 pub use place::PlaceError;
-pub use router::{api_router, router};
+pub use router::api_router;
 pub use settings::IngestSettings;

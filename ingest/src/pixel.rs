@@ -2,12 +2,9 @@
 //!
 //! The answer is always the image. Its headers tell what became of the conversion: `X-Receipt`, or `X-Error`.
 
-use axum::extract::{Request, State};
 use axum::response::Response;
-use http::request::Parts;
 use schemas::event::{Body, label};
 use schemas::id::EventId;
-use tokio::time::Instant;
 
 use crate::answer::gif;
 use crate::appender::Caller;
@@ -17,14 +14,14 @@ use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::metrics::Route;
 use crate::sender::{Sender, refuse_secret_in_url};
+use crate::visit::Visit;
 
 const NO_KEY: &str = "send a pixel's id as ?px=px_… or a publishable key as ?key=tb_pub_…";
 
 /// Answers a pixel.
-pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response {
-    let (parts, _body) = request.into_parts();
+pub(crate) async fn fire(edge: &Edge, visit: &Visit) -> Response {
     let received = edge.metrics().receive(Route::Pixel);
-    match recorded(&edge, &parts).await {
+    match recorded(edge, visit).await {
         Ok(receipt) => {
             received.acknowledged();
             gif(Ok(receipt))
@@ -36,18 +33,17 @@ pub(crate) async fn fire(State(edge): State<Edge>, request: Request) -> Response
     }
 }
 
-async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
-    let caller = Caller::Browser { arrived: Instant::now() };
-    edge.check_uri(&parts.uri)?;
-    refuse_secret_in_url(&parts.uri)?;
-    let mut fields = Fields::from_pairs(&[parts.uri.query().unwrap_or_default().as_bytes()]);
+async fn recorded(edge: &Edge, visit: &Visit) -> Result<EventId, Refusal> {
+    edge.check_uri(&visit.parts.uri)?;
+    refuse_secret_in_url(&visit.parts.uri)?;
+    let mut fields = Fields::from_pairs(&[visit.query().as_bytes()]);
     let mut given = |name| fields.take_text(name).filter(|text| !text.is_empty());
     let (px, key) = (given("px"), given("key"));
     if px.is_none() && key.is_none() {
         return Err(Refusal::Unauthorized(NO_KEY));
     }
-    let incoming = edge.incoming(parts, None, edge.now());
-    let is_excess = edge.is_excess(parts);
+    let incoming = visit.incoming(edge, edge.now());
+    let is_excess = edge.is_excess(visit.client);
     let understood = edge.understand(|catalog| {
         let read = || -> Result<(Stamped, bool), Refusal> {
             let mut sender = match (&px, &key) {
@@ -72,5 +68,5 @@ async fn recorded(edge: &Edge, parts: &Parts) -> Result<EventId, Refusal> {
         };
         Understood { value: value.map(|(stamped, _)| stamped), is_incomplete }
     });
-    Ok(edge.record(understood.await?, caller).await?)
+    Ok(edge.record(understood.await?, Caller::Browser { arrived: visit.arrived }).await?)
 }

@@ -157,7 +157,7 @@ pub(crate) async fn admit(
 
 /// The refusal of a sender that is not let in: whoever tries keys is told to stop at some point.
 pub(crate) fn refused_sender(edge: &Edge, parts: &Parts, refused: Refusal, reply: &mut Reply) -> Refusal {
-    let Some(address) = edge.client_address(parts) else { return refused };
+    let Some(address) = edge.incoming(parts, None, edge.now()).address else { return refused };
     reply.count(edge.limits(), Class::ServerToServer, Party::at(address)).err().unwrap_or(refused)
 }
 

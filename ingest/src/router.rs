@@ -16,25 +16,27 @@ use tokio::time::Instant;
 use crate::answer::{Form, refusal};
 use crate::edge::Edge;
 use crate::error::Refusal;
-use crate::{batch, click, conversions, cors, impression, pixel, postback, refund, script, track};
+use crate::visit::Visit;
+use crate::{batch, click, conversions, cors, postback, refund, script, track};
 
 /// Addresses that people follow: their errors are pages.
 const CLICKS: [&str; 2] = ["/c/", "/click"];
 const API: &str = "/api/v1/";
 
-/// Everything that the edge answers.
-pub fn router(edge: Edge) -> Router {
+/// Everything that the edge answers, but the ways of the door.
+pub(crate) fn router(edge: Edge) -> Router {
     let make: MakeRequestId = {
         let edge = edge.clone();
         Arc::new(move || edge.new_request_id())
     };
     Router::new()
-        .route("/c/{link_key}", get(click::follow))
-        .route("/click", get(click::follow_offer))
-        // A HEAD must record neither an impression nor a conversion, as axum's GET would.
-        .route("/i/{link_key}", get(impression::show).head(method_not_allowed))
-        .route("/i.gif", get(impression::show_offer).head(method_not_allowed))
-        .route("/p.gif", get(pixel::fire).head(method_not_allowed))
+        // What is meant to be read of these, the door has answered; whoever tries something else is told what is allowed. A HEAD
+        // records neither an impression nor a conversion.
+        .route("/c/{link_key}", get(method_not_allowed))
+        .route("/click", get(method_not_allowed))
+        .route("/i/{link_key}", get(method_not_allowed))
+        .route("/i.gif", get(method_not_allowed))
+        .route("/p.gif", get(method_not_allowed))
         .route("/postback", get(postback::report).post(postback::report).head(method_not_allowed))
         .route("/t.js", get(script::script))
         .merge(api_routes())
@@ -81,11 +83,10 @@ async fn unrouted(State(edge): State<Edge>, request: Request) -> Response {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (parts, body) = request.into_parts();
     let is_short_link = is_read && click::is_short_link(&edge, &parts).await;
-    let request = Request::from_parts(parts, body);
     if is_short_link {
-        click::follow_short(edge, request, arrived).await
+        click::follow(&edge, &Visit::routed(&edge, parts, arrived), click::Way::ShortLink).await
     } else {
-        not_found(State(edge), request).await
+        not_found(State(edge), Request::from_parts(parts, body)).await
     }
 }
 

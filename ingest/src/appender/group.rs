@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::answer::SharedAnswer;
 use super::{Answer, GROUP_BYTES, GROUP_EVENTS, Limits};
 
-/// Room for a few events; a group that becomes larger grows.
-const FIRST_BYTES: usize = 4 << 10;
+/// Room for dozens of events, as a busy edge has them in a group; one that becomes larger grows.
+const FIRST_BYTES: usize = 32 << 10;
 
 /// A group that still takes events, or waits for its turn.
 pub(super) struct Group {
@@ -49,6 +49,11 @@ impl Group {
 
     pub(super) fn is_open(&self, now: Instant) -> bool {
         self.ends.len() < GROUP_EVENTS && self.bytes.len() < GROUP_BYTES && now < self.open_until
+    }
+
+    /// Its events.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     /// Adds an encoded event and its mark; tells its place in the answer.

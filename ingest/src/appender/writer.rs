@@ -17,10 +17,6 @@ use super::{Answer, AppendError, Queue};
 use crate::metrics::Metrics;
 use crate::spool::lane::Lane;
 
-/// Groups of one partition that may be on their way at once. More would make the groups smaller without making the log
-/// faster.
-const GROUPS_IN_FLIGHT: usize = 4;
-
 /// The task of one partition.
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
@@ -39,8 +35,7 @@ impl Writer {
         let _close = CloseOnDrop(Arc::clone(&self.queue));
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < GROUPS_IN_FLIGHT {
-                let Some(group) = self.queue.take() else { break };
+            while let Some(group) = self.queue.take() {
                 in_flight.push(self.settle(group));
             }
             let is_done = self.queue.close_if(stop.is_started());

@@ -16,7 +16,7 @@ async fn with_server<T>(edge: &TestEdge, client: impl AsyncFnOnce(SocketAddr) ->
     let shutdown = Shutdown::new();
     let make_request_id = std::sync::Arc::new(|| "req_made".to_owned());
     let served =
-        serve(listener, edge.router.clone(), ServeSettings::default(), make_request_id, shutdown.clone());
+        serve(listener, edge.door.clone(), ServeSettings::default(), make_request_id, shutdown.clone());
     let client = async {
         let result = client(address).await;
         shutdown.trigger();

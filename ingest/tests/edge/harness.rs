@@ -1,11 +1,10 @@
 //! One edge on one embedded log in a folder of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
@@ -17,7 +16,7 @@ use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, Partition, TopicSpec};
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use ingest::{Edge, IngestSettings, Parts};
+use ingest::{Door, Edge, IngestSettings, Parts};
 use prometheus::Registry;
 use schemas::event::{Body as EventBody, Click, Conversion, Event, Hit};
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
@@ -27,7 +26,6 @@ use schemas::wire::decode_event;
 use service::clock::ManualClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tempfile::TempDir;
-use tower::ServiceExt;
 
 use crate::fixture::{Fixture, NOW, fixture};
 
@@ -36,10 +34,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const PARTITIONS: u32 = 2;
 /// A person's browser.
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+/// The other end of every connection that a test does not say more of.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4_000);
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct TestEdge {
-    pub(crate) router: Router,
+    pub(crate) door: Door,
     pub(crate) edge: Edge,
     pub(crate) follower: Follower,
     pub(crate) log: Arc<dyn EventLog>,
@@ -99,11 +99,7 @@ pub(crate) fn hit_of(event: Event) -> Hit {
 
 /// A request from a browser at 203.0.113.77 behind a proxy on this machine.
 pub(crate) fn request(method: &str, uri: &str) -> http::request::Builder {
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4_000))))
-        .header("x-forwarded-for", "203.0.113.77")
+    Request::builder().method(method).uri(uri).header("x-forwarded-for", "203.0.113.77")
 }
 
 /// Deadlines that a test does not set are long: the machine may be busy.
@@ -185,7 +181,7 @@ impl TestEdge {
         };
         let edge = Edge::start(parts).await.unwrap();
         Self {
-            router: ingest::router(edge.clone()),
+            door: ingest::door(edge.clone()),
             edge,
             follower,
             log: real,
@@ -267,9 +263,11 @@ impl TestEdge {
 
     /// Sends it, by a browser unless it says otherwise.
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(PEER, |ConnectInfo(peer)| peer);
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(BROWSER));
-        let response = tokio::time::timeout(SOON, self.router.clone().oneshot(request)).await;
-        answer(response.expect("the edge did not answer").unwrap()).await
+        let response = tokio::time::timeout(SOON, self.door.clone().answer(request, peer)).await;
+        answer(response.expect("the edge did not answer")).await
     }
 
     pub(crate) async fn get(&self, uri: &str) -> Answer {
