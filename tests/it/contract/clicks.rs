@@ -128,14 +128,19 @@ pub async fn check(world: &mut World) {
     by_offer_and_partner(world).await;
     excess_is_labelled(world).await;
 
-    let others = ["rate-last", "many", "by-offer", "by-slug"];
+    let hurried: Vec<String> = (0..MANY).map(hurried).collect();
+    let others = ["many", "by-offer", "by-slug"].into_iter().chain(hurried.iter().map(String::as_str));
     let names: Vec<&str> = cases.iter().map(|case| case.name).chain(others).collect();
     let listed = world.listed("/clicks", "sub1", &names).await;
     for case in &cases {
         world.check_labels(case.path, listed.get(case.name), case.labels);
     }
     what_is_known_of_a_client(world, listed.get("k26"));
-    world.check_labels("many clicks of one client", listed.get("rate-last"), &["rate"]);
+    // Which of them, the machine's speed decides.
+    let labels = |name: &String| listed.get(name).map(|click| click["labels"].to_string());
+    let excess = hurried.iter().find(|name| labels(name).is_some_and(|labels| labels.contains("\"rate\"")));
+    let excess = excess.and_then(|name| listed.get(name));
+    world.check_labels("many clicks of one client", excess, &["rate"]);
     let many = listed.get("many").cloned();
     world.check_labels("parameters beyond the bounds", many.as_ref(), &["dropped_parameter"]);
     let offered = listed.get("by-offer").cloned().unwrap_or_default();
@@ -163,16 +168,21 @@ async fn by_offer_and_partner(world: &mut World) {
 
 /// A redirect is never refused; what is too much from one address is labelled.
 async fn excess_is_labelled(world: &mut World) {
-    let click = async |name: &str| {
+    let click = async |number: u32| {
+        let name = hurried(number);
         let request = world.stack.http.get(format!("{}/c/plain?sub1={name}", world.stack.edge));
         let request = request.header("user-agent", BROWSER).header("x-forwarded-for", "10.200.0.1");
         request.send().await.unwrap().status().as_u16()
     };
-    let many = futures::stream::iter(0..MANY).map(|_| click("rate")).buffer_unordered(AT_A_TIME);
+    let many = futures::stream::iter(0..MANY).map(click).buffer_unordered(AT_A_TIME);
     let answered: Vec<u16> = many.collect().await;
-    let last = click("rate-last").await;
-    let refused = answered.iter().chain([&last]).filter(|status| **status != 302).count();
+    let refused = answered.iter().filter(|status| **status != 302).count();
     world.check("many clicks of one client", refused == 0, format!("{refused} refused"));
+}
+
+/// The name of one of many clicks.
+fn hurried(number: u32) -> String {
+    format!("rate-{number}")
 }
 
 /// More clicks of one address than the limit allows in the time that they take.

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::time::Instant;
 
 use reqwest::{Method, StatusCode};
 use schemas::event::label;
 use serde_json::{Value, json};
 
-use crate::harness::{BROWSER, Engines, Stack, wait_for};
+use crate::harness::{BROWSER, Engines, POLL, SETTLE_LIMIT, Stack, wait_for};
 
 /// The origin of the pages that may use the publishable key and the pixel.
 pub const ORIGIN: &str = "https://shop.example";
@@ -247,13 +248,14 @@ impl World {
             }
         };
         // What was acknowledged is in the list a cut later; what is still not there then is told case by case.
-        for _ in 0..100 {
+        let patience = Instant::now() + SETTLE_LIMIT;
+        while Instant::now() < patience {
             if let Ok(found) = look().await
                 && wanted.iter().all(|value| found.contains_key(*value))
             {
                 return found;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(POLL).await;
         }
         wait_for(path, look).await
     }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 /// A person's browser; a client without a name would be taken for a program.
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// How long a number may take to be right after everything was sent.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(100);
+pub const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// How often it is asked again.
+pub const POLL: Duration = Duration::from_millis(100);
 /// A report over everything.
 const REPORT: &str =
     "/reports?from=2026-01-01&to=2035-01-01&group_by=partner&metrics=clicks,conversions,revenue,payout";
