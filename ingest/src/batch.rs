@@ -1,8 +1,19 @@
 //! `POST /api/v1/events/batch`: many events at once, each with an outcome of its own.
 //!
-//! What is wrong with the request as a whole (its size, its compression, a broken array) is said before anything of it is
-//! recorded. After that every event is for itself: a wrong one does not spoil its neighbours, and each answer says
-//! `accepted` only of an event that is durable.
+//! **Lines are recorded as they come.** A line is on its way to the log as soon as it is complete, whatever follows it, so
+//! that a batch takes the memory of a line, of a piece of what follows, and of the outcomes, which are told at the end,
+//! all together and in order. What is wrong with the request before its first line (key, rate, type, stated size, a
+//! body that does not inflate) is its answer, and nothing is recorded. What is found later (one event or byte too many,
+//! a compressed stream that is damaged or breaks off, a client that takes too long) cannot take back what is recorded
+//! already: the answer has the outcomes of all lines before it, and one more, of the line at which the reading stopped.
+//! Of a line that has no outcome nothing was recorded. The checksum of a compressed stream comes last, after its lines.
+//!
+//! **Two kinds of batches are read whole** before anything of them is recorded, which the shared memory bounds. An array
+//! is one document: if its end is wrong or missing it is not JSON, and then none of it counts. A signature covers the
+//! whole body: before the last byte nobody knows whether the source speaks.
+//!
+//! Every event is for itself: a wrong one does not spoil its neighbours, and each answer says `accepted` only of an event
+//! that is durable.
 
 use std::collections::VecDeque;
 
@@ -17,13 +28,13 @@ use serde::Serialize;
 
 use crate::answer::{Form, NO_STORE, Reply, refusal};
 use crate::appender::{Caller, Ticket};
-use crate::batch_lines::Shape;
+use crate::batch_lines::{Lines, Shape};
 use crate::body;
 use crate::conversion_fields::DEFAULT_GOAL;
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
-use crate::inflate::{self, Encoding, Inflated};
+use crate::inflate::{self, Arriving, Encoding, Inflated, Share};
 use crate::limits::Class;
 use crate::metrics::Route;
 use crate::post::{JSON, Read, admit, check_accepts, refused_sender};
@@ -36,10 +47,12 @@ use crate::{conversions, hit_fields, refund};
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Events that are read within one look at the catalog, so that neither it nor other requests wait for long.
 const LOOK_EVENTS: usize = 256;
-/// Such parts that may be on their way to the log while the next one is read.
-const SLICES_UNDER_WAY: usize = 8;
+/// Events that may be on their way to the log while the next ones are read.
+const EVENTS_UNDER_WAY: usize = 8 * LOOK_EVENTS;
 /// Faults of one event that are told: ten thousand events could have a dozen each.
 const MAX_ITEM_FAULTS: usize = 5;
+/// What is said beside the reason where the reading stopped.
+const UNREAD: &str = "; nothing was read from here on";
 const NDJSON: &str = "application/x-ndjson";
 /// What else senders call it.
 const NDJSON_NAMES: [&str; 4] = [NDJSON, "application/ndjson", "application/jsonl", "application/json-lines"];
@@ -67,23 +80,15 @@ struct Item<'o> {
     details: &'o [FieldError],
 }
 
-/// The answer to an array.
-#[derive(Debug, Serialize)]
-struct Answer<'o> {
-    accepted: usize,
-    rejected: usize,
-    items: Vec<Item<'o>>,
-}
-
 /// Answers a batch.
 pub(crate) async fn accept(State(edge): State<Edge>, request: Request) -> Response {
     let received = edge.metrics().receive(Route::Batch);
     let (parts, body) = request.into_parts();
     let mut reply = Reply::default();
     let mut response = match recorded(&edge, &parts, body, &mut reply).await {
-        Ok((shape, outcomes)) => {
+        Ok(told) => {
             received.acknowledged();
-            answer(shape, &outcomes)
+            told.answer()
         }
         Err(refused) => {
             received.refused(refused.code());
@@ -99,7 +104,7 @@ async fn recorded(
     parts: &Parts,
     body: axum::body::Body,
     reply: &mut Reply,
-) -> Result<(Shape, Vec<Outcome>), Refusal> {
+) -> Result<Told, Refusal> {
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
     let Some(key) = presented_key(&parts.headers) else {
@@ -107,24 +112,27 @@ async fn recorded(
     };
     admit(edge, key, parts, Some(Class::Events), reply).await?;
     let shape = shape(parts)?;
-    let encoding = Encoding::of(&parts.headers)?;
-    let inflated = inflate::read(body, encoding, MAX_BATCH_BYTES, edge.batch_memory()).await?;
-    let Inflated { bytes, sent_sha256, .. } = &inflated;
-    let events = shape.events(bytes)?;
-    let signed = Signature::of(parts).map(|signature| Signed {
-        signature,
-        method: &parts.method,
-        uri: &parts.uri,
-        body_sha256: *sent_sha256,
-    });
-    let batch = Batch { edge, key, incoming: edge.incoming(parts, signed, edge.now()) };
-    let outcomes = batch.record(&events).await?;
-    count(edge, &outcomes);
-    let is_away = |outcome: &Outcome| matches!(outcome, Outcome::Refused(Refusal::Unavailable));
-    if !outcomes.is_empty() && outcomes.iter().all(is_away) {
-        return Err(Refusal::Unavailable);
-    }
-    Ok((shape, outcomes))
+    let body = Arriving::new(body, Encoding::of(&parts.headers)?, MAX_BATCH_BYTES)?;
+    let told = match (shape, Signature::of(parts)) {
+        (Shape::Lines, None) => {
+            let incoming = edge.incoming(parts, None, edge.now());
+            Batch::new(edge, key, incoming, shape).stream(body, edge.batch_memory().share()).await?
+        }
+        (Shape::Array | Shape::Lines, signature) => {
+            let inflated = inflate::read(body, signature.is_some(), edge.batch_memory()).await?;
+            let Inflated { bytes, sent_sha256, .. } = &inflated;
+            let events = shape.events(bytes)?;
+            let signed = signature.zip(*sent_sha256).map(|(signature, body_sha256)| Signed {
+                signature,
+                method: &parts.method,
+                uri: &parts.uri,
+                body_sha256,
+            });
+            let incoming = edge.incoming(parts, signed, edge.now());
+            Batch::new(edge, key, incoming, shape).whole(&events).await?
+        }
+    };
+    if told.is_away() { Err(Refusal::Unavailable) } else { Ok(told) }
 }
 
 fn shape(parts: &Parts) -> Result<Shape, Refusal> {
@@ -139,16 +147,17 @@ fn shape(parts: &Parts) -> Result<Shape, Refusal> {
     }
 }
 
-fn count(edge: &Edge, outcomes: &[Outcome]) {
-    let accepted = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Accepted(_))).count();
-    edge.metrics().batch_events(accepted, outcomes.len() - accepted);
-}
-
 /// A batch that was let in.
 struct Batch<'r> {
     edge: &'r Edge,
     key: &'r str,
     incoming: Incoming<'r>,
+    /// How many events were read.
+    events: usize,
+    has_caught_up: bool,
+    under_way: VecDeque<Vec<UnderWay>>,
+    events_under_way: usize,
+    told: Told,
 }
 
 /// Events that were read within one look at the catalog.
@@ -167,51 +176,123 @@ impl Slice {
 /// An event on its way to the log, or why it is not.
 type UnderWay = Result<(EventId, Ticket), Refusal>;
 
-impl Batch<'_> {
-    /// Reads the events, and records those that are right. While one part is on its way to the log the next is read.
+impl<'r> Batch<'r> {
+    fn new(edge: &'r Edge, key: &'r str, incoming: Incoming<'r>, shape: Shape) -> Self {
+        Self {
+            edge,
+            key,
+            incoming,
+            events: 0,
+            has_caught_up: false,
+            under_way: VecDeque::new(),
+            events_under_way: 0,
+            told: Told::new(shape),
+        }
+    }
+
+    /// Records events that are all there.
     ///
     /// # Errors
     /// The refusal of a sender who may not send, if none of the events is on its way.
-    async fn record(&self, texts: &[&[u8]]) -> Result<Vec<Outcome>, Refusal> {
-        let mut told = Vec::with_capacity(texts.len());
-        let mut under_way = VecDeque::new();
-        let mut has_caught_up = false;
-        for (number, texts) in texts.chunks(LOOK_EVENTS).enumerate() {
-            let look = |catalog: &catalog::Catalog| {
-                let value = self.read(catalog, number * LOOK_EVENTS, texts);
-                let is_incomplete = !has_caught_up && value.as_ref().is_ok_and(|slice| slice.is_incomplete);
-                Understood { value, is_incomplete }
-            };
-            let slice = match self.edge.understand(look).await {
-                Ok(slice) => slice,
-                Err(refused) if number == 0 => return Err(refused),
-                // What came before is on its way, and its receipts are told: only these are refused.
-                Err(refused) => Slice::refused(&refused, texts.len()),
-            };
-            // One look at the log's end is enough for a batch.
-            has_caught_up |= slice.is_incomplete;
-            under_way.push_back(self.append(slice));
-            if under_way.len() > SLICES_UNDER_WAY
-                && let Some(oldest) = under_way.pop_front()
-            {
-                outcomes(oldest, &mut told).await;
-            }
-            // Other connections of this thread have waited for this part.
-            tokio::task::yield_now().await;
+    async fn whole(mut self, texts: &[&[u8]]) -> Result<Told, Refusal> {
+        for texts in texts.chunks(LOOK_EVENTS) {
+            self.record(texts).await?;
         }
-        for slice in under_way {
-            outcomes(slice, &mut told).await;
-        }
-        Ok(told)
+        self.tell(0).await;
+        Ok(self.told)
     }
 
-    fn read(&self, catalog: &catalog::Catalog, first: usize, texts: &[&[u8]]) -> Result<Slice, Refusal> {
+    /// Records lines as they come.
+    ///
+    /// # Errors
+    /// Why none was read.
+    async fn stream(mut self, mut body: Arriving, mut share: Share<'_>) -> Result<Told, Refusal> {
+        let ended = self.record_lines(&mut body, &mut share).await;
+        match &ended {
+            Err(refused) if self.events == 0 => return Err(refused.clone()),
+            Err(_) => body.discard().await,
+            Ok(()) => {}
+        }
+        self.tell(0).await;
+        if let Err(refused) = ended
+            && !self.told.is_away()
+        {
+            self.told.stop(&refused);
+            self.edge.metrics().batch_events(0, 1);
+        }
+        Ok(self.told)
+    }
+
+    /// Reads lines until the body ends, or until something is wrong that is more than a line.
+    async fn record_lines(&mut self, body: &mut Arriving, share: &mut Share<'_>) -> Result<(), Refusal> {
+        let mut lines = Lines::new(self.edge.settings().max_body_bytes);
+        loop {
+            let pulled = body.pull(lines.tail()).await;
+            share.cover(lines.held() + body.held() + self.told.text.capacity())?;
+            self.incoming.received_at = self.edge.now();
+            loop {
+                let texts = lines.next(LOOK_EVENTS, matches!(pulled, Ok(false)))?;
+                if texts.is_empty() {
+                    break;
+                }
+                self.record(&texts).await?;
+            }
+            if !pulled? {
+                return Ok(());
+            }
+            lines.settle();
+            // Blanks without end are no reason for others to wait.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the next events, and sends those that are right on their way. While these go to the log the next are read.
+    async fn record(&mut self, texts: &[&[u8]]) -> Result<(), Refusal> {
+        let this = &*self;
+        let look = |catalog: &catalog::Catalog| {
+            let value = this.read(catalog, texts);
+            let is_incomplete = !this.has_caught_up && value.as_ref().is_ok_and(|slice| slice.is_incomplete);
+            Understood { value, is_incomplete }
+        };
+        let slice = match this.edge.understand(look).await {
+            Ok(slice) => slice,
+            Err(refused) if this.events == 0 => return Err(refused),
+            // What came before is on its way, and its receipts are told: only these are refused.
+            Err(refused) => Slice::refused(&refused, texts.len()),
+        };
+        // One look at the log's end is enough for a batch.
+        self.has_caught_up |= slice.is_incomplete;
+        self.events += texts.len();
+        self.events_under_way += texts.len();
+        self.under_way.push_back(self.append(slice));
+        self.tell(EVENTS_UNDER_WAY).await;
+        // Other connections of this thread have waited for these.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Notes the outcomes of the oldest events, until no more than this many are under way.
+    async fn tell(&mut self, most: usize) {
+        while self.events_under_way > most
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            self.events_under_way -= oldest.len();
+            let (items, accepted) = (self.told.items, self.told.accepted);
+            for event in oldest {
+                self.told.tell(&outcome(event).await);
+            }
+            let (items, accepted) = (self.told.items - items, self.told.accepted - accepted);
+            self.edge.metrics().batch_events(accepted, items - accepted);
+        }
+    }
+
+    fn read(&self, catalog: &catalog::Catalog, texts: &[&[u8]]) -> Result<Slice, Refusal> {
         let mut sender = Sender::by_key(catalog, self.key, self.incoming)?;
         sender.check_secret()?;
         let mut events = Vec::with_capacity(texts.len());
         let mut is_incomplete = false;
         for (number, text) in texts.iter().enumerate() {
-            sender.line = Some(first + number);
+            sender.line = Some(self.events + number);
             let read = self.read_one(text, &sender).map_err(|refused| refused.shortened(MAX_ITEM_FAULTS));
             is_incomplete |= match &read {
                 Ok(read) => read.is_incomplete,
@@ -254,66 +335,113 @@ impl Batch<'_> {
     }
 }
 
-async fn outcomes(under_way: Vec<UnderWay>, outcomes: &mut Vec<Outcome>) {
-    for event in under_way {
-        outcomes.push(match event {
-            // All events of a group have one answer: after the first of them nobody waits.
-            Ok((receipt, ticket)) => match ticket.durable().await {
-                Ok(()) => Outcome::Accepted(receipt),
-                Err(error) => Outcome::Refused(error.into()),
-            },
-            Err(refused) => Outcome::Refused(refused),
+async fn outcome(event: UnderWay) -> Outcome {
+    match event {
+        // All events of a group have one answer: after the first of them nobody waits.
+        Ok((receipt, ticket)) => match ticket.durable().await {
+            Ok(()) => Outcome::Accepted(receipt),
+            Err(error) => Outcome::Refused(error.into()),
+        },
+        Err(refused) => Outcome::Refused(refused),
+    }
+}
+
+/// The outcomes, written as they are told.
+struct Told {
+    shape: Shape,
+    text: Vec<u8>,
+    items: usize,
+    accepted: usize,
+    /// Items that were refused because neither log nor spool took them.
+    away: usize,
+}
+
+impl Told {
+    const fn new(shape: Shape) -> Self {
+        Self { shape, text: Vec::new(), items: 0, accepted: 0, away: 0 }
+    }
+
+    fn tell(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Accepted(receipt) => {
+                self.accepted += 1;
+                self.write(&Item {
+                    status: "accepted",
+                    receipt: Some(*receipt),
+                    ..Item::rejected(self.items)
+                });
+            }
+            Outcome::Refused(refused) => {
+                self.away += usize::from(matches!(refused, Refusal::Unavailable));
+                self.write(&Item::refused(self.items, refused));
+            }
+        }
+    }
+
+    /// Tells of the event at which the reading stopped.
+    fn stop(&mut self, refused: &Refusal) {
+        let message = Some(format!("{refused}{UNREAD}"));
+        self.write(&Item { message, ..Item::refused(self.items, refused) });
+    }
+
+    /// Whether neither log nor spool took any event.
+    const fn is_away(&self) -> bool {
+        self.items > 0 && self.away == self.items
+    }
+
+    fn write(&mut self, item: &Item<'_>) {
+        self.items += 1;
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut self.text, item);
+        self.text.push(match self.shape {
+            Shape::Lines => b'\n',
+            Shape::Array => b',',
         });
     }
-}
 
-fn item(index: usize, outcome: &Outcome) -> Item<'_> {
-    let base = Item {
-        index,
-        status: "rejected",
-        receipt: None,
-        error: None,
-        field: None,
-        message: None,
-        details: &[],
-    };
-    match outcome {
-        Outcome::Accepted(receipt) => Item { status: "accepted", receipt: Some(*receipt), ..base },
-        Outcome::Refused(refused) => {
-            let faults = refused.faults();
-            Item {
-                error: Some(refused.code()),
-                field: faults.first().map(|fault| fault.field.as_str()),
-                message: Some(refused.to_string()),
-                details: if faults.len() > 1 { faults } else { &[] },
-                ..base
+    fn answer(self) -> Response {
+        let Self { shape, mut text, items, accepted, .. } = self;
+        let (content_type, text) = match shape {
+            Shape::Lines => (NDJSON, text),
+            Shape::Array => {
+                let rejected = items - accepted;
+                let mut whole =
+                    format!("{{\"accepted\":{accepted},\"rejected\":{rejected},\"items\":[").into_bytes();
+                text.pop();
+                whole.append(&mut text);
+                whole.extend_from_slice(b"]}");
+                (JSON, whole)
             }
-        }
+        };
+        let mut response = Response::new(axum::body::Body::from(text));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        response
     }
 }
 
-fn answer(shape: Shape, outcomes: &[Outcome]) -> Response {
-    let items = outcomes.iter().enumerate().map(|(index, outcome)| item(index, outcome));
-    // Writing these to memory does not fail.
-    let mut text = Vec::with_capacity(96 * outcomes.len() + 64);
-    let content_type = match shape {
-        Shape::Lines => {
-            for item in items {
-                let _ = serde_json::to_writer(&mut text, &item);
-                text.push(b'\n');
-            }
-            NDJSON
+impl<'o> Item<'o> {
+    const fn rejected(index: usize) -> Self {
+        Item {
+            index,
+            status: "rejected",
+            receipt: None,
+            error: None,
+            field: None,
+            message: None,
+            details: &[],
         }
-        Shape::Array => {
-            let accepted = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Accepted(_))).count();
-            let rejected = outcomes.len() - accepted;
-            let _ = serde_json::to_writer(&mut text, &Answer { accepted, rejected, items: items.collect() });
-            JSON
+    }
+
+    fn refused(index: usize, refused: &'o Refusal) -> Self {
+        let faults = refused.faults();
+        Item {
+            error: Some(refused.code()),
+            field: faults.first().map(|fault| fault.field.as_str()),
+            message: Some(refused.to_string()),
+            details: if faults.len() > 1 { faults } else { &[] },
+            ..Self::rejected(index)
         }
-    };
-    let mut response = Response::new(axum::body::Body::from(text));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    response
+    }
 }

@@ -136,6 +136,11 @@ async fn what_is_wrong_with_the_whole_is_said_before_anything_is_recorded() {
         assert_eq!(send(&edge, &[json], body).await.error(400, "validation_failed").as_deref(), Some("body"));
     }
     send(&edge, &[json, ("content-encoding", "gzip")], "nonsense").await.error(400, "validation_failed");
+    let lead = "{\"type\": \"lead\"}\n".as_bytes();
+    send(&edge, &[lines, ("content-encoding", "gzip")], lead).await.error(400, "validation_failed");
+    send(&edge, &[lines, ("content-encoding", "zstd")], lead).await.error(400, "validation_failed");
+    let stated = lead.repeat(8 * 1024 * 1024 / lead.len() + 1);
+    send(&edge, &[lines], stated).await.error(413, "payload_too_large");
     send(&edge, &[json, ("content-encoding", "br")], "[]").await.error(415, "unsupported_media_type");
     send(&edge, &[("content-type", "text/csv")], "[]").await.error(415, "unsupported_media_type");
     send(&edge, &[json, ("accept", "text/html")], "[]").await.error(406, "not_acceptable");
