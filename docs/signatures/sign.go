@@ -4,42 +4,33 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 )
 
-type Request struct{ Secret, Method, Path, Query, Body, Timestamp, Nonce string }
-
-func Sign(r Request) string {
-	var pairs []string
-	for _, pair := range strings.Split(r.Query, "&") {
-		if name, _, _ := strings.Cut(pair, "="); pair != "" && name != "sig" {
-			pairs = append(pairs, pair)
-		}
-	}
-	sort.Strings(pairs)
-	body := sha256.Sum256([]byte(r.Body))
-	canonical := []string{"v1", r.Method, r.Path, strings.Join(pairs, "&"), r.Timestamp, r.Nonce, hex.EncodeToString(body[:])}
-	mac := hmac.New(sha256.New, []byte(r.Secret))
+func sign(r map[string]string) string {
+	pairs := slices.DeleteFunc(strings.Split(r["query"], "&"), func(pair string) bool {
+		return pair == "" || strings.Split(pair, "=")[0] == "sig"
+	})
+	slices.Sort(pairs)
+	bodyHash := fmt.Sprintf("%x", sha256.Sum256([]byte(r["body"])))
+	canonical := []string{"v1", r["method"], r["path"], strings.Join(pairs, "&"), r["timestamp"], r["nonce"], bodyHash}
+	mac := hmac.New(sha256.New, []byte(r["secret"]))
 	mac.Write([]byte(strings.Join(canonical, "\n")))
-	return hex.EncodeToString(mac.Sum(nil))
+	return fmt.Sprintf("%x", mac.Sum(nil))
 }
 
 func main() {
+	var file struct{ Vectors []map[string]string }
 	text, err := os.ReadFile(os.Args[1])
-	var file struct{ Vectors []Request }
-	if err == nil {
-		err = json.Unmarshal(text, &file)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if err = errors.Join(err, json.Unmarshal(text, &file)); err != nil {
+		panic(err)
 	}
 	for _, vector := range file.Vectors {
-		fmt.Println(Sign(vector))
+		fmt.Println(sign(vector))
 	}
 }
