@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{Conversation, Protocols, Streams};
+use super::metrics::ServerMetrics;
 use super::pulse::{Pulse, Wish};
 use super::refusal::Refusal;
 use super::request::{Load, Requests};
@@ -23,23 +25,28 @@ use crate::lifecycle::Shutdown;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Connections beyond the limit that are being told so; more are closed without a word.
-const MAX_REFUSALS: usize = 64;
+pub(super) const MAX_REFUSALS: usize = 64;
 
 /// The connections that a server may have open, on all its threads together.
 #[derive(Debug)]
 pub(super) struct Places {
     taken: AtomicUsize,
     limit: usize,
+    metrics: ServerMetrics,
 }
 
 impl Places {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { taken: AtomicUsize::new(0), limit }
+    pub(super) const fn new(limit: usize, metrics: ServerMetrics) -> Self {
+        Self { taken: AtomicUsize::new(0), limit, metrics }
     }
 
     fn take(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(Arc::clone(self));
-        (self.taken.fetch_add(1, Ordering::Relaxed) < self.limit).then_some(place)
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.metrics.open();
+        Some(Place(Arc::clone(self)))
     }
 }
 
@@ -50,6 +57,7 @@ struct Place(Arc<Places>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.close();
     }
 }
 
@@ -120,26 +128,29 @@ impl<H: Handler> Acceptor<H> {
             peer,
             pulse: Arc::clone(&pulse),
             load: Arc::clone(&self.load),
+            metrics: self.server.metrics.clone(),
             max_headers: self.server.settings.max_headers,
             make_request_id: Arc::clone(&self.server.make_request_id),
+            is_encrypted: self.server.tls.is_some(),
         };
         let conversation = Conversation { requests, protocols: self.protocols.clone() };
-        let tls = self.server.tls.clone();
-        let task = self.connections.spawn(async move {
-            let ended = match tls {
-                None => conversation.open(stream).await,
-                Some(tls) => tls.serve(conversation, stream).await,
-            };
+        let end = move |ended: io::Result<()>| {
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "connection ended");
             }
             drop(place);
-        });
+        };
+        // Not one task for both: each connection would hold the room that a cipher needs.
+        let task = match self.server.tls.clone() {
+            None => self.connections.spawn(conversation.open(stream).map(end)),
+            Some(tls) => self.connections.spawn(tls.serve(conversation, stream).map(end)),
+        };
         self.watched.insert(task.id(), Watched::new(pulse, task, Instant::now()));
     }
 
     /// Says at once that there is no place. A client that expects a cipher is not answered in plain text.
     fn turn_away(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        self.server.metrics.refuse(Refusal::Busy);
         let is_told = self.server.tls.is_none() && self.refusals.len() < MAX_REFUSALS;
         tracing::debug!(%peer, is_told, "a connection beyond the limit was turned away");
         if is_told {

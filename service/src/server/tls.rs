@@ -84,7 +84,7 @@ impl Tls {
 
     /// Agrees on a cipher and a protocol, and serves.
     pub(super) async fn serve<H: Handler>(
-        &self,
+        self,
         conversation: Conversation<H>,
         stream: TcpStream,
     ) -> io::Result<()> {
