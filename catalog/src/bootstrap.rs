@@ -64,9 +64,8 @@ pub fn admin_secret(seed: [u8; 32]) -> String {
 
 fn first_proposal(bootstrap: Bootstrap) -> (Proposal, String) {
     let Bootstrap { events_partitions, workspace_name, currency, timezone, now, seed } = bootstrap;
-    let [a, b, c, d, e, f, g, h, ..] = seed;
-    // Ids are no secrets; they need to be unique only. The secret alone uses the whole seed.
-    let mut ids = IdGenerator::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    // Ids are no secrets, and say nothing of the half of the seed that they grow from. The secret uses the whole of it.
+    let mut ids = IdGenerator::new(u128::from_le_bytes(std::array::from_fn(|at| seed[at])));
     let secret = admin_secret(seed);
     let workspace = Workspace {
         number: FIRST_WORKSPACE,

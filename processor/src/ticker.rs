@@ -44,7 +44,7 @@ impl Ticker {
             waiting: None,
             last_tick_micros: i64::MIN,
             // A tick's id is never asked for: its randomness need not differ between lives.
-            ids: IdGenerator::new(u64::from(partition)),
+            ids: IdGenerator::new(u128::from(partition)),
         })
     }
 

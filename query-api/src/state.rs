@@ -32,7 +32,7 @@ pub struct Parts {
     /// What is not well in the rest of the process; the desk's `/readyz` names it.
     pub problems: Problems,
     /// What ids made here grow from.
-    pub seed: u64,
+    pub seed: u128,
 }
 
 /// Tells what is not well, one text each; nothing if all is.

@@ -3,6 +3,8 @@
 //! The random part of an event's or a click's id carries the 24-bit number of its workspace, so that a
 //! postback that holds nothing but a click id finds its way (see [`Id::workspace`]).
 
+mod generator;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -13,12 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use type_safe_id::{StaticType, TypeSafeId};
 use uuid::Uuid;
 
+pub use self::generator::IdGenerator;
+
 /// Bits of an id below the workspace number: 38 of the 62 bits of UUIDv7's last field.
 const RANDOM_LOW_BITS: u32 = 38;
 const RANDOM_LOW_MASK: u64 = (1 << RANDOM_LOW_BITS) - 1;
-/// An id has 50 random bits: 12 before the variant, 38 after the workspace number.
-const RANDOM_BITS: u32 = 50;
-const RANDOM_MASK: u64 = (1 << RANDOM_BITS) - 1;
 
 /// The number of a workspace, 24 bits, given out by the catalog. It stands in ids, rows and sorting keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -216,62 +217,9 @@ kinds! {
     ProposalId = ProposalKind("prop");
 }
 
-/// Makes ids, in ascending order for one generator.
-///
-/// Pure: the caller brings the time and, once, a random seed. Within a millisecond ids ascend by random
-/// steps, so that one generator never makes an id twice and a reader of one id cannot guess the next.
-#[derive(Debug, Clone)]
-pub struct IdGenerator {
-    state: u64,
-    last_ms: u64,
-    last_random: u64,
-}
-
-impl IdGenerator {
-    /// A generator whose randomness comes from `seed`.
-    pub const fn new(seed: u64) -> Self {
-        Self { state: seed, last_ms: 0, last_random: 0 }
-    }
-
-    /// The next id, made at `unix_ms`, for a thing of this workspace.
-    pub fn next<K: Kind>(&mut self, unix_ms: u64, workspace: WorkspaceNumber) -> Id<K> {
-        let mut ms = unix_ms.max(self.last_ms);
-        let random = if ms == self.last_ms {
-            let next = self.last_random + 1 + (self.splitmix() & 0x00ff_ffff);
-            if next > RANDOM_MASK {
-                ms += 1;
-                self.splitmix() & (RANDOM_MASK >> 1)
-            } else {
-                next
-            }
-        } else {
-            // The first of a millisecond starts in the lower half, which leaves room to ascend.
-            self.splitmix() & (RANDOM_MASK >> 1)
-        };
-        self.last_ms = ms;
-        self.last_random = random;
-        let high = (ms << 16) | 0x7000 | (random >> RANDOM_LOW_BITS);
-        let low = (0b10 << 62) | (u64::from(workspace.get()) << RANDOM_LOW_BITS) | (random & RANDOM_LOW_MASK);
-        Id::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-    fn splitmix(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn workspace(number: u32) -> WorkspaceNumber {
-        WorkspaceNumber::new(number).unwrap()
-    }
 
     #[test]
     fn text_form_is_the_typeid_of_the_specification() {
@@ -289,26 +237,5 @@ mod tests {
         {
             assert_eq!(text.parse::<ClickId>(), Err(InvalidId { expected: "click" }), "{text}");
         }
-    }
-
-    #[test]
-    fn ids_carry_workspace_and_time_and_ascend_within_a_millisecond() {
-        let mut ids = IdGenerator::new(7);
-        let mut last: Option<EventId> = None;
-        for n in 0..200_000_u32 {
-            let id: EventId = ids.next(1_700_000_000_000, workspace(n & WorkspaceNumber::MAX));
-            assert_eq!(id.workspace().get(), n);
-            assert_eq!(Uuid::from_bytes(*id.bytes()).get_version_num(), 7);
-            if let Some(last) = last {
-                assert_ne!(last, id);
-                assert!(last.unix_ms() <= id.unix_ms());
-            }
-            last = Some(id);
-        }
-        let mut one = IdGenerator::new(7);
-        let pair: [EventId; 2] = [one.next(5, workspace(9)), one.next(5, workspace(9))];
-        assert_eq!((pair[0].unix_ms(), pair[0].workspace()), (5, workspace(9)));
-        // Within one workspace and millisecond the twelve bits before the variant ascend first.
-        assert!(pair[0] < pair[1]);
     }
 }

@@ -67,8 +67,9 @@ impl Clock for ManualClock {
     }
 }
 
-/// A seed from the operating system's randomness: everything random in the program grows from seeds like this one.
-pub fn random_seed() -> u64 {
+/// A seed from the operating system's randomness: everything random in the program grows from seeds like this one. It has
+/// as many bits as a key, because ids that must not be foretold grow from it.
+pub fn random_seed() -> u128 {
     rand::random()
 }
 

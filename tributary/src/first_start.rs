@@ -89,7 +89,7 @@ pub(crate) fn secrets_key(dir: &DataDir, settings: &Settings) -> Result<Secret, 
 
 fn new_seed() -> [u8; 32] {
     let mut seed = [0; 32];
-    for part in seed.chunks_exact_mut(8) {
+    for part in seed.chunks_exact_mut(16) {
         part.copy_from_slice(&random_seed().to_be_bytes());
     }
     seed

@@ -76,17 +76,17 @@ impl Installation {
     }
 
     /// A node with the admin key; every node has its own seed.
-    async fn desk(&self, seed: u64) -> TestDesk {
+    async fn desk(&self, seed: u128) -> TestDesk {
         self.desk_with(seed, QueryApiSettings::default()).await.unwrap()
     }
 
-    async fn desk_with(&self, seed: u64, settings: QueryApiSettings) -> Result<TestDesk, StartError> {
+    async fn desk_with(&self, seed: u128, settings: QueryApiSettings) -> Result<TestDesk, StartError> {
         self.desk_of(seed, settings, sealer()).await
     }
 
     async fn desk_of(
         &self,
-        seed: u64,
+        seed: u128,
         settings: QueryApiSettings,
         sealer: Sealer,
     ) -> Result<TestDesk, StartError> {
