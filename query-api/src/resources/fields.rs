@@ -7,6 +7,7 @@ use schemas::error_code::FieldError;
 use serde_json::{Map, Value};
 
 use super::value;
+use crate::error::Error;
 
 /// What a body is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,17 @@ impl Fields {
             self.fault(name, "is not a field that can be set here");
         }
         self.faults
+    }
+
+    /// Refuses what has faults of form, or else in what its fields say: of a field with both, the form's is named.
+    pub(crate) fn judge(self, said: Vec<FieldError>) -> Result<(), Error> {
+        let mut faults = self.finish();
+        for fault in said {
+            if !faults.iter().any(|known| known.field == fault.field) {
+                faults.push(fault);
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Error::InvalidFields(faults)) }
     }
 
     pub(crate) const fn purpose(&self) -> Purpose {

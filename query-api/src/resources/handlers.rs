@@ -24,7 +24,7 @@ use crate::params::Params;
 use crate::state::Desk;
 
 /// How often a change is made anew when another one came in between and the client named no version.
-pub(crate) const MAX_ATTEMPTS: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 /// How long a change waits for a version that this node has not folded yet.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -135,20 +135,41 @@ async fn change<T: Crud>(
 ) -> Result<Response, Error> {
     let mut body = body.clone();
     let wanted = expected_version(&mut body)?;
+    let current = || {
+        let before = stored::<T>(desk, caller, text)?;
+        let version = before.meta().version;
+        Ok((before, version))
+    };
+    let proposed = |before| {
+        let draft = draft(desk, caller, body.clone(), Target::Stored { before, purpose })?;
+        Ok(propose(desk, caller, draft, None))
+    };
+    Ok(change_stored(desk, wanted, current, proposed).await?.answer(desk, StatusCode::OK))
+}
+
+/// Changes what is stored: anew when another change came in between, unless the client names the version that it changes. One
+/// that this node has not folded yet is waited for.
+pub(crate) async fn change_stored<T, A, F>(
+    desk: &Desk,
+    wanted: Option<u64>,
+    stored: impl Fn() -> Result<(T, u64), Error>,
+    propose: impl Fn(T) -> Result<F, Error>,
+) -> Result<A, Error>
+where
+    F: Future<Output = Result<Result<A, Rejected>, Error>>,
+{
     for _ in 0..MAX_ATTEMPTS {
-        let mut before = stored::<T>(desk, caller, text)?;
-        if wanted.is_some_and(|wanted| wanted > before.meta().version) {
+        let (mut before, mut current) = stored()?;
+        if wanted.is_some_and(|wanted| wanted > current) {
             catch_up(desk).await?;
-            before = stored(desk, caller, text)?;
+            (before, current) = stored()?;
         }
-        // The patch is merged into this copy, so the version must be this copy's, not just the log's.
-        let current = before.meta().version;
+        // The change is made in this copy, so the version must be this copy's, not just the log's.
         if wanted.is_some_and(|wanted| wanted != current) {
             return Err(version_conflict(current));
         }
-        let draft = draft(desk, caller, body.clone(), Target::Stored { before, purpose })?;
-        match propose(desk, caller, draft, None).await? {
-            Ok(stored) => return Ok(stored.answer(desk, StatusCode::OK)),
+        match propose(before)?.await? {
+            Ok(made) => return Ok(made),
             Err(Rejected::VersionConflict { .. }) if wanted.is_none() => {}
             Err(rejected) => return Err(refused(rejected)),
         }
@@ -266,7 +287,7 @@ pub(crate) async fn edit<T: Crud>(
     Err(contended())
 }
 
-pub(crate) fn contended() -> Error {
+fn contended() -> Error {
     let message = "the resource changes too often, try again".to_owned();
     Error::Conflict { message, field: None, current_version: None }
 }
@@ -348,15 +369,7 @@ fn draft<T: Crud>(
         fields.fault("status", "cannot be active again: make another one");
     }
     let secret = resource.issue(desk.sealer(), before.as_ref())?;
-    let mut faults = fields.finish();
-    for fault in validate::faults(&resource.clone().into()) {
-        if !faults.iter().any(|known| known.field == fault.field) {
-            faults.push(fault);
-        }
-    }
-    if !faults.is_empty() {
-        return Err(Error::InvalidFields(faults));
-    }
+    fields.judge(validate::faults(&resource.clone().into()))?;
     resource.permit(caller)?;
     let expected = before.map_or(Expected::New, |before| Expected::Version(before.meta().version));
     Ok(Draft { resource, expected, secret, at })

@@ -2,17 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use catalog::{
-    Change, Consent, Expected, IpStorage, Privacy, Rejected, Resource, Scope, Workspace, validate,
-};
+use catalog::{Change, Consent, Expected, IpStorage, Privacy, Resource, Scope, Workspace, validate};
 use schemas::money::Currency;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::change::{propose_change, refused, version_conflict};
+use super::change::propose_change;
 use super::fields::{Fields, Purpose};
-use super::handlers::{Body, MAX_ATTEMPTS, contended, expected_version, proposed_at};
+use super::handlers::{Body, change_stored, expected_version, proposed_at};
 use super::value;
 use super::view::Tail;
 use crate::auth::{Admin, Allowed, Caller, Read};
@@ -59,40 +56,30 @@ pub(crate) async fn patch(
     Path(text): Path<String>,
     params: Params,
     body: Body,
-) -> Result<Response, Error> {
+) -> Result<Json<WorkspaceView>, Error> {
     params.finish()?;
     let mut body = body.value;
     let wanted = expected_version(&mut body)?;
-    for _ in 0..MAX_ATTEMPTS {
-        let mut workspace = stored(&desk, &caller, &text)?;
-        let current = workspace.meta.version;
-        if wanted.is_some_and(|wanted| wanted != current) {
-            return Err(version_conflict(current));
-        }
+    let proposed = |mut workspace: Workspace| {
+        let expected = Expected::Version(workspace.meta.version);
         let mut fields = Fields::new(body.clone(), Purpose::Patch);
         read(&mut workspace, &mut fields);
-        let mut faults = fields.finish();
-        for fault in validate::faults(&Resource::Workspace(workspace.clone())) {
-            let field = match fault.field.as_str() {
-                "click_lookback" => "attribution.click_lookback".to_owned(),
-                _ => fault.field,
-            };
-            if !faults.iter().any(|known| known.field == field) {
-                faults.push(schemas::error_code::FieldError { field, message: fault.message });
-            }
+        let resource = Resource::Workspace(workspace);
+        let mut said = validate::faults(&resource);
+        for fault in said.iter_mut().filter(|fault| fault.field == "click_lookback") {
+            fault.field = "attribution.click_lookback".to_owned();
         }
-        if !faults.is_empty() {
-            return Err(Error::InvalidFields(faults));
-        }
-        let change =
-            Change::Put { resource: Resource::Workspace(workspace), expected: Expected::Version(current) };
-        match propose_change(&desk, &caller, change, proposed_at(&desk), None).await? {
-            Ok(_) => return Ok(Json(WorkspaceView::of(&stored(&desk, &caller, &text)?)).into_response()),
-            Err(Rejected::VersionConflict { .. }) if wanted.is_none() => {}
-            Err(rejected) => return Err(refused(rejected)),
-        }
-    }
-    Err(contended())
+        fields.judge(said)?;
+        let change = Change::Put { resource, expected };
+        Ok(propose_change(&desk, &caller, change, proposed_at(&desk), None))
+    };
+    let current = || {
+        let workspace = stored(&desk, &caller, &text)?;
+        let version = workspace.meta.version;
+        Ok((workspace, version))
+    };
+    change_stored(&desk, wanted, current, proposed).await?;
+    Ok(Json(WorkspaceView::of(&stored(&desk, &caller, &text)?)))
 }
 
 fn may_see(caller: &Caller, workspace: &Workspace) -> bool {

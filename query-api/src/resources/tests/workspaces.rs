@@ -63,6 +63,19 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
 }
 
 #[tokio::test]
+async fn a_change_of_a_version_that_another_node_made_waits_for_it() {
+    let (installation, desk) = desk().await;
+    let (path, _) = only_workspace(&desk).await;
+    let other = installation.desk(2).await;
+    for version in 1..=6 {
+        let node = if version % 2 == 0 { &other } else { &desk };
+        let body = json!({"name": format!("n{version}"), "expected_version": version});
+        assert_eq!(node.patch(&path, body).await.ok()["version"], json!(version + 1));
+    }
+    other.patch(&path, json!({"expected_version": 9})).await.is(409, "conflict", "expected_version");
+}
+
+#[tokio::test]
 async fn every_macro_is_listed_and_can_be_saved() {
     let (_installation, desk) = desk().await;
     let macros = desk.get("/macros").await.ok();
