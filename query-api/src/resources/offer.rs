@@ -48,14 +48,8 @@ impl Crud for Offer {
         fields.optional("click_lookback", &mut self.click_lookback_micros, value::duration);
         fields.defaulted("allowed_hosts", &mut self.allowed_hosts, Vec::new(), hosts);
         cap::read(fields, &mut self.caps);
-        match fields.take("goals") {
-            None => {}
-            Some(Value::Null) => self.goals.clear(),
-            Some(Value::Array(values)) => self.goals = goals(fields, values, self.currency),
-            Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-                fields.fault("goals", "must be an array");
-            }
-        }
+        let currency = self.currency;
+        fields.objects("goals", &mut self.goals, |inner| goal(inner, currency));
     }
 
     fn view(&self, _desk: &Desk, _secret: Option<String>) -> OfferView {
@@ -79,16 +73,6 @@ impl Crud for Offer {
 fn hosts(value: Value) -> Result<Vec<String>, String> {
     let hosts = value::texts(value)?;
     Ok(hosts.into_iter().map(|host| allowed_host(&host).unwrap_or(host)).collect())
-}
-
-fn goals(fields: &mut Fields, values: Vec<Value>, currency: Currency) -> Vec<Goal> {
-    let mut goals = Vec::with_capacity(values.len().min(catalog::validate::MAX_GOALS));
-    for (index, value) in values.into_iter().enumerate() {
-        let Some(mut inner) = fields.open(&format!("goals[{index}]"), value) else { continue };
-        goals.push(goal(&mut inner, currency));
-        fields.close(inner);
-    }
-    goals
 }
 
 fn goal(fields: &mut Fields, currency: Currency) -> Goal {
