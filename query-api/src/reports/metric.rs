@@ -127,6 +127,15 @@ pub(crate) enum Metric {
     Aov,
 }
 
+/// How a metric is made of the numbers that the tables give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Formula {
+    /// It is this one.
+    Plain(Base),
+    /// It divides two of them.
+    Ratio(Ratio),
+}
+
 /// A quotient of two numbers, times a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ratio {
@@ -190,10 +199,10 @@ impl Metric {
         }
     }
 
-    /// What a ratio divides.
-    pub(crate) const fn ratio(self) -> Option<Ratio> {
+    /// How it is made.
+    pub(crate) const fn formula(self) -> Formula {
         let (above, below, factor) = match self {
-            Self::Plain(_) => return None,
+            Self::Plain(base) => return Formula::Plain(base),
             Self::Ctr => (Base::Clicks, Base::Impressions, 1),
             Self::Cr => (Base::Conversions, Base::Clicks, 1),
             Self::Epc => (Base::Payout, Base::Clicks, 1),
@@ -203,12 +212,12 @@ impl Metric {
             Self::Roi => (Base::Profit, Base::Spending, 1),
             Self::Aov => (Base::Revenue, Base::Conversions, 1),
         };
-        Some(Ratio { above, below, factor })
+        Formula::Ratio(Ratio { above, below, factor })
     }
 
     /// The numbers that an answer shows beside this one: those that it is made of.
     pub(crate) fn parts(self) -> Vec<Self> {
-        let Some(ratio) = self.ratio() else { return Vec::new() };
+        let Formula::Ratio(ratio) = self.formula() else { return Vec::new() };
         let shown = |base: Base| match base {
             Base::Spending => vec![Base::Payout, Base::Cost],
             Base::Impressions
@@ -226,20 +235,19 @@ impl Metric {
 
     /// The numbers that this one is computed from.
     pub(crate) fn bases(self) -> Vec<Base> {
-        match (self, self.ratio()) {
-            (_, Some(ratio)) => vec![ratio.above, ratio.below],
-            (Self::Plain(base), None) => vec![base],
-            (_, None) => Vec::new(),
+        match self.formula() {
+            Formula::Plain(base) => vec![base],
+            Formula::Ratio(ratio) => vec![ratio.above, ratio.below],
         }
     }
 
     /// The value in an answer: a number, money, or null for a ratio to 0. Money per click or conversion is rounded to
     /// micro-units, half away from zero.
     pub(crate) fn show(self, number: impl Fn(Base) -> i128, currency: Currency) -> Result<Value, Error> {
-        let Some(Ratio { above, below, factor }) = self.ratio() else {
-            let Self::Plain(base) = self else { return Ok(Value::Null) };
-            let value = number(base);
-            return if base.is_money() { money(value, currency) } else { Ok(json!(whole(value)?)) };
+        let Ratio { above, below, factor } = match self.formula() {
+            Formula::Plain(base) if base.is_money() => return money(number(base), currency),
+            Formula::Plain(base) => return Ok(json!(whole(number(base))?)),
+            Formula::Ratio(ratio) => ratio,
         };
         let is_money = above.is_money() && !below.is_money();
         let (above, below) = (number(above), number(below));

@@ -1,7 +1,7 @@
-//! A plan as SQL: the aggregates of both tables, put together and grouped once more.
+//! A plan as SQL: the aggregates of the tables that take part, put together and grouped once more.
 
 use super::dimension::{Dimension, Form, has};
-use super::metric::{Base, Metric};
+use super::metric::{Base, Formula};
 use super::plan::{Plan, Sort, SortBy};
 use crate::error::Error;
 use crate::filter::Field;
@@ -108,7 +108,7 @@ fn leaves_hits_out(plan: &Plan) -> bool {
 
 /// Whether conversions have the field and hits do not.
 const fn is_of_conversions(field: Field) -> bool {
-    matches!(field, Field::Goal | Field::Status)
+    !has(Table::Clicks, field)
 }
 
 /// The expressions of the bases over rows of this table: `p0…` (parts of the sums).
@@ -184,7 +184,7 @@ fn revisions(
     format!("SELECT {} FROM ({text}) WHERE {condition}", outer.collect::<Vec<_>>().join(", "))
 }
 
-/// The join that gives revisions what is told of the client of their click; empty where nothing of it is asked for.
+/// The join that gives revisions what they have only from their click; empty where nothing of it is asked for.
 ///
 /// A click may lie long before the range, so it is looked up by the ids in the revisions of the range.
 fn clicked(plan: &Plan, dimensions: &[Dimension], tenant: Tenant, values: &mut Values) -> String {
@@ -272,20 +272,22 @@ fn parts(plan: &Plan, bases: &[Base], sort: Sort) -> Vec<Key> {
                 dimension.nothing().map(|nothing| key(format!("({name} = {nothing})"), false, Form::Flag));
             nothing.into_iter().chain([key(name, sort.descends, dimension.form())]).collect()
         }
-        SortBy::Metric(Metric::Plain(base)) => vec![key(total(base), sort.descends, Form::Integer("Int128"))],
-        SortBy::Metric(metric) => {
-            let Some(ratio) = metric.ratio() else { return Vec::new() };
-            let (above, below) = (total(ratio.above), total(ratio.below));
-            let quotient =
-                format!("intDiv(toInt256({above}) * {RATIO_SCALE}, toInt256(if({below} = 0, 1, {below})))");
-            vec![
-                key(format!("({below} = 0)"), false, Form::Flag),
-                key(
-                    format!("if({below} = 0, toInt256(0), {quotient})"),
-                    sort.descends,
-                    Form::Integer("Int256"),
-                ),
-            ]
-        }
+        SortBy::Metric(metric) => match metric.formula() {
+            Formula::Plain(base) => vec![key(total(base), sort.descends, Form::Integer("Int128"))],
+            Formula::Ratio(ratio) => {
+                let (above, below) = (total(ratio.above), total(ratio.below));
+                let quotient = format!(
+                    "intDiv(toInt256({above}) * {RATIO_SCALE}, toInt256(if({below} = 0, 1, {below})))"
+                );
+                vec![
+                    key(format!("({below} = 0)"), false, Form::Flag),
+                    key(
+                        format!("if({below} = 0, toInt256(0), {quotient})"),
+                        sort.descends,
+                        Form::Integer("Int256"),
+                    ),
+                ]
+            }
+        },
     }
 }
