@@ -314,8 +314,11 @@ async fn outage(args: OutageArgs) -> Result<ExitCode, LoadError> {
         writeln!(out, "longest redirect {:.1} ms from its sending", after.longest_redirect_ms)?;
         writeln!(out, "edge killed   {} times\n", after.edge_kills)?;
         after.verdict.print(&mut out, false)?;
+        for missed in &after.missed {
+            writeln!(out, "bar missed    {missed}")?;
+        }
     }
-    Ok(if after.verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if after.missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn bench_edge(args: EdgeArgs) -> Result<ExitCode, LoadError> {

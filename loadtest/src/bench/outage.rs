@@ -26,6 +26,10 @@ const BETWEEN_KILLS: Duration = Duration::from_secs(1);
 const AUDIT_WAIT: Duration = Duration::from_secs(180);
 /// Receipts that are asked for at a time.
 const QUESTIONS: usize = 16;
+/// How long the edge waits for the log, as it does where nobody has set `edge.append_deadline_ms`: so it is in this cluster.
+const APPEND_DEADLINE_MS: f64 = 250.0;
+/// How much longer a redirect may take while the log is away.
+const GRACE_MS: f64 = 100.0;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,6 +44,17 @@ pub enum Fault {
     LogPaused,
     /// The broker is killed, then the edge is killed and started without it.
     EdgeStartsWithoutLog,
+}
+
+impl Fault {
+    /// Whether visitors are to notice nothing of it, for only the log is away.
+    const fn is_hidden_by_the_edge(self) -> bool {
+        match self {
+            Self::LogKilled | Self::LogStopped | Self::LogPaused => true,
+            // Whoever asks while the edge itself is away waits, or asks in vain.
+            Self::EdgeKilled | Self::EdgeStartsWithoutLog => false,
+        }
+    }
 }
 
 /// An outage under load.
@@ -72,6 +87,8 @@ pub struct Aftermath {
     pub edge_kills: u32,
     /// What was found afterwards.
     pub verdict: Verdict,
+    /// The bars that were missed, each in a sentence.
+    pub missed: Vec<String>,
 }
 
 impl Outage {
@@ -118,7 +135,16 @@ impl Outage {
         };
         let verdict = audit.run().await?;
         drop(cluster);
-        Ok(Aftermath { summary: tally.summary(0, Vec::new()), longest_redirect_ms, edge_kills, verdict })
+        let summary = tally.summary(0, Vec::new());
+        let mut missed = Vec::new();
+        if !verdict.is_exact() {
+            let Verdict { missing, extra, .. } = verdict;
+            missed.push(format!("not everything is counted once: {missing} missing, {extra} too many"));
+        }
+        if fault.is_hidden_by_the_edge() {
+            missed.extend(noticed(&summary, longest_redirect_ms));
+        }
+        Ok(Aftermath { summary, longest_redirect_ms, edge_kills, verdict, missed })
     }
 }
 
@@ -164,6 +190,21 @@ fn happen(fault: Fault, duration: Duration, cluster: &mut Cluster) -> Result<u32
     Ok(kills)
 }
 
+/// What visitors noticed of a fault of which they are to notice nothing.
+fn noticed(summary: &Summary, longest_redirect_ms: f64) -> Vec<String> {
+    let bar = APPEND_DEADLINE_MS + GRACE_MS;
+    let is_slow = longest_redirect_ms > bar;
+    let slow = is_slow.then(|| format!("a redirect took {longest_redirect_ms:.1} ms, more than {bar} ms"));
+    let counts = [
+        (summary.unrecorded, "redirected without a receipt"),
+        (summary.refused, "refused"),
+        (summary.unknown, "not answered, or answered with a failure"),
+        (summary.unsent, "never sent"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    slow.into_iter().chain(counts.map(|(count, what)| format!("clicks {what}: {count}"))).collect()
+}
+
 fn longest_redirect(path: &Path) -> Result<f64, LoadError> {
     let mut longest = 0;
     ledger::read(path, |entry| {
@@ -172,4 +213,34 @@ fn longest_redirect(path: &Path) -> Result<f64, LoadError> {
         }
     })?;
     Ok(longest as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Fate;
+    use crate::tally::Tally;
+
+    fn summary(fates: &[Fate]) -> Summary {
+        let mut tally = Tally::new().unwrap();
+        fates.iter().for_each(|fate| tally.add(*fate, Some(302), Duration::ZERO, Duration::ZERO));
+        tally.summary(0, Vec::new())
+    }
+
+    #[test]
+    fn an_outage_of_the_log_that_somebody_notices_misses_a_bar() {
+        let well = summary(&[Fate::Acknowledged]);
+        assert!(noticed(&well, 350.0).is_empty());
+        assert_eq!(noticed(&well, 10_000.0), ["a redirect took 10000.0 ms, more than 350 ms"]);
+        let ill =
+            summary(&[Fate::Acknowledged, Fate::Unrecorded, Fate::Unknown, Fate::Unknown, Fate::Refused]);
+        let told = [
+            "clicks redirected without a receipt: 1",
+            "clicks refused: 1",
+            "clicks not answered, or answered with a failure: 2",
+        ];
+        assert_eq!(noticed(&ill, 1.0), told);
+        let unsent = Summary { unsent: 3, ..well };
+        assert_eq!(noticed(&unsent, 1.0), ["clicks never sent: 3"]);
+    }
 }
