@@ -1,5 +1,6 @@
 //! What the raw lists have in common: a window of time, filters, and keyset pages by (`occurred_at`, `id`).
 
+use schemas::hex;
 use schemas::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use crate::error::Error;
 use crate::filter::{self, Field, Filter};
 use crate::page::PageRequest;
 use crate::params::Params;
-use crate::sql::{Select, Statement, Table, Tenant, Values, unhex};
+use crate::sql::{Select, Statement, Table, Tenant, Values};
 use crate::state::Desk;
 use crate::test_rows::TestRows;
 
@@ -66,7 +67,7 @@ impl List {
         }
         if let Some(place) = &self.after {
             let foreign = || Error::invalid("cursor", "is not a cursor of this query");
-            let id = unhex(&place.id).ok_or_else(foreign)?;
+            let id = hex::decode(&place.id).ok_or_else(foreign)?;
             let (at, id) = (values.bind_time(place.at), values.bind_id(&id));
             let sign = if self.ascends { '>' } else { '<' };
             // The first term is what the primary key can use; the tuple alone reads everything.

@@ -1,13 +1,12 @@
 //! References of requests to ids, and ids of rows to the names that answers show.
 
 use catalog::{Catalog, Entity, ExternalId, Link, Offer, Partner, Source};
+use schemas::hex;
 use schemas::id::{
     CampaignId, CampaignKind, ClickKind, Id, Kind, LinkKind, OfferKind, PartnerKind, RuleKind, SourceKind,
     VisitorKind, WorkspaceNumber,
 };
 use serde::Serialize;
-
-use crate::sql;
 
 /// What an id column refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +113,7 @@ impl Named {
 
 /// The text of the id in a row's hexadecimal digits; `None` for no id.
 pub(crate) fn id_text<K: Kind>(digits: &str) -> Option<String> {
-    let bytes = sql::unhex(digits).filter(|bytes| *bytes != [0; 16])?;
+    let bytes = hex::decode(digits).filter(|bytes| *bytes != [0; 16])?;
     Some(Id::<K>::from_bytes(bytes).to_string())
 }
 

@@ -1,5 +1,6 @@
 //! Where SQL is put together: every value is bound, and no rows are read but those of one tenant.
 
+use schemas::hex;
 use schemas::id::WorkspaceNumber;
 
 /// Whose rows, and how far: a workspace, its log partition, and the last finished cut. [`Select`] cannot be written
@@ -84,7 +85,7 @@ impl Values {
 
     /// Binds the sixteen bytes of an id.
     pub(crate) fn bind_id(&mut self, id: &[u8; 16]) -> String {
-        let place = self.bind("String", hex(id));
+        let place = self.bind("String", hex::encode(id));
         format!("toFixedString(unhex({place}), 16)")
     }
 
@@ -195,25 +196,6 @@ pub(crate) fn beyond(parts: &[KeyPart], places: &[String]) -> String {
     alternatives.join(" OR ")
 }
 
-/// Small hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Sixteen bytes from 32 hexadecimal digits.
-pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 32 || !bytes.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,13 +228,5 @@ mod tests {
         let text =
             beyond(&[part("a", true), part("b", false)], &["{v0:Int64}".to_owned(), "{v1:Int64}".to_owned()]);
         assert_eq!(text, "(a < {v0:Int64}) OR (a = {v0:Int64} AND b > {v1:Int64})");
-    }
-
-    #[test]
-    fn hex_goes_both_ways() {
-        let id = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 254, 255];
-        assert_eq!(unhex(&hex(&id)), Some(id));
-        assert_eq!(unhex("+0112233445566778899aabbccddeeff"), None);
-        assert_eq!(unhex("00"), None);
     }
 }

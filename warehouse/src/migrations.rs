@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clickhouse::{Client, Row};
+use schemas::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -137,7 +138,7 @@ async fn execute(client: &Client, statement: &str) -> Result<(), Error> {
 }
 
 fn checksum(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(sql.as_bytes()))
 }
 
 /// The statements of a migration, without lines that are only comment.

@@ -84,7 +84,7 @@ params_from! {
 impl Param {
     /// 16 bytes for `unhex({name:String})`: bytes that are no text cannot be bound as they are.
     pub fn hex(bytes: [u8; 16]) -> Self {
-        Self::Text(format!("{:032x}", u128::from_be_bytes(bytes)))
+        Self::Text(schemas::hex::encode(&bytes))
     }
 }
 

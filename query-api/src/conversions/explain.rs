@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use catalog::Catalog;
+use schemas::hex;
 use schemas::id::{ClickKind, OfferId, WorkspaceNumber};
 use schemas::money::{Money, Percent};
 use schemas::time::Timestamp;
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::params::Params;
 use crate::reference::{Named, Referent, id_text};
 use crate::show::{instant, money, named, text};
-use crate::sql::{Select, Statement, Table, Tenant, Values, unhex};
+use crate::sql::{Select, Statement, Table, Tenant, Values};
 use crate::state::Desk;
 
 /// The payable model, and so far the only one.
@@ -83,7 +84,7 @@ pub(crate) async fn explain(
     let conversion = find(&desk, caller.workspace, &id).await?;
     let workspace = desk.workspace(caller.workspace)?;
     let cut = desk.last_cut(&workspace).await?;
-    let mut touches: Vec<Row> = match unhex(&conversion.id_hex) {
+    let mut touches: Vec<Row> = match hex::decode(&conversion.id_hex) {
         Some(id) => desk.fetch(touches(&id, workspace.up_to(cut))).await?,
         None => Vec::new(),
     };
@@ -127,7 +128,7 @@ fn terms(
     if conversion.payout_rule != GOAL_RULE {
         return None;
     }
-    let offer = catalog.offer(workspace, OfferId::from_bytes(unhex(&conversion.offer_hex)?))?;
+    let offer = catalog.offer(workspace, OfferId::from_bytes(hex::decode(&conversion.offer_hex)?))?;
     let goal = offer.goal(&conversion.goal).filter(|_| offer.meta.version == 1)?;
     Some(match goal.payout {
         catalog::Payout::None => ("none", None),

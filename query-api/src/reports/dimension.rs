@@ -1,6 +1,7 @@
 //! What a report's rows stand for.
 
 use catalog::Catalog;
+use schemas::hex;
 use schemas::id::WorkspaceNumber;
 use schemas::time::Timestamp;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::error::Error;
 use crate::filter::Field;
 use crate::range::{Interval, Offsets, Zone};
 use crate::reference::Referent;
-use crate::sql::{self, Table};
+use crate::sql::{Table, Values};
 
 /// A dimension of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Dimension {
                 Ok(json!(zone.show(Timestamp::from_micros(seconds.saturating_mul(1_000_000)))))
             }
             Self::Field(Field::Id(referent)) => {
-                let bytes = sql::unhex(text).ok_or_else(odd)?;
+                let bytes = hex::decode(text).ok_or_else(odd)?;
                 Ok(json!(referent.show(catalog, workspace, bytes)))
             }
             Self::Field(_) if text.is_empty() => Ok(json!("unknown")),
@@ -175,7 +176,7 @@ impl Form {
     }
 
     /// Binds a value that came back with a cursor; `None` if it is none of this form.
-    pub(crate) fn bind(self, text: &str, values: &mut sql::Values) -> Option<String> {
+    pub(crate) fn bind(self, text: &str, values: &mut Values) -> Option<String> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let is_integer =
             !digits.is_empty() && digits.len() <= 76 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -183,7 +184,7 @@ impl Form {
             Self::Flag => (text == "0" || text == "1").then(|| values.bind("UInt8", text)),
             Self::Integer(kind) => is_integer.then(|| values.bind(kind, text)),
             Self::Date => text.parse::<jiff::civil::Date>().ok().map(|_| values.bind("Date", text)),
-            Self::Id => sql::unhex(text).map(|bytes| values.bind_id(&bytes)),
+            Self::Id => hex::decode(text).map(|bytes| values.bind_id(&bytes)),
             Self::Text => Some(values.bind("String", text)),
         }
     }
