@@ -16,7 +16,9 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::server::{Handler, ServeSettings, Server, Threads, TlsError, listen, serve};
+pub use crate::server::{
+    Encrypted, Handler, ServeSettings, Server, ServerError, ServerMetrics, Threads, TlsError, listen, serve,
+};
 
 /// The word to stop, heard by everyone who holds a copy.
 #[derive(Debug, Clone, Default)]

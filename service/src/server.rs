@@ -7,6 +7,7 @@
 mod accept;
 mod connection;
 mod listener;
+mod metrics;
 mod pulse;
 mod refusal;
 mod request;
@@ -27,6 +28,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hyper::body::Incoming;
+use prometheus::Registry;
 use tokio::net::TcpListener;
 use tower::Service as _;
 
@@ -34,8 +36,32 @@ use crate::lifecycle::{Shutdown, Tasks};
 use crate::telemetry::MakeRequestId;
 
 pub use self::listener::listen;
+pub use self::metrics::ServerMetrics;
 pub use self::settings::{ServeSettings, Threads};
 pub use self::tls::TlsError;
+
+/// Why a server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A setting contradicts itself.
+    #[error("{setting} {reason}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A certificate or key that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The counters exist already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Stands in the extensions of a request that came over a connection which this server has deciphered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encrypted;
 
 /// What answers requests. A router does; what is faster than a router may do it as well.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -62,6 +88,7 @@ pub struct Server<H> {
     handler: H,
     settings: ServeSettings,
     make_request_id: MakeRequestId,
+    metrics: ServerMetrics,
     places: Arc<accept::Places>,
     tls: Option<tls::Tls>,
 }
@@ -71,15 +98,19 @@ impl<H: Handler> Server<H> {
     /// of `make_request_id`: no handler sees such a request.
     ///
     /// # Errors
-    /// A certificate or key that cannot be used, by its setting.
+    /// A setting that contradicts itself, and a certificate or key that cannot be used, by its setting.
     pub fn new(
         handler: H,
         settings: ServeSettings,
         make_request_id: MakeRequestId,
-    ) -> Result<Self, TlsError> {
-        let places = Arc::new(accept::Places::new(settings.max_connections));
+        metrics: ServerMetrics,
+    ) -> Result<Self, ServerError> {
+        if let Some((setting, reason)) = settings.contradiction() {
+            return Err(ServerError::Setting { setting, reason });
+        }
+        let places = Arc::new(accept::Places::new(settings.max_connections, metrics.clone()));
         let tls = tls::Tls::load(&settings)?;
-        Ok(Self { handler, settings, make_request_id, places, tls })
+        Ok(Self { handler, settings, make_request_id, metrics, places, tls })
     }
 
     /// Serves on `listeners` as tasks of the process, until `tasks` are shut down: on threads of their own, or all on the
@@ -122,17 +153,18 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// [`Server::new`] and [`Server::serve`] in one.
+/// [`Server::new`] and [`Server::serve`] in one, for a server whose counters nobody reads.
 ///
 /// # Errors
-/// A certificate or key that cannot be used, by its setting.
+/// As [`Server::new`].
 pub async fn serve(
     listener: TcpListener,
     handler: impl Handler,
     settings: ServeSettings,
     make_request_id: MakeRequestId,
     shutdown: Shutdown,
-) -> Result<(), TlsError> {
-    let Ok(()) = Server::new(handler, settings, make_request_id)?.serve(listener, shutdown).await;
+) -> Result<(), ServerError> {
+    let metrics = ServerMetrics::register(&Registry::new(), "server")?;
+    let Ok(()) = Server::new(handler, settings, make_request_id, metrics)?.serve(listener, shutdown).await;
     Ok(())
 }

@@ -33,13 +33,13 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
-    /// A server's certificate.
-    #[error("{server}: {error}")]
+    /// A setting of a server, or its certificate.
+    #[error("{table}.{error}")]
     Server {
-        /// The server.
-        server: &'static str,
-        /// What is wrong.
-        error: service::lifecycle::TlsError,
+        /// The table of its settings.
+        table: &'static str,
+        /// What is wrong, beginning with the setting.
+        error: service::lifecycle::ServerError,
     },
     /// The data directory.
     #[error("data directory {dir}: {problem}", dir = dir.display())]

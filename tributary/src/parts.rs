@@ -19,13 +19,52 @@ use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, SystemClock, random_seed};
 use service::config::Secret;
-use service::lifecycle::{self, Handler, ServeSettings, Server, Shutdown, Signals, Tasks};
+use service::lifecycle::{self, Handler, ServeSettings, Server, ServerMetrics, Shutdown, Signals, Tasks};
 use service::telemetry::MakeRequestId;
 use warehouse::{Endpoint, Migration, Reader};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
+
+/// The servers that a process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpServer {
+    /// The edge's.
+    Edge,
+    /// The desk's.
+    Api,
+    /// Health and metrics of the roles that serve nothing else.
+    Ops,
+}
+
+impl HttpServer {
+    /// What the metrics call it.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Api => "api",
+            Self::Ops => "ops",
+        }
+    }
+
+    /// What its tasks are called.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge server",
+            Self::Api => "api server",
+            Self::Ops => "ops server",
+        }
+    }
+
+    /// The table of its limits.
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Edge => "edge_http",
+            Self::Api | Self::Ops => "api.http",
+        }
+    }
+}
 
 /// What every process has, whatever it runs. Servers stop before workers, so that what a server has taken in is finished.
 pub(crate) struct Process {
@@ -55,14 +94,16 @@ impl Process {
     /// Serves until the servers are asked to stop.
     pub(crate) fn serve(
         &self,
-        name: &'static str,
+        server: HttpServer,
         listeners: Vec<TcpListener>,
         handler: impl Handler,
         settings: &ServeSettings,
     ) -> Result<(), Error> {
-        let server = Server::new(handler, settings.clone(), request_ids(self.clock.clone()))
-            .map_err(|error| Error::Server { server: name, error })?;
-        server.spawn(&self.servers, name, listeners).map_err(Error::Runtime)
+        let metrics = ServerMetrics::register(&self.registry, server.label())?;
+        Server::new(handler, settings.clone(), request_ids(self.clock.clone()), metrics)
+            .map_err(|error| Error::Server { table: server.table(), error })?
+            .spawn(&self.servers, server.name(), listeners)
+            .map_err(Error::Runtime)
     }
 
     /// What processor and sink need of the process.

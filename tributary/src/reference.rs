@@ -91,7 +91,7 @@ const NOTES: &[(&str, &str)] = &[
     ("edge_http.header_read_timeout_ms", "The time a client has for a request's head."),
     ("edge_http.idle_timeout_ms", "The time after which a connection without a request is closed."),
     ("edge_http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
-    ("edge_http.max_header_bytes", "The largest head of a request."),
+    ("edge_http.max_header_bytes", "The largest head of a request; at least 8192."),
     ("edge_http.max_headers", "The most headers that a request may have."),
     (
         "edge_http.tls_certificate",
@@ -112,7 +112,7 @@ const NOTES: &[(&str, &str)] = &[
     ("api.http.header_read_timeout_ms", "The time a client has for a request's head."),
     ("api.http.idle_timeout_ms", "The time after which a connection without a request is closed."),
     ("api.http.drain_deadline_ms", "The time that open requests have to end after a stop began."),
-    ("api.http.max_header_bytes", "The largest head of a request."),
+    ("api.http.max_header_bytes", "The largest head of a request; at least 8192."),
     ("api.http.max_headers", "The most headers that a request may have."),
     (
         "api.http.tls_certificate",

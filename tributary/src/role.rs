@@ -10,7 +10,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::first_start::first_start;
 use crate::ops;
-use crate::parts::{self, Process};
+use crate::parts::{self, HttpServer, Process};
 use crate::settings::Settings;
 
 /// What a process of a cluster does.
@@ -76,7 +76,7 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let (log, follower) = parts::log_or_copy(&settings.kafka, &process.registry, &dir).await?;
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
-    process.serve("edge server", listener, ingest::door(edge.clone()), &settings.edge_http)?;
+    process.serve(HttpServer::Edge, listener, ingest::door(edge.clone()), &settings.edge_http)?;
     announce("edge", address)?;
     process.run_to_end(log, Some(follower), Some(edge)).await
 }
@@ -92,7 +92,7 @@ async fn processor(settings: Settings) -> Result<(), Error> {
     follower.shutdown().await;
     start_processor(&process.surroundings(&log, partitions)?, &settings.processor, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
-    process.serve("ops server", listener, router, &settings.api.http)?;
+    process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
     process.run_to_end(log, None, None).await
 }
@@ -108,7 +108,7 @@ async fn sink(settings: Settings) -> Result<(), Error> {
     let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
     start_sink(&process.surroundings(&log, partitions)?, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
-    process.serve("ops server", listener, router, &settings.api.http)?;
+    process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
     process.run_to_end(log, None, None).await
 }
@@ -125,7 +125,7 @@ async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
     let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
     let router = query_api::router(desk, query_api::Edge::Elsewhere);
-    process.serve("api server", listener, router, &settings.api.http)?;
+    process.serve(HttpServer::Api, listener, router, &settings.api.http)?;
     announce("api", address)?;
     process.run_to_end(log, Some(follower), None).await
 }

@@ -16,7 +16,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::first_start::{first_start, secrets_key};
 use crate::greeting::greeting;
-use crate::parts::{self, Process};
+use crate::parts::{self, HttpServer, Process};
 use crate::settings::Settings;
 
 /// How long the engine may finish what runs when everybody who asks it is gone.
@@ -75,8 +75,8 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
 
     let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
-    process.serve("edge server", edge_listener, ingest::door(edge.clone()), &settings.edge_http)?;
-    process.serve("api server", api_listener, api, &settings.api.http)?;
+    process.serve(HttpServer::Edge, edge_listener, ingest::door(edge.clone()), &settings.edge_http)?;
+    process.serve(HttpServer::Api, api_listener, api, &settings.api.http)?;
     let text = greeting(edge_address, api_address, key_file.as_deref());
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
 

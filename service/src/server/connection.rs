@@ -21,8 +21,6 @@ use super::request::Requests;
 use super::settings::ServeSettings;
 use super::wire::SharedWire;
 
-/// hyper panics when asked for a smaller read buffer.
-const MIN_HEADER_BYTES: usize = 8 * 1024;
 /// What a client of HTTP/2 says first.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How much is read where no buffer is held; most heads are smaller.
@@ -46,7 +44,7 @@ impl Protocols {
     pub(super) fn new(settings: &ServeSettings, streams: Streams) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .max_buf_size(settings.max_header_bytes.max(MIN_HEADER_BYTES))
+            .max_buf_size(settings.max_header_bytes)
             .max_headers(settings.max_headers)
             // The rounds look after it, without a timer for each request.
             .header_read_timeout(None)
@@ -166,7 +164,12 @@ impl<H: Handler> Conversation<H> {
                 // hyper's own answer to a bad head was held back: it is not in the contract's form.
                 Ended::Done(Err(error)) => match Refusal::of_head(&error, &unread) {
                     Some(refusal) => refusal,
-                    None => return Err(io::Error::other(error)),
+                    None => {
+                        if error.is_parse() {
+                            self.requests.metrics.refuse(Refusal::Malformed);
+                        }
+                        return Err(io::Error::other(error));
+                    }
                 },
                 Ended::TimedOut => match Refusal::of_silence(&unread) {
                     Some(refusal) => refusal,
@@ -186,6 +189,7 @@ impl<H: Handler> Conversation<H> {
                     continue;
                 }
             };
+            self.requests.metrics.refuse(refusal);
             let request_id = (self.requests.make_request_id)();
             tracing::debug!(request_id, code = refusal.code(), "a request's head was refused");
             return refusal.tell(&mut stream, &request_id).await;

@@ -33,6 +33,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    pub(super) const ALL: [Self; 6] = [
+        Self::UriTooLong,
+        Self::HeadTooLarge,
+        Self::TooManyHeaders,
+        Self::Malformed,
+        Self::TimedOut,
+        Self::Busy,
+    ];
+
     /// What ails a head, or nothing if no answer makes sense.
     pub(super) fn of_head(error: &hyper::Error, unread: &[u8]) -> Option<Self> {
         // The head itself is left, or what followed it; whatever begins with anything else is not HTTP.

@@ -9,9 +9,10 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
-use super::Handler;
+use super::metrics::ServerMetrics;
 use super::pulse::Pulse;
 use super::refusal::Refusal;
+use super::{Encrypted, Handler};
 use crate::telemetry::MakeRequestId;
 
 /// Requests in work on one thread.
@@ -33,8 +34,11 @@ pub(super) struct Requests<H> {
     pub(super) peer: SocketAddr,
     pub(super) pulse: Arc<Pulse>,
     pub(super) load: Arc<Load>,
+    pub(super) metrics: ServerMetrics,
     pub(super) max_headers: usize,
     pub(super) make_request_id: MakeRequestId,
+    /// The connection is enciphered.
+    pub(super) is_encrypted: bool,
 }
 
 impl<H: Handler> Clone for Requests<H> {
@@ -44,8 +48,10 @@ impl<H: Handler> Clone for Requests<H> {
             peer: self.peer,
             pulse: Arc::clone(&self.pulse),
             load: Arc::clone(&self.load),
+            metrics: self.metrics.clone(),
             max_headers: self.max_headers,
             make_request_id: Arc::clone(&self.make_request_id),
+            is_encrypted: self.is_encrypted,
         }
     }
 }
@@ -60,7 +66,10 @@ impl<H: Handler> Requests<H> {
         Error = Infallible,
         Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
     > {
-        service_fn(move |request: http::Request<Incoming>| {
+        service_fn(move |mut request: http::Request<Incoming>| {
+            if self.is_encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
             let work = Work::begin(&self.pulse, &self.load);
             let refused = self.refused(&work, &request);
             let (handler, peer) = (self.handler.clone(), self.peer);
@@ -84,6 +93,7 @@ impl<H: Handler> Requests<H> {
         } else {
             return None;
         };
+        self.metrics.refuse(refusal);
         let request_id = (self.make_request_id)();
         tracing::debug!(request_id, code = refusal.code(), "a request was refused");
         Some(refusal.response(&request_id))

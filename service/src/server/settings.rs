@@ -33,6 +33,9 @@ pub struct ServeSettings {
     pub tls_key: PathBuf,
 }
 
+/// hyper panics when asked for a smaller read buffer.
+const MIN_HEADER_BYTES: usize = 8 * 1024;
+
 impl Default for ServeSettings {
     fn default() -> Self {
         Self {
@@ -54,6 +57,21 @@ impl ServeSettings {
     /// Whether the server speaks TLS.
     pub fn is_tls(&self) -> bool {
         !self.tls_certificate.as_os_str().is_empty() || !self.tls_key.as_os_str().is_empty()
+    }
+
+    /// The first setting that contradicts itself, and why.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let positive = [
+            ("max_connections", self.max_connections == 0),
+            ("max_requests", self.max_requests == 0),
+            ("header_read_timeout_ms", self.header_read_timeout_ms == 0),
+            ("idle_timeout_ms", self.idle_timeout_ms == 0),
+            ("max_headers", self.max_headers == 0),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Some((setting, "must be greater than 0"));
+        }
+        (self.max_header_bytes < MIN_HEADER_BYTES).then_some(("max_header_bytes", "must be at least 8192"))
     }
 
     pub(super) const fn header_read_timeout(&self) -> Duration {
@@ -129,5 +147,29 @@ impl<'de> Deserialize<'de> for Threads {
         } else {
             Err(D::Error::custom(format!("is shared, cores, or a number of threads from 1 to {MAX_THREADS}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_named() {
+        assert_eq!(ServeSettings::default().contradiction(), None);
+        let set = |change: fn(&mut ServeSettings)| {
+            let mut settings = ServeSettings::default();
+            change(&mut settings);
+            settings.contradiction().map(|(setting, _)| setting)
+        };
+        assert_eq!(set(|settings| settings.max_connections = 0), Some("max_connections"));
+        assert_eq!(set(|settings| settings.max_requests = 0), Some("max_requests"));
+        assert_eq!(set(|settings| settings.header_read_timeout_ms = 0), Some("header_read_timeout_ms"));
+        assert_eq!(set(|settings| settings.idle_timeout_ms = 0), Some("idle_timeout_ms"));
+        assert_eq!(set(|settings| settings.max_headers = 0), Some("max_headers"));
+        assert_eq!(set(|settings| settings.max_header_bytes = 8_191), Some("max_header_bytes"));
+        assert_eq!(set(|settings| settings.max_header_bytes = 8_192), None);
+        // Nobody is waited for: that is a wish.
+        assert_eq!(set(|settings| settings.drain_deadline_ms = 0), None);
     }
 }

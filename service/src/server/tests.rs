@@ -28,16 +28,45 @@ fn made() -> String {
 struct TestServer {
     address: SocketAddr,
     tasks: Tasks,
+    registry: Registry,
 }
 
 impl TestServer {
     fn start(router: Router, settings: ServeSettings) -> Self {
         let listeners = listen("127.0.0.1:0".parse().unwrap(), settings.threads.listeners()).unwrap();
         let address = listeners[0].local_addr().unwrap();
-        let tasks = Tasks::new(Shutdown::new());
-        let server = Server::new(router, settings, Arc::new(made)).unwrap();
+        let (tasks, registry) = (Tasks::new(Shutdown::new()), Registry::new());
+        let metrics = ServerMetrics::register(&registry, "test").unwrap();
+        let server = Server::new(router, settings, Arc::new(made), metrics).unwrap();
         server.spawn(&tasks, "server", listeners).unwrap();
-        Self { address, tasks }
+        Self { address, tasks, registry }
+    }
+
+    /// The value of a metric with these labels.
+    fn metric(&self, line: &str) -> u64 {
+        let text = crate::telemetry::metrics_text(&self.registry).unwrap();
+        let value = text.lines().find_map(|other| other.strip_prefix(line)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{line} is not in\n{text}")).parse().unwrap()
+    }
+
+    /// How much was refused with this code.
+    fn refused(&self, code: &str) -> u64 {
+        self.metric(&format!("service_http_refused_total{{code=\"{code}\",server=\"test\"}}"))
+    }
+
+    /// How many connections are open.
+    fn open(&self) -> u64 {
+        self.metric("service_http_open_connections{server=\"test\"}")
+    }
+
+    /// Waits until so many connections are open.
+    async fn await_open(&self, wanted: u64) {
+        let reached = async {
+            while self.open() != wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, reached).await.unwrap_or_else(|_| panic!("{} are open", self.open()));
     }
 
     async fn connect(&self) -> TcpStream {
@@ -168,6 +197,9 @@ async fn malformed_requests_and_panics_leave_the_server_alive() {
     assert!(many.starts_with("HTTP/1.1 431 "), "{many}");
     assert_eq!(read_all(server.send("GET /broken HTTP/1.1\r\nhost: x\r\n\r\n").await).await, "");
     assert!(read_all(server.send(GET_AND_CLOSE).await).await.starts_with("HTTP/1.1 200 "));
+    // What was no HTTP at all is counted as what only looked like it.
+    let refused = ["validation_failed", "uri_too_long", "headers_too_large"].map(|code| server.refused(code));
+    assert_eq!(refused, [2, 1, 1]);
     server.stop().await;
 }
 

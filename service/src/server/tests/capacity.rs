@@ -27,6 +27,7 @@ async fn connections_beyond_the_limit_are_turned_away_at_once() {
     assert!(is_busy(&refused), "{refused}");
     let refused = read_all(server.send(GET).await).await;
     assert!(is_busy(&refused), "{refused}");
+    assert_eq!((server.refused("unavailable"), server.open()), (2, 2));
     drop(open.pop());
     // The place is free as soon as the server has seen the end.
     let answered = async {
@@ -39,7 +40,36 @@ async fn connections_beyond_the_limit_are_turned_away_at_once() {
     };
     let answer = tokio::time::timeout(SOON, answered).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(open);
+    server.await_open(0).await;
     server.stop().await;
+}
+
+/// More than can be told at a time: what is closed without a word is counted as well.
+#[tokio::test]
+async fn every_connection_beyond_the_limit_is_counted() {
+    const BEYOND: usize = 2 * crate::server::accept::MAX_REFUSALS;
+    let server = TestServer::start(well(), ServeSettings { max_connections: 1, ..ServeSettings::default() });
+    let mut first = server.send(GET).await;
+    read_until(&mut first, "well").await;
+    let beyond = futures::future::join_all((0..BEYOND).map(|_| server.connect())).await;
+    let counted = async {
+        while server.refused("unavailable") < BEYOND as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(SOON, counted).await.unwrap();
+    assert_eq!((server.refused("unavailable"), server.open()), (BEYOND as u64, 1));
+    drop(beyond);
+    server.stop().await;
+}
+
+#[test]
+fn settings_by_which_nobody_is_served_are_refused_by_name() {
+    let settings = ServeSettings { max_connections: 0, ..ServeSettings::default() };
+    let metrics = ServerMetrics::register(&Registry::new(), "test").unwrap();
+    let error = Server::new(well(), settings, Arc::new(made), metrics).err().unwrap();
+    assert_eq!(error.to_string(), "max_connections must be greater than 0");
 }
 
 #[tokio::test]
@@ -53,6 +83,7 @@ async fn requests_beyond_the_limit_are_answered_at_once() {
     let mut third = server.send(GET).await;
     let refused = read_until(&mut third, "}").await;
     assert!(is_busy(&refused) && refused.contains("x-request-id: req_made"), "{refused}");
+    assert_eq!(server.refused("unavailable"), 1);
     go.trigger();
     for stream in open {
         assert!(read_all(stream).await.ends_with("done"));
@@ -93,6 +124,8 @@ async fn a_client_that_says_nothing_or_half_a_head_is_closed() {
         }
     };
     tokio::time::timeout(SOON, sent).await.unwrap();
+    assert_eq!(server.refused("request_timeout"), 2);
+    server.await_open(0).await;
     server.stop().await;
 }
 

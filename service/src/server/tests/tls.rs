@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use axum::Extension;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
@@ -45,14 +46,29 @@ async fn connect(
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
+/// A router that says whether it is told that the connection is enciphered.
+fn knowing() -> Router {
+    let route = |encrypted: Option<Extension<Encrypted>>| async move {
+        if encrypted.is_some() { "enciphered" } else { "plain" }
+    };
+    Router::new().route("/", get(route))
+}
+
+#[tokio::test]
+async fn a_plain_connection_is_told_from_an_enciphered_one() {
+    let server = TestServer::start(knowing(), ServeSettings::default());
+    assert!(read_all(server.send(GET_AND_CLOSE).await).await.ends_with("plain"));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn both_protocols_are_spoken() {
     let dir = tempfile::tempdir().unwrap();
     let certificate = write_certificate(dir.path());
-    let server = TestServer::start(well(), settings(dir.path()));
+    let server = TestServer::start(knowing(), settings(dir.path()));
     let mut stream = connect(server.address, &certificate, "http/1.1").await.unwrap();
     stream.write_all(GET.as_bytes()).await.unwrap();
-    assert!(read_until(&mut stream, "well").await.starts_with("HTTP/1.1 200 "));
+    assert!(read_until(&mut stream, "enciphered").await.starts_with("HTTP/1.1 200 "));
     let stream = connect(server.address, &certificate, "h2").await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     #[allow(clippy::disallowed_methods, reason = "the test joins the task itself")]
@@ -61,6 +77,7 @@ async fn both_protocols_are_spoken() {
     let request = http::Request::get("https://edge.example/").body(()).unwrap();
     let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
     assert_eq!(answer.status(), 200);
+    assert_eq!(answer.into_body().data().await.unwrap().unwrap(), "enciphered");
     // In plain text there is nothing to say here.
     let plain = read_all(server.send(GET).await).await;
     assert!(!plain.contains("HTTP"), "{plain:?}");
@@ -82,7 +99,8 @@ async fn a_handshake_that_does_not_come_is_cut_off() {
 async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let first = write_certificate(dir.path());
-    let server = Server::new(well(), settings(dir.path()), Arc::new(made)).unwrap();
+    let metrics = ServerMetrics::register(&Registry::new(), "test").unwrap();
+    let server = Server::new(well(), settings(dir.path()), Arc::new(made), metrics).unwrap();
     let tls = server.tls.clone().unwrap();
     let listeners = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = listeners[0].local_addr().unwrap();
@@ -106,8 +124,10 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
 #[test]
 fn what_is_no_certificate_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let error =
-        |settings: ServeSettings| Server::new(well(), settings, Arc::new(made)).err().unwrap().to_string();
+    let error = |settings: ServeSettings| {
+        let metrics = ServerMetrics::register(&Registry::new(), "test").unwrap();
+        Server::new(well(), settings, Arc::new(made), metrics).err().unwrap().to_string()
+    };
     let missing = error(settings(dir.path()));
     assert!(missing.starts_with("tls_certificate /") && missing.contains("No such file"), "{missing}");
     write_certificate(dir.path());
