@@ -28,6 +28,10 @@ const FIRST_BYTES: usize = 2_048;
 
 /// Requests of one HTTP/2 connection that may be in work.
 const HTTP2_STREAMS: u32 = 128;
+/// Bytes of one request's body that may be here before anybody reads them; whoever reads gets on at once.
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all requests of a connection: 16,384 connections at their worst hold 2 GiB of it, and 16 GiB by hyper's default.
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 2 * HTTP2_STREAM_WINDOW_BYTES;
 /// Bytes of answers that may wait on one HTTP/2 stream for its client to take them.
 const HTTP2_SEND_BYTES: usize = 64 * 1024;
 /// Streams that a client may open and take back before we come to them; a client that goes on is cut off.
@@ -59,6 +63,8 @@ impl Protocols {
             .max_pending_accept_reset_streams(HTTP2_RESETS)
             .max_local_error_reset_streams(HTTP2_RESETS)
             .max_send_buf_size(HTTP2_SEND_BYTES)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX));
         Self { http1, http2 }
     }

@@ -113,3 +113,32 @@ async fn a_client_that_opens_and_resets_for_ever_is_cut_off() {
     tokio::time::timeout(SOON, flood).await.unwrap();
     server.stop().await;
 }
+
+#[tokio::test]
+async fn of_bodies_that_nobody_reads_no_more_is_taken_than_the_windows() {
+    const STREAM: usize = 64 * 1024;
+    let router = well().route("/held", post(|| std::future::pending::<()>()));
+    let server =
+        TestServer::start(router, ServeSettings { drain_deadline_ms: 50, ..ServeSettings::default() });
+    let mut client = Client::connect(&server).await;
+    // With the first answer the client has the windows, which the server says before anything else.
+    assert_eq!(client.get(0).await.0, 200);
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let request = http::Request::post("http://x/held").body(()).unwrap();
+        let (answer, mut body) = client.sender.send_request(request, false).unwrap();
+        body.reserve_capacity(16 * STREAM);
+        open.push((answer, body));
+    }
+    let granted = || open.iter().map(|(_, body)| body.capacity()).collect::<Vec<usize>>();
+    let exhausted = async {
+        while granted().iter().sum::<usize>() < 2 * STREAM {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, exhausted).await.unwrap_or_else(|_| panic!("{:?}", granted()));
+    // Others go on meanwhile, and that frees nothing.
+    assert_eq!(client.get(0).await.0, 200);
+    assert_eq!(granted(), [STREAM, STREAM, 0, 0]);
+    server.stop().await;
+}
