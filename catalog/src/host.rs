@@ -66,6 +66,12 @@ pub fn domain_name(text: &str) -> Result<String, HostError> {
     }
 }
 
+/// The host of an address, in its one spelling; `None` if it has none.
+pub fn of_url(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    url.host_str().map(|host| host.strip_suffix('.').unwrap_or(host).to_owned())
+}
+
 /// The one spelling of an entry of an offer's allow-list: a host, `*.` and a domain for everything below it, or an app's
 /// scheme with its colon.
 ///

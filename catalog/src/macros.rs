@@ -8,6 +8,9 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 
 /// How many sub-ids there are, from `sub1` on.
 pub const SUBS: u8 = 10;
+/// Their names.
+pub const SUB_NAMES: [&str; SUBS as usize] =
+    ["sub1", "sub2", "sub3", "sub4", "sub5", "sub6", "sub7", "sub8", "sub9", "sub10"];
 
 /// What is encoded in a value: all but the unreserved characters of RFC 3986.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

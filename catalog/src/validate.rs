@@ -19,7 +19,7 @@ pub use rules::{
     DEVICES, MAX_CAP_VALUE, MAX_CAPS, MAX_CONDITION_DEPTH, MAX_RULES, MAX_RULES_BYTES, MAX_TARGETS,
     MAX_TESTS, MAX_VALUES, MAX_WEIGHT, WEEKDAYS, value_of,
 };
-pub use sources::{CONVERSION_FIELDS, DEFAULT_FIELDS, MAX_CIDRS, MAX_MAPPED};
+pub use sources::{CONVERSION_FIELDS, DEFAULT_FIELDS, MAX_CIDRS, MAX_MAPPED, SENDER_PARAMETERS};
 
 /// Longest name, in characters.
 pub const MAX_NAME_CHARS: usize = 255;
@@ -333,7 +333,8 @@ fn authority(url: &str) -> &str {
     after.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-fn is_key(text: &str) -> bool {
+/// Whether the text can be the key of a link or a goal, or a slug.
+pub fn is_key(text: &str) -> bool {
     (1..=MAX_KEY_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

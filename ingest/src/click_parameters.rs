@@ -10,15 +10,14 @@ use crate::text::cut;
 use crate::unresolved;
 
 /// How many parameters are passed through and kept.
-const MAX_PASSED: usize = 32;
+pub(crate) const MAX_PASSED: usize = 32;
 /// The largest name and the largest value of one of them, in bytes.
-const MAX_PASSED_BYTES: usize = 256;
+pub(crate) const MAX_PASSED_BYTES: usize = 256;
 /// The largest value of a parameter of our own, in bytes; what is longer is cut.
 const MAX_OWN_BYTES: usize = 255;
 /// The largest address in `u`, in bytes. An address that was cut leads elsewhere, so a longer one is dropped.
 const MAX_ADDRESS_BYTES: usize = 2_048;
-/// How many subs there are.
-pub(crate) const SUBS: usize = 10;
+const SUBS: usize = catalog::macros::SUBS as usize;
 
 /// Which of the parameters are our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

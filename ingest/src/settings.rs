@@ -87,8 +87,7 @@ impl IngestSettings {
 
     /// The host of the edge's own address, as the catalog writes hosts.
     pub(crate) fn public_host(&self) -> Option<String> {
-        let url = url::Url::parse(&self.public_url).ok()?;
-        url.host_str().map(|host| host.strip_suffix('.').unwrap_or(host).to_owned())
+        catalog::host::of_url(&self.public_url)
     }
 
     /// The first setting that contradicts itself, and why.

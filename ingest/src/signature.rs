@@ -72,9 +72,7 @@ impl<'r> Signature<'r> {
 
     fn checked([seconds, nonce, mac]: [Option<&'r str>; 3]) -> Option<Self> {
         let (seconds, nonce, mac) = (seconds?, nonce?, hex::decode(mac?)?);
-        let is_number = (1..=MAX_SECONDS_BYTES).contains(&seconds.len())
-            && seconds.bytes().all(|byte| byte.is_ascii_digit())
-            && !seconds.starts_with('0');
+        let is_number = is_seconds(seconds) && !seconds.starts_with('0');
         let is_nonce = NONCE_BYTES.contains(&nonce.len())
             && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
         (is_number && is_nonce).then_some(Self { seconds, nonce, mac })
@@ -84,6 +82,11 @@ impl<'r> Signature<'r> {
         let seconds = self.seconds.parse::<i64>();
         seconds.is_ok_and(|seconds| seconds.abs_diff(now.unix_seconds()) <= MAX_SKEW_SECONDS)
     }
+}
+
+/// Whether the text can be unix seconds.
+pub(crate) fn is_seconds(text: &str) -> bool {
+    (1..=MAX_SECONDS_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A request with a signature, and the hash of its body.

@@ -11,13 +11,12 @@ use schemas::time::Timestamp;
 use sha2::Sha256;
 
 use crate::edge::Edge;
+use crate::signature::is_seconds;
 
 /// What the signed text begins with. No signed request begins so: a signature of one kind is none of the other.
 const KIND: &str = "destination-v1";
 /// Between the source and its code in `sig`.
 const SEPARATOR: char = '.';
-/// Digits of unix seconds: no honest clock needs more.
-const MAX_SECONDS_BYTES: usize = 12;
 
 /// A destination that says it is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +32,7 @@ impl<'r> SignedDestination<'r> {
     /// Reads `u`, `sig` and `exp`; `None` if they are no signature, good or bad.
     pub(crate) fn read(address: &'r str, sig: &str, expires: &'r str) -> Option<Self> {
         let (source, code) = sig.split_once(SEPARATOR)?;
-        let is_number = (1..=MAX_SECONDS_BYTES).contains(&expires.len())
-            && expires.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number {
+        if !is_seconds(expires) {
             return None;
         }
         Some(Self { source: source.parse().ok()?, code: hex::decode(code)?, expires, address })

@@ -1,6 +1,7 @@
 //! Filters: `field=a,b`, `field[not]=a`, `field[contains]=x`, `field[is_null]=true`, joined by and.
 
 use catalog::Catalog;
+use catalog::macros::SUBS;
 use schemas::event::Status;
 use schemas::id::WorkspaceNumber;
 
@@ -13,8 +14,6 @@ use crate::sql::Values;
 pub(crate) const MAX_VALUES: usize = 100;
 /// The id of a row that has none.
 const NO_ID: [u8; 16] = [0; 16];
-/// Sub-ids of a click.
-pub(crate) const SUBS: u8 = 10;
 
 /// What a filter or a dimension is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

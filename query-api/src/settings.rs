@@ -67,8 +67,7 @@ impl QueryApiSettings {
 
     /// The host of the edge's address, as the catalog writes hosts.
     pub(crate) fn edge_host(&self) -> Option<String> {
-        let url = url::Url::parse(&self.edge_url).ok()?;
-        url.host_str().map(|host| host.strip_suffix('.').unwrap_or(host).to_owned())
+        catalog::host::of_url(&self.edge_url)
     }
 
     /// The first setting that contradicts itself or another one, and why.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use catalog::Catalog;
+use catalog::macros::SUBS;
+use schemas::hex;
 use schemas::id::WorkspaceNumber;
 use schemas::money::{Currency, Money};
 use schemas::time::Timestamp;
 use serde::Serialize;
 
-use crate::filter::SUBS;
 use crate::reference::{Named, Referent};
-use crate::sql;
 
 /// `sub1` to `sub10`, null where there is none.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +46,7 @@ pub(crate) fn named(
     catalog: &Catalog,
     workspace: WorkspaceNumber,
 ) -> Option<Named> {
-    sql::unhex(digits).and_then(|bytes| referent.show(catalog, workspace, bytes))
+    hex::decode(digits).and_then(|bytes| referent.show(catalog, workspace, bytes))
 }
 
 #[cfg(test)]

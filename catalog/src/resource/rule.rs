@@ -7,7 +7,7 @@ use schemas::id::{OfferId, RuleId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::macros::SUBS;
+use crate::macros::{SUB_NAMES, SUBS};
 
 /// Sends the clicks that it matches to one of its targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,10 +207,8 @@ impl Field {
 }
 
 const fn sub_name(number: u8) -> &'static str {
-    const NAMES: [&str; SUBS as usize] =
-        ["sub1", "sub2", "sub3", "sub4", "sub5", "sub6", "sub7", "sub8", "sub9", "sub10"];
     match number {
-        1..=SUBS => NAMES[number as usize - 1],
+        1..=SUBS => SUB_NAMES[number as usize - 1],
         _ => "",
     }
 }

@@ -9,10 +9,10 @@ use schemas::fact::{
 use schemas::id::{ConversionId, EventId, SourceId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
-use sha2::{Digest, Sha256};
 
 use super::apply::{apply, begin};
 use super::conversion::Reported;
+use super::dedupe::digest;
 use super::key::Awaited;
 use super::mark;
 use super::refund::Returned;
@@ -211,11 +211,8 @@ impl Decider<'_, '_> {
 
     /// A record that means nothing still ends in one counted outcome. Its id is the hash of its bytes.
     fn unreadable(&mut self, input: &Input) -> Result<(), StateError> {
-        let digest: [u8; 32] = Sha256::digest(&input.payload).into();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
         self.emit(Fact::Outcome(Box::new(Outcome {
-            event: EventId::from_bytes(id),
+            event: EventId::from_bytes(digest(&input.payload)),
             workspace: WorkspaceNumber::NONE,
             mark: None,
             subject: Subject::Unreadable,
