@@ -16,7 +16,7 @@ mod sha256_hex;
 mod source;
 mod workspace;
 
-pub use cap::{Cap, CapMetric, CapScope, CapWindow, OnExceed};
+pub use cap::{Cap, CapMetric, CapScope, CapWindow, OnExceed, caps_of};
 pub use domain::{Domain, DomainRole};
 pub use entity::{Entity, Resource, ResourceKind};
 pub use key::{Environment, Key, KeyKind, PreviousSecret, Scope};

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 
-use catalog::{Cap, CapMetric, CapScope, Catalog, OnExceed};
+use catalog::resource::caps_of;
+use catalog::{Cap, CapMetric, Catalog, OnExceed};
 use parking_lot::Mutex;
 use schemas::cap::CapPlace;
-use schemas::event::{Body, Event, Hit, label};
+use schemas::event::{Body, Event, Hit};
 use schemas::id::{EdgeId, PartnerId};
 use schemas::time::Timestamp;
 
@@ -33,6 +34,14 @@ pub(crate) struct CountOf {
     pub(crate) window_start: Timestamp,
     /// Whose count it is, where each partner has one.
     pub(crate) partner: Option<PartnerId>,
+}
+
+impl CountOf {
+    /// The count of this place. When its window ends follows from the rest, and each build may reckon it differently.
+    const fn of(place: CapPlace) -> Self {
+        let CapPlace { cap: key, window_start, ends_by: _, partner } = place;
+        Self { key, window_start, partner }
+    }
 }
 
 /// What is known of a count.
@@ -89,8 +98,7 @@ impl CapCounts {
     pub(crate) fn learn(&self, counted: &schemas::cap::CapCounts, now: Timestamp) {
         let mut counts = self.counts.lock();
         for counted_place in &counted.counts {
-            let CapPlace { cap: key, window_start, ends_by: _, partner } = counted_place.place;
-            let Some(count) = counts.touch(CountOf { key, window_start, partner }, now) else { continue };
+            let Some(count) = counts.touch(CountOf::of(counted_place.place), now) else { continue };
             let own = counted_place.of_edges.iter().find(|(edge, _)| *edge == self.life);
             count.learn(counted.source, counted_place.total, own.map_or(0, |(_, clicks)| *clicks));
         }
@@ -135,9 +143,7 @@ impl CapCounts {
 
 /// The aim's caps that send clicks elsewhere, with their owners.
 fn turning_away<'c>(aim: &Aim<'c>) -> impl Iterator<Item = (&'c Cap, &'c [u8; 16])> + use<'c> {
-    let of_offer = aim.offer.caps.iter().map(|cap| (cap, aim.offer.id.bytes()));
-    let of_link = aim.link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
-    of_offer.chain(of_link).filter(|(cap, _)| match cap.on_exceed {
+    caps_of(Some(aim.offer), aim.link).filter(|(cap, _)| match cap.on_exceed {
         OnExceed::Fallback => true,
         OnExceed::Flag | OnExceed::Pending | OnExceed::Reject => false,
     })
@@ -171,7 +177,7 @@ impl<'c> Clicked<'c> {
     /// share a count, which a click is in once.
     pub(crate) fn added_to(&self) -> Vec<CountOf> {
         let mut counts = Vec::new();
-        if !is_counted(self.hit) {
+        if !self.hit.is_counted_by_caps() {
             return counts;
         }
         for (cap, owner) in turning_away(&self.aim).filter(|(cap, _)| cap.metric == CapMetric::Clicks) {
@@ -186,18 +192,9 @@ impl<'c> Clicked<'c> {
 
     /// The count of a cap; `None` for a cap per partner where there is no partner.
     fn count_of(&self, cap: &Cap, owner: &[u8; 16]) -> Option<CountOf> {
-        let partner = match cap.per {
-            CapScope::All => None,
-            CapScope::Partner => Some(self.hit.partner?),
-        };
-        let window_start = cap.window_start(self.received_at, &self.aim.workspace.timezone);
-        Some(CountOf { key: cap.key(owner), window_start, partner })
+        let timezone = &self.aim.workspace.timezone;
+        cap.place(owner, self.hit.partner, self.received_at, timezone).map(CountOf::of)
     }
-}
-
-/// Whether the core will count this click.
-fn is_counted(hit: &Hit) -> bool {
-    !hit.test && !hit.labels.iter().any(|known| label::NOT_COUNTED.contains(&known.as_str()))
 }
 
 impl Counts {

@@ -3,9 +3,15 @@
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use jiff::{Unit, Zoned};
+use schemas::cap::CapPlace;
+use schemas::id::PartnerId;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::{Link, MICROS_PER_DAY, Offer};
+
+const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 
 /// What an offer or a link takes at most in a window of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +83,16 @@ pub enum OnExceed {
     Reject,
 }
 
+/// What caps count on these, each with its owner's id: those of the offer, then those of the link.
+pub fn caps_of<'c>(
+    offer: Option<&'c Offer>,
+    link: Option<&'c Link>,
+) -> impl Iterator<Item = (&'c Cap, &'c [u8; 16])> + use<'c> {
+    let of_offer = offer.into_iter().flat_map(|offer| offer.caps.iter().map(|cap| (cap, offer.id.bytes())));
+    let of_link = link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
+    of_offer.chain(of_link)
+}
+
 impl Cap {
     /// The name of its count, for the offer or link with this id. It covers what is counted and not the limit: a cap that is
     /// raised goes on where it is, and two caps that differ in their limit only share a count. The counts of a cap per
@@ -89,6 +105,24 @@ impl Cap {
         hash.update(self.timezone.as_deref().unwrap_or_default());
         let digest: [u8; 32] = hash.finalize().into();
         std::array::from_fn(|index| digest[index])
+    }
+
+    /// Where it counts what comes at this time, for the offer or link with this id; `None` for a cap per partner where there
+    /// is no partner.
+    pub fn place(
+        &self,
+        owner: &[u8; 16],
+        partner: Option<PartnerId>,
+        at: Timestamp,
+        workspace_timezone: &str,
+    ) -> Option<CapPlace> {
+        let partner = match self.per {
+            CapScope::All => None,
+            CapScope::Partner => Some(partner?),
+        };
+        let window_start = self.window_start(at, workspace_timezone);
+        let ends_by = window_start.saturating_add(self.window.longest_micros());
+        Some(CapPlace { cap: self.key(owner), window_start, ends_by, partner })
     }
 
     /// When the window began that `at` is in; `workspace_timezone` counts where the cap names none.
@@ -132,6 +166,17 @@ impl CapWindow {
             Self::Week => 3,
             Self::Month => 4,
             Self::Total => 5,
+        }
+    }
+
+    /// An hour more than the longest one has: clocks are turned back.
+    const fn longest_micros(self) -> i64 {
+        match self {
+            Self::Hour => 2 * MICROS_PER_HOUR,
+            Self::Day => MICROS_PER_DAY + MICROS_PER_HOUR,
+            Self::Week => 7 * MICROS_PER_DAY + MICROS_PER_HOUR,
+            Self::Month => 31 * MICROS_PER_DAY + MICROS_PER_HOUR,
+            Self::Total => i64::MAX,
         }
     }
 

@@ -5,7 +5,8 @@
 //! send no more than the cap takes, counts by the same. What is beyond a cap is counted too, for it was delivered; only a
 //! click that the edge has labelled as beyond a cap with a fallback was not, and does not count there.
 
-use catalog::{Cap, CapMetric, CapScope, CapWindow, OnExceed, Workspace};
+use catalog::resource::caps_of;
+use catalog::{Cap, CapMetric, OnExceed, Workspace};
 use schemas::cap::{CapCount, CapPlace};
 use schemas::event::{Click, Event, label};
 use schemas::fact::{CapCounted, Fact, Revision};
@@ -18,20 +19,16 @@ use super::decide::Decider;
 use super::key;
 use super::mark;
 use super::state::{Changes, Overlay, State, StateError};
-use super::stored::is_counted;
 
 /// Beyond so many lives of edges, those that have died are looked for in a count: most restart much more rarely than that.
 const EDGES_UNSEARCHED: usize = 64;
 /// A life that has delivered nothing at all for so long, in core time, has died. One that is alive needs its part in a count: it
 /// adds all that it has sent.
-const DEAD_AFTER_MICROS: i64 = DAY_MICROS;
+const DEAD_AFTER_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// Lives that are kept in any case; beyond them the one that has added nothing to the count for longest goes first.
 const EDGES_PER_COUNT: usize = 256;
 /// Counts forgotten in one sweep; the rest goes with the next.
 const SWEPT_COUNTS: usize = 10_000;
-
-const HOUR_MICROS: i64 = 3_600 * 1_000_000;
-const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
 /// An own count for whom, and where.
 struct Counted<'a> {
@@ -66,7 +63,7 @@ impl Decider<'_, '_> {
         click: &Click,
     ) -> Result<(Vec<CapPlace>, bool), StateError> {
         let hit = &click.hit;
-        if hit.test || !is_counted(hit) {
+        if !hit.is_counted_by_caps() {
             return Ok((Vec::new(), false));
         }
         let counted = Counted {
@@ -109,13 +106,12 @@ impl Decider<'_, '_> {
         let workspace = counted.workspace.number;
         let offer = counted.offer.and_then(|offer| self.catalog.offer(workspace, offer));
         let link = counted.link.and_then(|link| self.catalog.link(workspace, link));
-        let of_offer =
-            offer.into_iter().flat_map(|offer| offer.caps.iter().map(|cap| (cap, offer.id.bytes())));
-        let of_link = link.into_iter().flat_map(|link| link.caps.iter().map(|cap| (cap, link.id.bytes())));
-        of_offer
-            .chain(of_link)
+        let place = |cap: &Cap, owner| {
+            cap.place(owner, counted.partner, counted.received_at, &counted.workspace.timezone)
+        };
+        caps_of(offer, link)
             .filter(|(cap, _)| cap.metric == metric)
-            .filter_map(|(cap, owner)| Some((cap, place(cap, owner, counted)?)))
+            .filter_map(|(cap, owner)| Some((cap, place(cap, owner)?)))
             .map(|(cap, place)| {
                 let total = read(self.state, workspace, &place)?.map_or(0, |count| count.total);
                 Ok(Found { place, on_exceed: cap.on_exceed, is_beyond: total >= cap.value })
@@ -168,25 +164,6 @@ const fn severity(on_exceed: &OnExceed) -> u8 {
         OnExceed::Pending => 1,
         OnExceed::Reject => 2,
     }
-}
-
-/// Where a cap counts; `None` for a cap per partner where there is no partner.
-fn place(cap: &Cap, owner: &[u8; 16], counted: &Counted<'_>) -> Option<CapPlace> {
-    let partner = match cap.per {
-        CapScope::All => None,
-        CapScope::Partner => Some(counted.partner?),
-    };
-    let window_start = cap.window_start(counted.received_at, &counted.workspace.timezone);
-    // An hour more than the longest has: clocks are turned back.
-    let longest_micros = match cap.window {
-        CapWindow::Hour => 2 * HOUR_MICROS,
-        CapWindow::Day => DAY_MICROS + HOUR_MICROS,
-        CapWindow::Week => 7 * DAY_MICROS + HOUR_MICROS,
-        CapWindow::Month => 31 * DAY_MICROS + HOUR_MICROS,
-        CapWindow::Total => i64::MAX,
-    };
-    let ends_by = window_start.saturating_add(longest_micros);
-    Some(CapPlace { cap: cap.key(owner), window_start, ends_by, partner })
 }
 
 fn decode(bytes: Vec<u8>) -> Result<CapCount, StateError> {

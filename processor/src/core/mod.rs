@@ -24,7 +24,6 @@ pub use cap::{live_cap_counts, moved_cap_counts};
 pub use decide::{Input, decide};
 pub use head::{Counters, Head};
 pub use state::{Changes, Overlay, Pair, State, StateError};
-pub(crate) use stored::is_counted;
 pub use waiting::is_wait_due;
 
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use schemas::event::{Click, Event, Hit, label};
+use schemas::event::{Click, Event, label};
 use schemas::id::{CampaignId, ClickId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
 use schemas::time::Timestamp;
 use schemas::wire;
@@ -90,11 +90,6 @@ fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
 
 /// Labels whose clicks nobody made who could convert; they are never attributed.
 const EXCLUDING: [&str; 3] = [label::HEAD, label::PREFETCH, label::BOT];
-
-/// Whether labels leave a hit out of net numbers and of attribution.
-pub(crate) fn is_counted(hit: &Hit) -> bool {
-    !hit.labels.iter().any(|label| label::NOT_COUNTED.contains(&label.as_str()))
-}
 
 impl StoredClick {
     pub(super) fn of(click: &Click) -> Self {

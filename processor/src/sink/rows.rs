@@ -9,7 +9,6 @@ use schemas::table::Table;
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, BatchBuilder, Micros};
 
-use crate::core::is_counted;
 use crate::error::Error;
 
 /// Facts with the core time of their event.
@@ -168,7 +167,7 @@ fn hit_columns<'a, I: Iterator<Item = &'a Hit>>(
         .column("subs", hits().map(|hit| texts(&hit.subs)))
         .column("params", hits().map(|hit| pairs(&hit.params)))
         .column("labels", hits().map(|hit| texts(&hit.labels)))
-        .column("counted", hits().map(is_counted))
+        .column("counted", hits().map(Hit::is_counted))
         .column("cost", hits().map(|hit| hit.cost.map_or(0, |cost| cost.micros)))
         .column("cost_currency", hits().map(|hit| hit.cost.map_or("", |cost| cost.currency.code())))
         .column("test", hits().map(|hit| hit.test));

@@ -1,5 +1,6 @@
 //! Clicks and impressions.
 
+use super::label::NOT_COUNTED;
 use crate::id::{CampaignId, ClickId, ImpressionId, LinkId, OfferId, PartnerId, RuleId, VisitorId};
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -83,6 +84,16 @@ impl Hit {
             test: false,
             occurred_at,
         }
+    }
+
+    /// Whether it counts in net numbers and in attribution: no label leaves it out.
+    pub fn is_counted(&self) -> bool {
+        !self.labels.iter().any(|label| NOT_COUNTED.contains(&label.as_str()))
+    }
+
+    /// Whether caps count it, at the edge and in the core: a test takes nothing of what there is.
+    pub fn is_counted_by_caps(&self) -> bool {
+        !self.test && self.is_counted()
     }
 }
 
