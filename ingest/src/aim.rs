@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
+use catalog::validate::is_key;
 use catalog::{Catalog, Domain, DomainRole, Link, Offer, Workspace};
 use http::request::Parts;
-use schemas::id::{OfferId, WorkspaceNumber};
+use schemas::id::{OfferId, PartnerId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use crate::edge::Edge;
 use crate::error::Refusal;
 use crate::host::named_host;
-use crate::reference::resolve;
+use crate::reference::{resolve, resolve_partner};
 
-const MAX_KEY_BYTES: usize = 64;
 pub(crate) const NO_LINK: &str = "This link does not exist";
 pub(crate) const NO_OFFER: &str = "This offer does not exist";
 
@@ -37,12 +37,6 @@ impl<'r> Named<'r> {
         let reference = parameter.filter(|text| !text.is_empty()).cloned();
         reference.map(Self::Offer).ok_or_else(|| Refusal::invalid("offer", "offer is missing"))
     }
-}
-
-/// Whether the text can be a link's key.
-pub(crate) fn is_key(text: &str) -> bool {
-    (1..=MAX_KEY_BYTES).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// What takes a hit.
@@ -136,6 +130,18 @@ impl<'c> Aim<'c> {
     /// Whether it takes hits now.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.is_link_live(now) && !self.offer.meta.archived && !self.workspace.meta.archived
+    }
+
+    /// The partner whose hit this is: the one that the request names, else the link's. Whoever is named and cannot be paid gets
+    /// nothing, and no other gets it instead; then the flag is set.
+    pub(crate) fn partner(&self, catalog: &Catalog, named: Option<&str>) -> (Option<PartnerId>, bool) {
+        let of_link = self.link.and_then(|link| link.partner);
+        let partner = match named {
+            None => of_link.and_then(|id| catalog.partner(self.workspace.number, id)),
+            Some(named) => resolve_partner(catalog, self.workspace.number, named).ok(),
+        };
+        let partner = partner.filter(|partner| !partner.meta.archived).map(|partner| partner.id);
+        (partner, partner.is_none() && (named.is_some() || of_link.is_some()))
     }
 
     /// Where clicks go that it does not take: the nearest that is named.

@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use catalog::Catalog;
 use http::Method;
 use schemas::event::{Hit, label};
-use schemas::id::{PartnerId, VisitorId, WorkspaceNumber};
+use schemas::id::{VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use crate::aim::Aim;
 use crate::click_parameters::ClickParameters;
 use crate::client::{self, Asked, Seen};
 use crate::edge::Edge;
-use crate::reference::resolve_partner;
 use crate::visit::Visit;
 
 /// A request for a hit, as far as it can be read without the catalog.
@@ -61,7 +60,7 @@ impl Arrival<'_> {
         let (visitor, cookie) = self.visitor(&seen);
         let cost = parameters.cost(self.aim.offer.currency);
         let is_test = parameters.is_test();
-        let (partner, is_unknown_partner) = self.partner();
+        let (partner, is_unknown_partner) = self.aim.partner(self.catalog, parameters.partner());
         let applying = [
             (label::HEAD, visit.parts.method == Method::HEAD),
             (label::RATE, *is_excess),
@@ -92,20 +91,6 @@ impl Arrival<'_> {
         };
         seen.fill(&mut hit);
         Arrived { hit, cookie }
-    }
-
-    /// The partner whose hit this is: the one that the request names, else the link's. Whoever is named and cannot be
-    /// paid gets nothing, and no other gets it instead.
-    fn partner(&self) -> (Option<PartnerId>, bool) {
-        let workspace = self.aim.workspace.number;
-        let of_link = self.aim.link.and_then(|link| link.partner);
-        let named = self.arriving.parameters.partner();
-        let partner = match named {
-            None => of_link.and_then(|id| self.catalog.partner(workspace, id)),
-            Some(named) => resolve_partner(self.catalog, workspace, named).ok(),
-        };
-        let partner = partner.filter(|partner| !partner.meta.archived).map(|partner| partner.id);
-        (partner, partner.is_none() && (named.is_some() || of_link.is_some()))
     }
 
     fn creative(&self) -> &str {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use catalog::macros::SUB_NAMES;
 use catalog::{Catalog, Link, Offer};
 use http::header::{ACCEPT_LANGUAGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
@@ -14,6 +15,7 @@ use schemas::event::{Body, Click, Hit, Impression, label};
 use schemas::id::{ClickId, VisitorId, WorkspaceNumber};
 
 use crate::aim::{Aim, NO_LINK, NO_OFFER, tracking_domain};
+use crate::click_parameters::{MAX_PASSED, MAX_PASSED_BYTES};
 use crate::client::Asked;
 use crate::edge::Edge;
 use crate::error::Refusal;
@@ -21,19 +23,15 @@ use crate::fields::{Field, Fields};
 use crate::money_fields::take_price;
 use crate::post::Read;
 use crate::reader::{MAX_TEXT_BYTES, Reader};
-use crate::reference::{Unresolved, resolve, resolve_partner};
+use crate::reference::{Unresolved, resolve};
 use crate::sender::Sender;
 use crate::text::cut;
 use crate::unresolved;
 
 /// Bytes of addresses and agents.
 const MAX_LONG_BYTES: usize = 1_024;
-/// Unknown fields that are kept, and the bytes of a name and of a value: as many as of a redirect's parameters.
-const MAX_PARAMS: usize = 32;
-const MAX_PARAM_BYTES: usize = 256;
 /// A server that says nothing of consent has it: it is not the browser that we ask.
 const GIVEN: &str = "1";
-const SUBS: [&str; 10] = ["sub1", "sub2", "sub3", "sub4", "sub5", "sub6", "sub7", "sub8", "sub9", "sub10"];
 
 /// Reads a click.
 pub(crate) fn read_click(edge: &Edge, fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refusal> {
@@ -68,7 +66,8 @@ fn hit_reader(fields: Fields<'_>) -> Reader<'_> {
 }
 
 fn read_hit(edge: &Edge, mut reader: Reader<'_>, sender: &Sender<'_>) -> Result<Hit, Refusal> {
-    let Aim { link, offer, .. } = target(edge, &mut reader, sender)?;
+    let aim = target(edge, &mut reader, sender)?;
+    let Aim { link, offer, .. } = aim;
     let mut hit = Hit::new(offer.id, reader.occurred_at(sender.incoming.received_at));
     hit.link = link.map(|link| link.id);
     hit.labels = sender.labels.to_vec();
@@ -78,11 +77,16 @@ fn read_hit(edge: &Edge, mut reader: Reader<'_>, sender: &Sender<'_>) -> Result<
     if reader.is_unresolved {
         hit.labels.push(label::UNRESOLVED_MACRO.to_owned());
     }
-    read_partner(&mut reader, link, sender, &mut hit);
+    let named = reader.text(&["partner", "via", "affiliateSlug"], MAX_TEXT_BYTES);
+    let (partner, is_unknown_partner) = aim.partner(sender.catalog, named.as_ref().map(|(_, text)| &**text));
+    hit.partner = partner;
+    if is_unknown_partner {
+        hit.labels.push(label::UNKNOWN_PARTNER.to_owned());
+    }
     let creative = reader.text(&["creative"], MAX_TEXT_BYTES).map(|(_, text)| text.into_owned());
     hit.creative = creative.or_else(|| link.and_then(|link| link.creative.clone())).unwrap_or_default();
     hit.source_id = reader.text_or_empty(&["source_id"]);
-    hit.subs = SUBS.map(|name| reader.text_or_empty(&[name])).into();
+    hit.subs = SUB_NAMES.map(|name| reader.text_or_empty(&[name])).into();
     let used = hit.subs.iter().rposition(|sub| !sub.is_empty()).map_or(0, |last| last + 1);
     hit.subs.truncate(used);
     hit.cost = take_price(&mut reader, offer.currency);
@@ -119,21 +123,6 @@ fn target<'c>(edge: &Edge, reader: &mut Reader<'_>, sender: &Sender<'c>) -> Resu
         Err(Unresolved::Malformed) => {
             Err(Refusal::invalid(name, "must be an offer_ id or ext:{source}:{external_id}"))
         }
-    }
-}
-
-/// The partner that the request names, else the link's.
-fn read_partner(reader: &mut Reader<'_>, link: Option<&Link>, sender: &Sender<'_>, hit: &mut Hit) {
-    let (catalog, workspace) = (sender.catalog, sender.workspace.number);
-    let stated = reader.text(&["partner", "via", "affiliateSlug"], MAX_TEXT_BYTES);
-    let partner = match &stated {
-        Some((_, text)) => resolve_partner(catalog, workspace, text).ok(),
-        None => link.and_then(|link| link.partner).and_then(|id| catalog.partner(workspace, id)),
-    };
-    hit.partner = partner.filter(|partner| !partner.meta.archived).map(|partner| partner.id);
-    let is_wanted = stated.is_some() || link.is_some_and(|link| link.partner.is_some());
-    if hit.partner.is_none() && is_wanted {
-        hit.labels.push(label::UNKNOWN_PARTNER.to_owned());
     }
 }
 
@@ -187,10 +176,10 @@ fn keep_unknown(reader: Reader<'_>, hit: &mut Hit) {
             Field::Json(serde_json::Value::Null) => continue,
             Field::Json(value) => value.to_string(),
         };
-        if hit.params.len() == MAX_PARAMS
+        if hit.params.len() == MAX_PASSED
             || name.is_empty()
-            || name.len() > MAX_PARAM_BYTES
-            || text.len() > MAX_PARAM_BYTES
+            || name.len() > MAX_PASSED_BYTES
+            || text.len() > MAX_PASSED_BYTES
         {
             is_dropped = true;
         } else {
