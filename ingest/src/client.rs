@@ -151,11 +151,10 @@ impl Seen {
         prefetch.into_iter().chain(bot.into_iter().flatten()).chain(self.refusals.labels())
     }
 
-    /// Writes what is known into a hit: its labels after those that it has, and the visitor of the cookie unless the hit
-    /// has one.
+    /// Writes what is known of the client into a hit: its labels after those that the hit has. Who the visitor is, the caller
+    /// decides.
     pub(crate) fn fill(self, hit: &mut Hit) {
         hit.labels.extend(self.labels().map(str::to_owned));
-        hit.visitor = hit.visitor.or(self.visitor);
         hit.browser = self.agent.browser.as_ref().to_owned();
         hit.os = self.agent.os.as_ref().to_owned();
         hit.device = self.agent.device.to_owned();

@@ -128,6 +128,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether there is something that nobody took.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.values.iter().any(|(_, field)| field.is_some())
+    }
+
     /// What nobody took, by name.
     pub(crate) fn rest(self) -> impl Iterator<Item = (Cow<'a, str>, Field<'a>)> {
         self.values.into_iter().filter_map(|(name, field)| Some((name, field?)))

@@ -89,8 +89,7 @@ pub(crate) fn read(fields: Fields<'_>, sender: &Sender<'_>) -> Result<Read, Refu
     if reader.is_repeated() {
         refund.labels.push(label::REPEATED_PARAMETER.to_owned());
     }
-    let has_unknown_fields = reader.fields.clone().rest().next().is_some();
-    if has_unknown_fields {
+    if reader.fields.has_rest() {
         refund.labels.push(label::DROPPED_PARAMETER.to_owned());
     }
     if !reader.faults.is_empty() {
