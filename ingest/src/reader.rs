@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use catalog::validate::SENDER_PARAMETERS;
 use schemas::error_code::FieldError;
 use schemas::id::{Id, Kind};
 use schemas::time::Timestamp;
@@ -27,9 +28,6 @@ const MAX_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 /// nearly always a date in the wrong unit or field.
 const MAX_AGE_MICROS: i64 = 366 * 24 * 60 * 60 * 1_000_000;
 
-/// Fields that carry secrets or belong to another step: read elsewhere or not at all, and never stored.
-const NEVER_STORED: [&str; 9] = ["key", "token", "src", "px", "ts", "nonce", "sig", "test", "type"];
-
 /// Takes values out of the fields and notes what is wrong with them.
 pub(crate) struct Reader<'a> {
     pub(crate) fields: Fields<'a>,
@@ -42,7 +40,8 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(mut fields: Fields<'a>, is_flat: bool) -> Self {
-        for name in NEVER_STORED {
+        // They carry secrets, and were read where it was found out who sends.
+        for name in SENDER_PARAMETERS {
             fields.take(name);
         }
         Self { fields, faults: Vec::new(), is_flat, is_unresolved: false }

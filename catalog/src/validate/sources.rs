@@ -31,8 +31,8 @@ pub const CONVERSION_FIELDS: [&str; 15] = [
 /// The fields that can have a default: none of those by which one conversion is told from another.
 pub const DEFAULT_FIELDS: [&str; 8] =
     ["amount", "amount_minor", "coupon", "currency", "event", "offer", "partner", "status"];
-/// Parameters that say who sends: they are read before any other name is.
-const SENDER_PARAMETERS: [&str; 7] = ["key", "nonce", "px", "sig", "src", "token", "ts"];
+/// Parameters that say who sends: they are read before any other name is, and never stored.
+pub const SENDER_PARAMETERS: [&str; 7] = ["key", "nonce", "px", "sig", "src", "token", "ts"];
 
 pub(super) fn source_faults(faults: &mut Faults, source: &Source) {
     named(faults, &source.name, source);

@@ -71,6 +71,19 @@ async fn names_are_mapped_and_the_canonical_name_wins() {
 }
 
 #[tokio::test]
+async fn any_name_can_be_mapped_but_those_of_the_sender() {
+    let speaks = |source: &mut Source| {
+        source.params = map(&[("type", "event"), ("test", "coupon")]);
+        source.defaults = map(&[("event", "deposit")]);
+    };
+    let conversion = reported(speaks, "type=lead&test=TEN").await;
+    assert_eq!((&*conversion.goal, &*conversion.coupon, &*conversion.metadata), ("lead", "TEN", ""));
+    // Without a meaning they are kept like any other name; what says who sends is not.
+    let conversion = reported(|_| (), "type=lead&test=1&token=t&ts=1&nonce=n&sig=s&px=p&key=k").await;
+    assert_eq!((&*conversion.goal, &*conversion.metadata), ("sale", r#"{"test":"1","type":"lead"}"#));
+}
+
+#[tokio::test]
 async fn a_default_is_not_for_who_says_it_by_another_name() {
     let speaks = |source: &mut Source| source.defaults = map(&[("amount", "5"), ("currency", "EUR")]);
     assert_eq!(reported(speaks, "").await.amount.unwrap().micros, 5_000_000);
