@@ -72,6 +72,11 @@ impl Reply {
         self.origin = origin.filter(|_| self.is_for_pages).cloned();
     }
 
+    /// Whether a page sent it, maybe, that could not read the answer.
+    pub(crate) const fn is_unreadable(&self) -> bool {
+        self.is_for_pages && self.origin.is_none()
+    }
+
     /// Counts the request, and refuses it if it is one too many.
     pub(crate) fn count(&mut self, limits: &Limits, class: Class, party: Party) -> Result<(), Refusal> {
         self.standing = limits.count(class, party);

@@ -28,29 +28,30 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 /// request that follows is judged by its own key.
 pub(crate) async fn preflight(State(edge): State<Edge>, request: Request) -> Response {
     let headers = request.headers();
-    let origin = headers.get(ORIGIN).filter(|_| headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)).cloned();
-    let now = edge.now();
-    let is_allowed = match origin.as_ref().and_then(|origin| origin.to_str().ok()) {
-        None => false,
-        Some(origin) => {
-            let look = |catalog: &Catalog| {
-                let is_known = is_origin_of_a_key(catalog, origin, now);
-                Understood { value: is_known, is_incomplete: !is_known }
-            };
-            edge.understand(look).await
-        }
-    };
+    let is_question = headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let origin = if is_question { known_origin(&edge, headers).await } else { None };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("origin"));
-    if let (true, Some(origin)) = (is_allowed, origin) {
+    if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
     response
+}
+
+/// The request's origin, if some publishable key is for it.
+pub(crate) async fn known_origin(edge: &Edge, headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(ORIGIN)?;
+    let (origin, now) = (value.to_str().ok()?, edge.now());
+    let look = |catalog: &Catalog| {
+        let is_known = is_origin_of_a_key(catalog, origin, now);
+        Understood { value: is_known, is_incomplete: !is_known }
+    };
+    edge.understand(look).await.then(|| value.clone())
 }
 
 fn is_origin_of_a_key(catalog: &Catalog, origin: &str, now: Timestamp) -> bool {

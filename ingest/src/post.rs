@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use catalog::KeyKind;
 use http::header::{ACCEPT, CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::answer::{Recorded, Reply, reported};
 use crate::appender::Caller;
 use crate::body;
+use crate::cors;
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
 use crate::fields::Fields;
@@ -50,6 +52,10 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let mut reply = Reply::new(is_for_pages(route));
     let recorded = recorded(edge, route, (&parts, body), &mut reply, read).await;
+    if recorded.is_err() && reply.is_unreadable() {
+        // A page may read why it was refused as soon as its browser may send for it: not every refusal knows the key.
+        reply.allow_origin(cors::known_origin(edge, &parts.headers).await.as_ref());
+    }
     reported(received, StatusCode::ACCEPTED, recorded, &reply, || edge.request_id(&parts.extensions))
 }
 
@@ -76,9 +82,7 @@ async fn recorded(
 ) -> Result<Recorded, Refusal> {
     let caller =
         if is_for_pages(route) { Caller::Browser { arrived: Instant::now() } } else { Caller::System };
-    edge.check_uri(&parts.uri)?;
-    refuse_secret_in_url(&parts.uri)?;
-    check_accepts(&parts.headers, &[JSON])?;
+    check_head(edge, parts).map_err(|refused| refused_sender(edge, parts, refused, reply))?;
     let stated = presented_key(&parts.headers);
     // Who may not send is told so before a byte of the body is read, and nobody else has one parsed.
     match stated {
@@ -86,9 +90,12 @@ async fn recorded(
         None if is_for_pages(route) => {}
         None => return Err(refused_sender(edge, parts, Refusal::Unauthorized(NO_KEY), reply)),
     }
-    check_type(&parts.headers, stated.is_none())?;
-    let bytes = body::read(body, edge.settings().max_body_bytes).await?;
-    let fields = Fields::from_json(&bytes)?;
+    let mut refused = |refused| match stated {
+        Some(_) => refused,
+        None => refused_sender(edge, parts, refused, reply),
+    };
+    let bytes = read_body(edge, parts, body, stated.is_none()).await.map_err(&mut refused)?;
+    let fields = Fields::from_json(&bytes).map_err(&mut refused)?;
     let key: Cow<'_, str> = match stated {
         Some(key) => key.into(),
         None => {
@@ -155,10 +162,28 @@ pub(crate) async fn admit(
     reply.count(edge.limits(), class.unwrap_or(own_class), party)
 }
 
-/// The refusal of a sender that is not let in: whoever tries keys is told to stop at some point.
+/// The refusal of a sender that is not let in, counted by its address: whoever tries keys, or sends what nobody understands,
+/// is told to stop at some point.
 pub(crate) fn refused_sender(edge: &Edge, parts: &Parts, refused: Refusal, reply: &mut Reply) -> Refusal {
     let Some(address) = edge.incoming(parts, None, edge.now()).address else { return refused };
     reply.count(edge.limits(), Class::ServerToServer, Party::at(address)).err().unwrap_or(refused)
+}
+
+/// Refuses what nobody's key could make good.
+fn check_head(edge: &Edge, parts: &Parts) -> Result<(), Refusal> {
+    edge.check_uri(&parts.uri)?;
+    refuse_secret_in_url(&parts.uri)?;
+    check_accepts(&parts.headers, &[JSON])
+}
+
+async fn read_body(
+    edge: &Edge,
+    parts: &Parts,
+    body: axum::body::Body,
+    may_be_text: bool,
+) -> Result<Bytes, Refusal> {
+    check_type(&parts.headers, may_be_text)?;
+    body::read(body, edge.settings().max_body_bytes).await
 }
 
 /// Refuses a body that is said not to be JSON, or to be compressed.

@@ -1,6 +1,7 @@
 //! What pages send by themselves, and what browsers ask before.
 
-use http::Request;
+use http::{HeaderValue, Request};
+use ingest::IngestSettings;
 use schemas::event::{Body, Click, Trust, label};
 use serde_json::{Value, json};
 
@@ -177,6 +178,46 @@ async fn browsers_are_told_who_may_send() {
 }
 
 #[tokio::test]
+async fn a_page_can_read_every_refusal_and_every_one_counts() {
+    let settings = IngestSettings { max_body_bytes: 256, ..IngestSettings::default() };
+    let edge = TestEdge::start_with(settings, |log| log).await;
+    let send = async |origin: &'static str,
+                      (name, value): (&'static str, &'static str),
+                      path: &str,
+                      body: String| {
+        let builder = request("POST", path).header("origin", origin);
+        let mut request = builder.header("content-type", "text/plain").body(body.into()).unwrap();
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+        edge.send(request).await
+    };
+    let text = ("content-type", "text/plain");
+    let good = json!({"key": PUBLISHABLE}).to_string();
+    let sale = "/api/v1/track/sale";
+    let long = format!("{sale}?{}", "x".repeat(IngestSettings::default().max_uri_bytes));
+    for (header, path, body, status, code) in [
+        (text, sale, "{".to_owned(), 400, "validation_failed"),
+        (text, sale, "{}".to_owned(), 401, "unauthorized"),
+        (("accept", "image/png"), sale, good.clone(), 406, "not_acceptable"),
+        (text, sale, " ".repeat(257), 413, "payload_too_large"),
+        (text, &long, good.clone(), 414, "uri_too_long"),
+        (("content-type", "text/html"), sale, good.clone(), 415, "unsupported_media_type"),
+    ] {
+        let answer = send(ORIGIN, header, path, body.clone()).await;
+        answer.error(status, code);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{code}");
+        assert!(answer.header("ratelimit-remaining").is_some(), "{code}");
+        let foreign = send("https://evil.example", header, path, body).await;
+        assert_eq!(
+            (foreign.status, foreign.header("access-control-allow-origin")),
+            (answer.status, None),
+            "{code}"
+        );
+        assert!(foreign.header("ratelimit-remaining") < answer.header("ratelimit-remaining"), "{code}");
+    }
+    assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_click_costs_what_a_redirects_would() {
     for (fields, micros, currency) in [
         (json!({"cost": "0.0023"}), 2_300, "EUR"),
@@ -198,10 +239,12 @@ async fn a_click_costs_what_a_redirects_would() {
 async fn what_nobody_can_check_is_kept_as_it_was_said() {
     let edge = TestEdge::start().await;
     let campaign = "camp_01h455vb4pex5vsknk084sn02q";
-    let body = json!({"link": "anna", "campaign": campaign, "sub1": "{sub}"}).to_string();
+    let body = json!({"link": "anna", "campaign": campaign, "sub1": "{sub}", "test": true, "type": "banner"});
+    let body = body.to_string();
     assert_eq!(edge.send(post_json("/api/v1/track/click", SECRET, &body)).await.status, 202);
     let hit = click(edge.only_event().await.body).hit;
     assert_eq!((hit.campaign, &hit.subs[..]), (None, &["{sub}".to_owned()][..]));
-    assert_eq!(hit.params, [("campaign".to_owned(), campaign.to_owned())]);
+    let kept = [("campaign", campaign), ("test", "true"), ("type", "banner")];
+    assert_eq!(hit.params, kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(hit.labels, [label::UNRESOLVED_MACRO]);
 }
