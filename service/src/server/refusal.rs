@@ -84,17 +84,16 @@ impl Refusal {
     }
 
     fn body(self, request_id: &str) -> String {
-        let (code, reason) = (self.code(), self.status().1);
-        let what = match self {
-            Self::Busy => "the server has too much to do; try again",
+        let code = self.code();
+        let message = match self {
+            Self::Busy => "the server has too much to do; try again".to_owned(),
             Self::UriTooLong
             | Self::HeadTooLarge
             | Self::TooManyHeaders
             | Self::Malformed
-            | Self::TimedOut => "the request's head was refused: ",
+            | Self::TimedOut => format!("the request's head was refused: {}", self.status().1),
         };
-        let reason = if self == Self::Busy { "" } else { reason };
-        format!("{{\"error\":\"{code}\",\"message\":\"{what}{reason}\",\"request_id\":\"{request_id}\"}}")
+        format!("{{\"error\":\"{code}\",\"message\":\"{message}\",\"request_id\":\"{request_id}\"}}")
     }
 
     /// The answer, where HTTP goes on.

@@ -55,6 +55,8 @@ pub(super) struct Tls {
     acceptor: TlsAcceptor,
     certificate: Arc<Certificate>,
     files: Arc<Files>,
+    /// What stood in the files when the server was made.
+    loaded: Arc<Texts>,
 }
 
 impl Tls {
@@ -69,9 +71,9 @@ impl Tls {
         }
         let files = Arc::new(Files { certificate, key });
         let provider = Arc::new(default_provider());
-        let texts = files.read()?;
+        let loaded = Arc::new(files.read()?);
         let certificate = Arc::new(Certificate {
-            current: ArcSwap::new(Arc::new(files.certified(&texts, &provider)?)),
+            current: ArcSwap::new(Arc::new(files.certified(&loaded, &provider)?)),
             provider: Arc::clone(&provider),
         });
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -79,7 +81,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, files }))
+        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, files, loaded }))
     }
 
     /// Agrees on a cipher and a protocol, and serves.
@@ -99,35 +101,34 @@ impl Tls {
 
     /// Takes the files anew whenever they change, until the shutdown. What cannot be used is named and left alone.
     pub(super) async fn follow_files(self, shutdown: Shutdown) -> Result<(), TlsError> {
-        let mut known = Texts::default();
+        let mut known = Arc::clone(&self.loaded);
         loop {
-            match self.reload(&mut known).await {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "the certificate was not renewed; the old one stays"),
-            }
             tokio::select! {
                 () = shutdown.started() => return Ok(()),
                 () = tokio::time::sleep(RELOAD_PERIOD) => {}
+            }
+            if let Err(error) = self.reload(&mut known).await {
+                tracing::warn!(%error, "the certificate was not renewed; the old one stays");
             }
         }
     }
 
     #[cfg(test)]
     pub(super) async fn reload_now(&self) -> Result<(), TlsError> {
-        self.reload(&mut Texts::default()).await
+        self.reload(&mut Arc::clone(&self.loaded)).await
     }
 
     /// Takes the files if they are not as they were known; they are known then.
-    async fn reload(&self, known: &mut Texts) -> Result<(), TlsError> {
-        let texts = self.files.read_again().await?;
-        if texts != *known {
-            let is_first = known.certificate.is_empty();
-            *known = texts;
+    async fn reload(&self, known: &mut Arc<Texts>) -> Result<(), TlsError> {
+        let files = Arc::clone(&self.files);
+        // A reading that did not end has found nothing new.
+        let Ok(texts) = tokio::task::spawn_blocking(move || files.read()).await else { return Ok(()) };
+        let texts = texts?;
+        if texts != **known {
+            *known = Arc::new(texts);
             let certified = self.files.certified(known, &self.certificate.provider)?;
             self.certificate.current.store(Arc::new(certified));
-            if !is_first {
-                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was renewed");
-            }
+            tracing::info!(certificate = %self.files.certificate.display(), "the certificate was renewed");
         }
         Ok(())
     }
@@ -141,7 +142,7 @@ struct Files {
 }
 
 /// What stands in the files.
-#[derive(Default, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Texts {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -151,13 +152,6 @@ impl Files {
     fn read(&self) -> Result<Texts, TlsError> {
         let certificate = std::fs::read(&self.certificate).map_err(|error| self.unfit_certificate(error))?;
         let key = std::fs::read(&self.key).map_err(|error| self.unfit_key(error))?;
-        Ok(Texts { certificate, key })
-    }
-
-    async fn read_again(&self) -> Result<Texts, TlsError> {
-        let certificate =
-            tokio::fs::read(&self.certificate).await.map_err(|error| self.unfit_certificate(error))?;
-        let key = tokio::fs::read(&self.key).await.map_err(|error| self.unfit_key(error))?;
         Ok(Texts { certificate, key })
     }
 
