@@ -200,10 +200,9 @@ impl<'a> Worker<'a> {
     }
 
     fn drive(mut self, start: Instant) -> Result<Outcome, LoadError> {
-        let failed = |error: io::Error| LoadError::Connect {
-            address: self_address(&error),
-            reason: error.to_string(),
-        };
+        let address = self.plan.address;
+        let failed =
+            |error: io::Error| LoadError::Connect { address: address.to_string(), reason: error.to_string() };
         let cpu = thread_cpu();
         let end = start + self.plan.duration;
         let mut events = [EpollEvent::empty(); EVENTS];
@@ -361,10 +360,6 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
-}
-
-fn self_address(error: &io::Error) -> String {
-    format!("the server ({})", error.kind())
 }
 
 fn watch(epoll: &Epoll, stream: impl AsFd, key: usize) -> io::Result<()> {

@@ -90,8 +90,7 @@ impl Sum {
             0 => String::new(),
             errors => format!("{errors} errors; "),
         };
-        let sample =
-            self.sample.as_deref().map(|text| text.replace(['\r', '\n', '|'], " ")).unwrap_or_default();
+        let sample = self.sample.as_deref().unwrap_or_default();
         format!("{errors}client {:.1} µs a request {sample}", self.client_micros())
     }
 }

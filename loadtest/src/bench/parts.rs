@@ -113,7 +113,7 @@ pub(crate) async fn latency(bench: &EdgeBench, place: &Place, report: &mut Repor
     ));
     report.add(part, "errors", outcome.errors() as f64, "");
     report.bar(Bar::AtMost(0.0));
-    report.note(outcome.sample.as_deref().unwrap_or_default().replace(['\r', '\n', '|'], " "));
+    report.note(outcome.sample.as_deref().unwrap_or_default());
     report.add(part, "fdatasync beside it, p50", ms(&disk, 0.5), "ms");
     report.add(part, "fdatasync beside it, p99.9", ms(&disk, 0.999), "ms");
     report.note(format!("{} of 16 KiB", disk.len()));
@@ -182,7 +182,7 @@ pub(crate) async fn batch(bench: &EdgeBench, place: &Place, report: &mut Report)
         "/s",
     );
     report.bar(Bar::AtLeast(300_000.0));
-    report.note(outcome.sample.as_deref().unwrap_or_default().replace(['\r', '\n', '|'], " "));
+    report.note(outcome.sample.as_deref().unwrap_or_default());
     report.add(part, "errors", outcome.errors() as f64, "");
     report.bar(Bar::AtMost(0.0));
     report.add(part, "CPU an event", cpu.micros_each(events), "µs");

@@ -124,15 +124,19 @@ impl Report {
                 }
             };
             let Figure { part, what, value, unit, note, .. } = figure;
-            let _ =
-                writeln!(text, "| {part} | {what} | {} {unit} | {bar} | {verdict} | {note} |", shown(*value));
+            let (what, value, note) = (cell(what), shown(*value), cell(note));
+            let _ = writeln!(text, "| {part} | {what} | {value} {unit} | {bar} | {verdict} | {note} |");
         }
         for (part, reason) in &self.failures {
-            let _ =
-                writeln!(text, "| {part} | not measured | | | **not met** | {} |", reason.replace('\n', " "));
+            let _ = writeln!(text, "| {part} | not measured | | | **not met** | {} |", cell(reason));
         }
         text
     }
+}
+
+/// The text as it may stand in a table: what would end its cell or its line is a blank.
+fn cell(text: &str) -> String {
+    text.replace(['\r', '\n', '|'], " ")
 }
 
 fn shown(value: f64) -> String {
@@ -190,11 +194,14 @@ mod tests {
         assert!(report.is_met());
         report.add("click", "CPU", 14.5, "µs");
         report.bar(Bar::AtMost(14.0));
-        report.note("noisy");
+        report.note("a|noisy\r\nnote");
         assert!(!report.is_met());
         let page = report.markdown();
         assert!(page.contains("| click | a ratio | 0.60  | ≥ 0.50 | met |  |\n"), "{page}");
-        assert!(page.contains("| click | CPU | 14.50 µs | ≤ 14.00 | **not met** | noisy |\n"), "{page}");
+        assert!(
+            page.contains("| click | CPU | 14.50 µs | ≤ 14.00 | **not met** | a noisy  note |\n"),
+            "{page}"
+        );
         assert!(page.contains("- machine: "), "{page}");
     }
 }
