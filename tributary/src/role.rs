@@ -69,6 +69,7 @@ fn start(
 
 async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
+    // Long before anything is served: who comes while an edge starts again waits that second, and is not turned away.
     let listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
     let address = parts::local_address(&listener)?;
     settings.take_real_address(address);
