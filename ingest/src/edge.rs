@@ -23,6 +23,7 @@ use service::telemetry::{RequestId, TelemetryError, metrics_text};
 
 use crate::address;
 use crate::appender::{self, AppendError, Appender, Caller, Ticket};
+use crate::body::Bodies;
 use crate::caps::{CapCounts, Clicked};
 use crate::caps_follower;
 use crate::client::Clients;
@@ -86,6 +87,7 @@ struct Inner {
     appender: Appender,
     caps: Arc<CapCounts>,
     limits: Limits,
+    bodies: Bodies,
     batch_memory: Memory,
     metrics: Arc<Metrics>,
     clients: Clients,
@@ -155,6 +157,7 @@ impl Edge {
         caps_follower::spawn(log, Arc::clone(&caps), Arc::clone(&clock), &tasks, shutdown.clone());
         let inner = Inner {
             limits: Limits::new(&settings.limits),
+            bodies: Bodies::new(&settings),
             batch_memory: Memory::new(BATCH_MEMORY_BYTES),
             public_host: settings.public_host(),
             settings,
@@ -199,6 +202,11 @@ impl Edge {
 
     pub(crate) fn caps(&self) -> &CapCounts {
         &self.inner.caps
+    }
+
+    /// What reads the bodies of single events.
+    pub(crate) fn bodies(&self) -> &Bodies {
+        &self.inner.bodies
     }
 
     /// The memory for batches.

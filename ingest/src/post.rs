@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
 use catalog::KeyKind;
 use http::header::{ACCEPT, CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::answer::{Recorded, Reply, reported};
 use crate::appender::Caller;
-use crate::body;
+use crate::body::{self, Whole};
 use crate::cors;
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
@@ -176,14 +175,14 @@ fn check_head(edge: &Edge, parts: &Parts) -> Result<(), Refusal> {
     check_accepts(&parts.headers, &[JSON])
 }
 
-async fn read_body(
-    edge: &Edge,
+async fn read_body<'e>(
+    edge: &'e Edge,
     parts: &Parts,
     body: axum::body::Body,
     may_be_text: bool,
-) -> Result<Bytes, Refusal> {
+) -> Result<Whole<'e>, Refusal> {
     check_type(&parts.headers, may_be_text)?;
-    body::read(body, edge.settings().max_body_bytes).await
+    edge.bodies().read(body).await
 }
 
 /// Refuses a body that is said not to be JSON, or to be compressed.

@@ -5,7 +5,6 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use schemas::error_code::FieldError;
@@ -13,7 +12,7 @@ use schemas::event::Body;
 
 use crate::answer::{Recorded, Reply, reported};
 use crate::appender::Caller;
-use crate::body;
+use crate::body::{self, Whole};
 use crate::conversion_fields::{self, DEFAULT_GOAL, Reading, kept};
 use crate::edge::{Edge, Stamped, Understood, may_be_news};
 use crate::error::Refusal;
@@ -60,8 +59,8 @@ async fn recorded(
     edge.check_uri(&parts.uri)?;
     refuse_secret_in_url(&parts.uri)?;
     let bytes = match parts.method {
-        Method::POST => body::read(body, edge.settings().max_body_bytes).await?,
-        _ => Bytes::new(),
+        Method::POST => edge.bodies().read(body).await?,
+        _ => Whole::default(),
     };
     let Values { mut fields, is_flat, mut fault } = values(parts, &bytes);
     let idempotency_key = idempotency_key(&parts.headers).unwrap_or_else(|wrong| {

@@ -8,6 +8,7 @@ use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::body::MEMORY_BYTES;
 use crate::limits::LimitSettings;
 
 /// Settings of the edge: the table `edge`.
@@ -17,7 +18,7 @@ pub struct IngestSettings {
     /// Where the edge listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The edge's address as browsers see it; empty is where it listens. If it starts with `https:`, cookies are `Secure`; so they
-    /// are where a trusted proxy says `X-Forwarded-Proto: https`.
+    /// are where a trusted proxy says `X-Forwarded-Proto: https`, and over the edge's own TLS.
     pub public_url: String,
     /// Networks whose `X-Forwarded-For`, else `Forwarded`, is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -39,6 +40,8 @@ pub struct IngestSettings {
     pub queue_events: usize,
     /// Bytes of encoded events, of all partitions, that the log may hold unanswered.
     pub queue_bytes: usize,
+    /// The time that the body of a single event may take to arrive.
+    pub body_timeout_ms: u64,
     /// The largest body of a request, in bytes.
     pub max_body_bytes: usize,
     /// The longest path and query of a request, in bytes.
@@ -65,6 +68,7 @@ impl Default for IngestSettings {
             spool_min_free_bytes: 256 * 1024 * 1024,
             queue_events: 32_768,
             queue_bytes: 64 * 1024 * 1024,
+            body_timeout_ms: 30_000,
             max_body_bytes: 64 * 1024,
             max_uri_bytes: 8 * 1024,
             limits: LimitSettings::default(),
@@ -79,6 +83,10 @@ impl IngestSettings {
 
     pub(crate) const fn spool_deadline(&self) -> Duration {
         Duration::from_millis(self.spool_deadline_ms)
+    }
+
+    pub(crate) const fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
     }
 
     pub(crate) fn is_https(&self) -> bool {
@@ -97,11 +105,15 @@ impl IngestSettings {
             ("spool_deadline_ms", self.spool_deadline_ms == 0),
             ("queue_events", self.queue_events == 0),
             ("queue_bytes", self.queue_bytes == 0),
+            ("body_timeout_ms", self.body_timeout_ms == 0),
             ("max_body_bytes", self.max_body_bytes == 0),
             ("max_uri_bytes", self.max_uri_bytes == 0),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
             return Some((setting, "must be greater than 0"));
+        }
+        if self.max_body_bytes > MEMORY_BYTES {
+            return Some(("max_body_bytes", "must be at most 67108864, which all bodies together may take"));
         }
         if !self.country_header.is_empty() && self.country_header.parse::<HeaderName>().is_err() {
             return Some(("country_header", "must be the name of a header"));
@@ -121,6 +133,10 @@ mod tests {
         assert_eq!(IngestSettings::default().contradiction(), None);
         let settings = IngestSettings { queue_events: 0, ..IngestSettings::default() };
         assert_eq!(settings.contradiction().unwrap().0, "queue_events");
+        let settings = IngestSettings { body_timeout_ms: 0, ..IngestSettings::default() };
+        assert_eq!(settings.contradiction().unwrap().0, "body_timeout_ms");
+        let settings = IngestSettings { max_body_bytes: MEMORY_BYTES + 1, ..IngestSettings::default() };
+        assert_eq!(settings.contradiction().unwrap().0, "max_body_bytes");
         let settings = IngestSettings { country_header: "a b".to_owned(), ..IngestSettings::default() };
         assert_eq!(settings.contradiction().unwrap().0, "country_header");
         let settings = IngestSettings { public_url: "ftp://x".to_owned(), ..IngestSettings::default() };

@@ -47,7 +47,7 @@ const NOTES: &[(&str, &str)] = &[
     ("edge.listen", "Where the edge listens; port 0 takes a free one."),
     (
         "edge.public_url",
-        "The edge's address as browsers see it; with https: cookies are Secure. Empty: where it listens.",
+        "The edge's address as browsers see it; with https: cookies are Secure, as by TLS. Empty: where it listens.",
     ),
     ("edge.trusted_proxies", "Networks whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed."),
     (
@@ -70,6 +70,7 @@ const NOTES: &[(&str, &str)] = &[
         "Events of one partition that may wait for durability; beyond them requests are refused.",
     ),
     ("edge.queue_bytes", "Bytes of events, of all partitions, that the log may hold unanswered."),
+    ("edge.body_timeout_ms", "The time that the body of a single event may take to arrive."),
     ("edge.max_body_bytes", "The largest body of a request."),
     ("edge.max_uri_bytes", "The longest path and query of a request."),
     (

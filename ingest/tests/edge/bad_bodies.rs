@@ -1,7 +1,13 @@
 //! Bodies and forms that no honest client sends, over real sockets: each has its answer and a bounded cost.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use ingest::IngestSettings;
 use service::lifecycle::{ServeSettings, Shutdown, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +41,31 @@ async fn raw(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    read(&answer)
+}
+
+/// What a request is answered whose body comes byte by byte and never ends.
+async fn trickled(address: SocketAddr, head: &str) -> (u16, String) {
+    let (mut from, mut to) = TcpStream::connect(address).await.unwrap().into_split();
+    to.write_all(format!("{head}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let trickle = async {
+        while to.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // Nobody takes any more; the answer is on its way.
+        std::future::pending::<()>().await;
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        _ = from.read_to_end(&mut answer) => {}
+        () = trickle => {}
+    }
+    read(&answer)
+}
+
+/// The status line's code, and the body.
+fn read(answer: &[u8]) -> (u16, String) {
+    let answer = String::from_utf8_lossy(answer).into_owned();
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     (code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
@@ -98,6 +128,53 @@ async fn a_body_of_100_megabytes_is_refused_at_the_limit() {
         Some(1.0)
     );
     assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_is_given_up() {
+    let settings = IngestSettings { body_timeout_ms: 100, ..IngestSettings::default() };
+    let edge = TestEdge::start_with(settings, |log| log).await;
+    let stranger = |uri: &str, content_type: &str| {
+        format!("POST {uri} HTTP/1.1\r\ncontent-type: {content_type}\r\ncontent-length: 60000")
+    };
+    with_server(&edge, async |address| {
+        for head in [
+            post("/api/v1/conversions", "application/json", 60_000),
+            stranger("/api/v1/track/sale", "text/plain"),
+            stranger("/postback", "application/x-www-form-urlencoded"),
+        ] {
+            let (code, answer) = trickled(address, &head).await;
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!((code, &answer["error"]), (408, &"request_timeout".into()), "{head}: {answer}");
+        }
+    })
+    .await;
+    for route in ["conversions", "track", "postback"] {
+        let line = format!("ingest_refused_total{{error=\"request_timeout\",route=\"{route}\"}}");
+        assert_eq!(edge.metric(&line).await, Some(1.0), "{route}");
+    }
+    assert!(edge.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_strangers_send_slowly_is_bounded_and_keeps_no_small_event_out() {
+    let edge = TestEdge::start().await;
+    let uri = format!("/postback?src={}", edge.fixture.open_source);
+    let post = |body: Body| {
+        edge.send(request("POST", &uri).header("content-type", "text/plain").body(body).unwrap())
+    };
+    // 64 MiB, less what is not counted of each, have room for 1,092 of these.
+    let large = Bytes::from(vec![b' '; 64 * 1024]);
+    let begun =
+        || futures::stream::iter([Ok::<_, io::Error>(large.clone())]).chain(futures::stream::pending());
+    let mut open: FuturesUnordered<_> = (0..1_100).map(|_| post(Body::from_stream(begun()))).collect();
+    for _ in 1_092..1_100 {
+        open.next().await.unwrap().error(503, "unavailable");
+    }
+    assert_eq!(post("nothing of note".into()).await.status, 200);
+    assert_eq!(open.len(), 1_092);
+    drop(open);
+    assert_eq!(post(large.clone().into()).await.status, 200);
 }
 
 #[tokio::test]
