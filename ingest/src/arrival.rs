@@ -7,6 +7,7 @@ use http::Method;
 use schemas::event::{Hit, label};
 use schemas::id::{VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
+use service::lifecycle::Encrypted;
 
 use crate::aim::Aim;
 use crate::click_parameters::ClickParameters;
@@ -109,7 +110,9 @@ impl Arrival<'_> {
 
     /// Whether the browser came by https, so far as anybody tells.
     fn is_https(&self) -> bool {
-        self.edge.settings().is_https() || self.edge.clients().is_https_outside(&self.asked())
+        self.edge.settings().is_https()
+            || self.arriving.visit.parts.extensions.get::<Encrypted>().is_some()
+            || self.edge.clients().is_https_outside(&self.asked())
     }
 
     fn asked(&self) -> Asked<'_> {

@@ -29,6 +29,7 @@ mod limits;
 mod named_sources;
 mod pixel;
 mod postback;
+mod protocols;
 mod refund;
 mod signature;
 mod source_language;
