@@ -1,5 +1,6 @@
 //! `GET·POST /postback`: conversions from systems that can only fire a URL.
 
+use schemas::hex;
 use sha2::{Digest, Sha256};
 
 use super::world::{Answer, Ask, World};
@@ -82,9 +83,9 @@ async fn signatures(world: &mut World, click: &str, source: &(String, String)) {
         ]
         .map(|(name, value)| format!("{name}={value}"))
         .join("&");
-        let body = hex(&Sha256::digest(b""));
+        let body = hex::encode(&Sha256::digest(b""));
         let text = format!("v1\nGET\n/postback\n{pairs}\n{now}\n{nonce}\n{body}");
-        let signature = hex(&hmac(source.1.as_bytes(), text.as_bytes()));
+        let signature = hex::encode(&hmac(source.1.as_bytes(), text.as_bytes()));
         format!("/postback?{pairs}&sig={signature}")
     };
     let first = world.ask(Ask::get(path("S-7", "nonce-one"))).await;
@@ -107,13 +108,9 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     Sha256::digest([pad(0x5c).as_slice(), &inner].concat()).to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn the_tests_own_hmac_is_one() {
     // RFC 4231, test case 2.
-    let found = hex(&hmac(b"Jefe", b"what do ya want for nothing?"));
+    let found = hex::encode(&hmac(b"Jefe", b"what do ya want for nothing?"));
     assert_eq!(found, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }

@@ -279,34 +279,8 @@ impl World {
     /// Every label of the contract was on something that the desk lists.
     pub fn every_label_was_seen(&mut self) {
         // A catalog is stale after a minute without the log: the edge's own tests set the clock.
-        let elsewhere = [label::STALE_CATALOG];
-        let all = [
-            label::HEAD,
-            label::PREFETCH,
-            label::BOT,
-            label::BOT_PATTERN,
-            label::BOT_CLIENT,
-            label::BOT_EMPTY_AGENT,
-            label::BOT_PREVIEW,
-            label::RATE,
-            label::UNRESOLVED_MACRO,
-            label::REPAIRED_URL,
-            label::UNSAFE_DESTINATION,
-            label::UNKNOWN_PARTNER,
-            label::REPEATED_PARAMETER,
-            label::DROPPED_PARAMETER,
-            label::NO_ORIGIN,
-            label::DEFAULT_CURRENCY,
-            label::UNKNOWN_GOAL,
-            label::UNKNOWN_STATUS,
-            label::NO_CONSENT,
-            label::GPC,
-            label::DNT,
-            label::CAP,
-            label::STALE_CATALOG,
-        ];
-        for label in all {
-            let is_seen = self.labels.contains(label) || elsewhere.contains(&label);
+        for label in label::ALL.iter().filter(|label| **label != label::STALE_CATALOG) {
+            let is_seen = self.labels.contains(*label);
             self.check("labels", is_seen, format!("{label} was on nothing"));
         }
     }
