@@ -28,14 +28,14 @@ pub async fn check(world: &mut World) {
     // Every request of a valid source is kept.
     let answer = world.ask(by_token(&format!("&cid={click}&tid=S-6&amount=1.2345"))).await;
     accepted(world, "a bad amount", &answer);
-    world.check_receipt("a bad amount", &answer, "rejected", None).await;
+    world.check_receipt("a bad amount", &answer, "rejected", Some("invalid_amount")).await;
 
     signatures(world, &click, &signed).await;
 
     let names = ["S-1", "S-2", "S-3", "S-4", "S-5", "S-7"];
     let listed = world.listed("/conversions", "transaction_id", &names).await;
     world.check_labels("token", listed.get("S-1"), &[]);
-    world.check_labels("an unknown word", listed.get("S-3"), &["unknown_status"]);
+    world.check_labels("an unknown word", listed.get("S-3"), &["default_currency", "unknown_status"]);
     world.check_labels("an unknown goal", listed.get("S-4"), &["unknown_goal"]);
     for (name, wanted) in [
         ("S-1", "approved"),
@@ -93,6 +93,10 @@ async fn signatures(world: &mut World, click: &str, source: &(String, String)) {
     world.check_receipt("signed", &first, "recorded", None).await;
     let again = world.ask(Ask::get(path("S-7", "nonce-one"))).await;
     world.check_receipt("signed again", &again, "duplicate", None).await;
+    // Its signature is right, but its nonce is used up.
+    let replayed = world.ask(Ask::get(path("S-9", "nonce-one"))).await;
+    accepted(world, "a replayed nonce", &replayed);
+    world.check_receipt("a replayed nonce", &replayed, "rejected", Some("replayed_nonce")).await;
     let forged = path("S-7", "nonce-two").replace("amount=7.00", "amount=8.00");
     let answer = world.ask(Ask::get(forged)).await;
     world.check_status("signed for another amount", &answer, 401);
