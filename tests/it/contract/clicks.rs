@@ -2,9 +2,10 @@
 
 use futures::StreamExt;
 use reqwest::Method;
+use serde_json::json;
 
 use super::world::{Ask, World};
-use crate::harness::{BROWSER, HITS_PER_MINUTE};
+use crate::harness::{BROWSER, HITS_PER_MINUTE, wait_for};
 
 /// A click, what its redirect says, and what the list tells of it. `sub1` is its name.
 struct Case {
@@ -99,6 +100,9 @@ fn cases() -> Vec<Case> {
         plain("k30", "/c/capped?sub1=k30", &[]),
         plain("k31", "/c/capped?sub1=k31", &[]),
         plain("k32", "/c/capped?sub1=k32", &["cap"]),
+        // One that this edge has sent itself it knows of at once.
+        plain("k33", "/c/spent?sub1=k33", &[]),
+        Case { location: ("https://full.example/spent", ""), ..plain("k34", "/c/spent?sub1=k34", &["cap"]) },
     ]);
     cases
 }
@@ -127,6 +131,7 @@ pub async fn check(world: &mut World) {
     }
     by_offer_and_partner(world).await;
     excess_is_labelled(world).await;
+    sold_out(world).await;
 
     let hurried: Vec<String> = (0..MANY).map(hurried).collect();
     let others = ["many", "by-offer", "by-slug"].into_iter().chain(hurried.iter().map(String::as_str));
@@ -178,6 +183,28 @@ async fn excess_is_labelled(world: &mut World) {
     let answered: Vec<u16> = many.collect().await;
     let refused = answered.iter().filter(|status| **status != 302).count();
     world.check("many clicks of one client", refused == 0, format!("{refused} refused"));
+}
+
+/// A cap of conversions is the core's to count: an edge that turns clicks away was told by the core.
+async fn sold_out(world: &mut World) {
+    let (click, _) = world.click("/c/sold?sub1=sold-0").await;
+    world.check("a cap before it is reached", click.starts_with("click_"), &click);
+    let key = world.stack.key.clone();
+    let sale = json!({"click_id": click, "transaction_id": "SOLD-1", "amount": "1.00"});
+    let answer = world.ask(Ask::json("/api/v1/conversions", &sale).key(&key)).await;
+    world.check_receipt("a cap's only sale", &answer, "recorded", None).await;
+    let mut clicks = 0;
+    let elsewhere = wait_for("a click that is sent elsewhere", async || {
+        clicks += 1;
+        let name = format!("sold-{clicks}");
+        let answer = world.ask(Ask::get(format!("/c/sold?sub1={name}"))).await;
+        let location = answer.header("location");
+        if location == "https://full.example/sold" { Ok(name) } else { Err(location.to_owned()) }
+    })
+    .await;
+    let listed = world.listed("/clicks", "sub1", &["sold-0", &elsewhere]).await;
+    world.check_labels("a cap before it is reached", listed.get("sold-0"), &[]);
+    world.check_labels("a cap that is reached", listed.get(&elsewhere), &["cap"]);
 }
 
 /// The name of one of many clicks.
