@@ -2,6 +2,9 @@
 //!
 //! Here the outages are short; `just outage` makes them long, under more load, and tells how long a redirect took.
 
+use reqwest::Method;
+use schemas::event::label;
+
 use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
 
 on_both_engine_sets!(the_edge_is_killed_again_and_again_under_traffic);
@@ -72,4 +75,15 @@ async fn an_edge_that_starts_while_the_log_is_away_serves_from_its_catalog_on_di
     traffic.more_clicks(CLICKS).await;
     let ledger = traffic.finish().await;
     stack.audit(&ledger).await;
+    // What the copy alone has told says so; what came when the log had been asked does not.
+    let by_the_copy = format!("&label={}", label::STALE_CATALOG);
+    let (stale, all) = (clicks(&stack, &by_the_copy).await, clicks(&stack, "").await);
+    assert!((1..all).contains(&stale), "{stale} of {all} clicks were recorded by a stale catalog");
+}
+
+/// Clicks in the report.
+async fn clicks(stack: &Stack, filter: &str) -> u64 {
+    let path = format!("/reports?from=2026-01-01&to=2035-01-01&metrics=clicks{filter}");
+    let report = stack.api(Method::GET, &path, None).await;
+    report["totals"]["clicks"].as_u64().unwrap_or_else(|| panic!("{report}"))
 }
