@@ -19,7 +19,9 @@ use schemas::time::Timestamp;
 use schemas::topic;
 use service::clock::{SharedClock, SystemClock, random_seed};
 use service::config::Secret;
-use service::lifecycle::{self, Handler, ServeSettings, Server, ServerMetrics, Shutdown, Signals, Tasks};
+use service::lifecycle::{
+    self, Handler, ServeSettings, Server, ServerError, ServerMetrics, Shutdown, Signals, Tasks,
+};
 use service::telemetry::MakeRequestId;
 use warehouse::{Endpoint, Migration, Reader};
 
@@ -45,6 +47,15 @@ impl HttpServer {
             Self::Edge => "edge",
             Self::Api => "api",
             Self::Ops => "ops",
+        }
+    }
+
+    /// The setting that names its address.
+    const fn address_setting(self) -> &'static str {
+        match self {
+            Self::Edge => "edge.listen",
+            Self::Api => "api.listen",
+            Self::Ops => "ops.listen",
         }
     }
 
@@ -187,14 +198,19 @@ fn request_ids(clock: SharedClock) -> MakeRequestId {
     })
 }
 
-/// Binds an address before anything else is done, so that a port in use changes nothing.
+/// Binds a server's address before anything else is done, so that a port in use changes nothing, nor do limits within which
+/// nobody could be served.
 pub(crate) fn listen(
-    setting: &'static str,
+    server: HttpServer,
     address: SocketAddr,
     http: &ServeSettings,
 ) -> Result<Vec<TcpListener>, Error> {
+    if let Some((setting, reason)) = http.contradiction() {
+        let error = ServerError::Setting { setting, reason };
+        return Err(Error::Server { table: server.table(), error });
+    }
     lifecycle::listen(address, http.threads.listeners()).map_err(|error| Error::Listen {
-        setting,
+        setting: server.address_setting(),
         address,
         error,
     })
@@ -342,4 +358,25 @@ pub(crate) async fn edge(
     })
     .await
     .map_err(|error| Error::Edge(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_could_serve_nobody_does_not_listen() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listened = |server, settings: &ServeSettings| listen(server, address, settings);
+        assert_eq!(listened(HttpServer::Edge, &ServeSettings::default()).unwrap().len(), 1);
+        let none = ServeSettings { max_connections: 0, ..ServeSettings::default() };
+        for (server, setting) in [
+            (HttpServer::Edge, "edge_http.max_connections"),
+            (HttpServer::Api, "api.http.max_connections"),
+            (HttpServer::Ops, "api.http.max_connections"),
+        ] {
+            let error = listened(server, &none).unwrap_err().to_string();
+            assert_eq!(error, format!("{setting} must be greater than 0"));
+        }
+    }
 }

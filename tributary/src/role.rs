@@ -70,7 +70,7 @@ fn start(
 async fn ingest(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     // Long before anything is served: who comes while an edge starts again waits that second, and is not turned away.
-    let listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
+    let listener = parts::listen(HttpServer::Edge, settings.edge.listen, &settings.edge_http)?;
     let address = parts::local_address(&listener)?;
     settings.take_real_address(address);
     let dir = DataDir::open(&settings.data_dir)?;
@@ -84,7 +84,7 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
 
 async fn processor(settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let listener = parts::listen("ops.listen", settings.ops.listen, &settings.api.http)?;
+    let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let dir = DataDir::open(&settings.data_dir)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
@@ -100,7 +100,7 @@ async fn processor(settings: Settings) -> Result<(), Error> {
 
 async fn sink(settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let listener = parts::listen("ops.listen", settings.ops.listen, &settings.api.http)?;
+    let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
@@ -117,7 +117,7 @@ async fn sink(settings: Settings) -> Result<(), Error> {
 async fn query_api(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     settings.take_real_address(settings.edge.listen);
-    let listener = parts::listen("api.listen", settings.api.listen, &settings.api.http)?;
+    let listener = parts::listen(HttpServer::Api, settings.api.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;

@@ -49,8 +49,8 @@ fn settings(arguments: Up) -> Result<Settings, Error> {
 
 async fn up(mut settings: Settings) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
-    let edge_listener = parts::listen("edge.listen", settings.edge.listen, &settings.edge_http)?;
-    let api_listener = parts::listen("api.listen", settings.api.listen, &settings.api.http)?;
+    let edge_listener = parts::listen(HttpServer::Edge, settings.edge.listen, &settings.edge_http)?;
+    let api_listener = parts::listen(HttpServer::Api, settings.api.listen, &settings.api.http)?;
     let (edge_address, api_address) =
         (parts::local_address(&edge_listener)?, parts::local_address(&api_listener)?);
     settings.take_real_address(edge_address);

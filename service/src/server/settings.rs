@@ -60,7 +60,7 @@ impl ServeSettings {
     }
 
     /// The first setting that contradicts itself, and why.
-    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+    pub fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let positive = [
             ("max_connections", self.max_connections == 0),
             ("max_requests", self.max_requests == 0),

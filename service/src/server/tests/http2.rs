@@ -117,7 +117,7 @@ async fn a_client_that_opens_and_resets_for_ever_is_cut_off() {
 #[tokio::test]
 async fn of_bodies_that_nobody_reads_no_more_is_taken_than_the_windows() {
     const STREAM: usize = 64 * 1024;
-    let router = well().route("/held", post(|| std::future::pending::<()>()));
+    let router = well().route("/held", post(std::future::pending::<()>));
     let server =
         TestServer::start(router, ServeSettings { drain_deadline_ms: 50, ..ServeSettings::default() });
     let mut client = Client::connect(&server).await;
