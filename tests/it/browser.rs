@@ -77,7 +77,10 @@ async fn a_browser_buys_and_the_report_says_so(engines: Engines) {
     }
     let line = kept.join("report.json");
     std::fs::write(&line, serde_json::to_string_pretty(&report["items"][0]).unwrap()).unwrap();
-    println!("the landing page: {}\nthe report line: {}", screenshot.display(), line.display());
+    #[expect(clippy::print_stdout, reason = "whoever wants to see them has to know where they are")]
+    {
+        println!("the landing page: {}\nthe report line: {}", screenshot.display(), line.display());
+    }
     stack.assert_balance().await;
 }
 
