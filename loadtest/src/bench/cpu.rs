@@ -36,6 +36,13 @@ impl Cpu {
         }
     }
 
+    /// The same without one kind of thread.
+    pub(crate) fn without(&self, thread: &str) -> Self {
+        let is_other = |kind: &String| kind.rsplit_once('/').is_none_or(|(_, name)| name != thread);
+        let kinds = self.kinds.iter().filter(|(kind, _)| is_other(kind));
+        Self { kinds: kinds.map(|(kind, used)| (kind.clone(), *used)).collect() }
+    }
+
     /// All together.
     pub(crate) fn total(&self) -> Duration {
         self.kinds.values().sum()
