@@ -235,12 +235,14 @@ impl Spool {
     /// With `is_durable` the note survives a loss of power. Without, some events may be brought to the log once more after
     /// it; their marks give them away.
     async fn drained(&self, number: u32, position: Position, bytes: u64, is_durable: bool) -> io::Result<()> {
+        let dir = self.dir.clone();
+        let noted = on_blocking_thread(move || place::note_drained(&dir, number, position, is_durable)).await;
+        // After the note: who sees an empty spool may take the directory for one. Without a note it is as empty for us.
         if let Some(shelf) = self.shelves.get(number as usize) {
             shelf.drained.store(position, Ordering::Release);
             shelf.drained_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
-        let dir = self.dir.clone();
-        on_blocking_thread(move || place::note_drained(&dir, number, position, is_durable)).await?;
+        noted?;
         if let Err(error) = self.log.delete_below(partition(number), position).await {
             tracing::warn!(partition = number, %error, "drained events were not deleted from the spool");
         }
