@@ -12,6 +12,7 @@ use crate::edge::Edge;
 use crate::error::Refusal;
 use crate::host::named_host;
 use crate::reference::{resolve, resolve_partner};
+use crate::sender::no_workspace;
 
 pub(crate) const NO_LINK: &str = "This link does not exist";
 pub(crate) const NO_OFFER: &str = "This offer does not exist";
@@ -97,8 +98,9 @@ pub(crate) fn find<'c>(
         return Ok(Found::Unknown(fallback.map(String::as_str)));
     };
     // The fold takes no link without its workspace and its offer.
-    let workspace = catalog.workspace(workspace).ok_or(Refusal::ServerError)?;
-    let offer = catalog.offer(workspace.number, offer).ok_or(Refusal::ServerError)?;
+    let workspace = catalog.workspace(workspace).ok_or_else(|| no_workspace(workspace))?;
+    let gone = || Refusal::broken(format_args!("{offer} is linked to and not in the catalog"));
+    let offer = catalog.offer(workspace.number, offer).ok_or_else(gone)?;
     Ok(Found::Aim(Aim { workspace, domain, link, offer }))
 }
 

@@ -11,13 +11,10 @@
 //! deadline has passed. What the log has not confirmed by then goes into the spool; see [`crate::spool`].
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use catalog::Follower;
 use eventlog::{EventLog, Partition, ProducerUse};
-use parking_lot::Mutex;
-use prometheus::IntGauge;
 use schemas::event::{CatalogRevision, Event, Mark};
 use schemas::id::{EdgeId, IdGenerator};
 use schemas::time::Timestamp;
@@ -25,19 +22,20 @@ use schemas::topic;
 use schemas::wire::encode_unmarked_event;
 use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
-use tokio::sync::{Notify, SetOnce};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reason};
 use crate::spool::Spool;
 use crate::spool::drainer::{self, Drainer};
 use crate::spool::lane::Lane;
 use answer::SharedAnswer;
 use group::Group;
+use queue::Queue;
 use writer::Writer;
 
 mod answer;
 mod group;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -46,12 +44,6 @@ mod writer;
 const GROUP_EVENTS: usize = 2_048;
 /// Bytes of one group; its last event may go beyond.
 const GROUP_BYTES: usize = 1 << 20;
-/// Groups of one partition that may be on their way at once. More would make the groups smaller without making the log
-/// faster.
-const GROUPS_IN_FLIGHT: usize = 4;
-/// A group of fewer events waits until the one before it is answered: what a group costs, several threads to be woken, is as
-/// much as what dozens of events cost.
-const WORTHY_EVENTS: usize = 64;
 /// A thread's buffer for encoding grows to its largest event, but keeps no more than this.
 const KEPT_BUFFER_BYTES: usize = 64 << 10;
 
@@ -83,6 +75,23 @@ pub(crate) enum AppendError {
     /// The log is away and the spool fails. At a deadline the event may be in the spool all the same.
     #[error("the spool: {0}")]
     Spool(eventlog::Error),
+}
+
+impl AppendError {
+    /// The same as a metric names it.
+    pub(crate) const fn reason(&self) -> Reason {
+        match self {
+            Self::Full => Reason::Full,
+            Self::Stopping => Reason::Stopping,
+            Self::Log(eventlog::Error::TooLarge { .. }) => Reason::TooLarge,
+            Self::Log(_) => Reason::Log,
+            Self::SpoolFull => Reason::SpoolFull,
+            Self::NoSpool => Reason::NoSpool,
+            Self::SpoolUnreadable => Reason::SpoolUnreadable,
+            Self::Spool(eventlog::Error::Deadline) => Reason::Deadline,
+            Self::Spool(_) => Reason::Spool,
+        }
+    }
 }
 
 /// How events are appended.
@@ -169,12 +178,7 @@ impl Appender {
         let (mut queues, mut lanes) = (Vec::new(), Vec::new());
         for number in 0..partitions {
             let lane = Arc::new(Lane::new(number, spool.clone(), metrics.lane(number)));
-            let queue = Arc::new(Queue {
-                waiting: Mutex::new(Waiting::default()),
-                wake: Notify::new(),
-                ended: SetOnce::new(),
-                depth: metrics.queue(number),
-            });
+            let queue = Arc::new(Queue::new(number, metrics.queue(number)));
             let writer = Writer {
                 queue: Arc::clone(&queue),
                 lane: Arc::clone(&lane),
@@ -237,13 +241,7 @@ impl Appender {
     ) -> Result<Ticket, AppendError> {
         let now = Instant::now();
         let by = self.limits.own_deadline(caller, now);
-        let mut waiting = queue.waiting.lock();
-        if waiting.is_closed {
-            return Err(AppendError::Stopping);
-        }
-        if waiting.events >= self.limits.queue_events_for(caller) {
-            return Err(AppendError::Full);
-        }
+        let mut waiting = queue.enter(now, self.limits.queue_events_for(caller))?;
         waiting.events += 1;
         let mark = Mark { edge: self.life, number: waiting.next_number };
         waiting.next_number += 1;
@@ -281,8 +279,7 @@ impl Appender {
 
     /// Whether every partition's task lives and takes events that will be recorded, by the log or by the spool.
     pub(crate) fn is_open(&self) -> bool {
-        self.queues.iter().all(|queue| !queue.waiting.lock().is_closed)
-            && self.lanes.iter().all(|lane| lane.can_record())
+        self.queues.iter().all(|queue| !queue.is_closed()) && self.lanes.iter().all(|lane| lane.can_record())
     }
 
     /// Sends everything into the spool until the log was seen to keep up.
@@ -331,68 +328,4 @@ enum Answer {
     Durable,
     Each(Vec<Result<(), AppendError>>),
     Stopped,
-}
-
-/// What one partition's requests and its task share.
-struct Queue {
-    waiting: Mutex<Waiting>,
-    wake: Notify,
-    ended: SetOnce<()>,
-    depth: IntGauge,
-}
-
-#[derive(Default)]
-struct Waiting {
-    groups: VecDeque<Group>,
-    /// Events in these groups and in those in flight.
-    events: usize,
-    /// Groups that were taken and are not answered.
-    in_flight: usize,
-    /// Of the next event's mark.
-    next_number: u64,
-    is_closed: bool,
-}
-
-impl Waiting {
-    /// Whether the first group should be appended now: none is on its way before it, or it is worth a way of its own.
-    fn can_leave(&self) -> bool {
-        self.groups.front().is_some_and(|first| match self.in_flight {
-            0 => first.len() > 0,
-            1..GROUPS_IN_FLIGHT => first.len() >= WORTHY_EVENTS,
-            GROUPS_IN_FLIGHT.. => false,
-        })
-    }
-}
-
-impl Queue {
-    fn take(&self) -> Option<Group> {
-        let mut waiting = self.waiting.lock();
-        self.depth.set(waiting.events as i64);
-        if !waiting.can_leave() {
-            return None;
-        }
-        waiting.in_flight += 1;
-        waiting.groups.pop_front()
-    }
-
-    /// Takes no further event if it is to stop; says whether it does not and nothing waits.
-    fn close_if(&self, is_stopping: bool) -> bool {
-        let mut waiting = self.waiting.lock();
-        waiting.is_closed |= is_stopping;
-        waiting.is_closed && waiting.groups.is_empty()
-    }
-
-    fn answered(&self, events: usize) {
-        let mut waiting = self.waiting.lock();
-        waiting.events -= events;
-        waiting.in_flight -= 1;
-        self.depth.set(waiting.events as i64);
-    }
-
-    /// Takes no further event and gives those that wait.
-    fn close(&self) -> VecDeque<Group> {
-        let mut waiting = self.waiting.lock();
-        waiting.is_closed = true;
-        std::mem::take(&mut waiting.groups)
-    }
 }

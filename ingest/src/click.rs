@@ -67,7 +67,7 @@ pub(crate) async fn follow(edge: &Edge, visit: &Visit, way: Way) -> Response {
                     redirect.receipt = Some(receipt);
                 }
                 // Nobody who follows a link shall suffer from a log that is away.
-                Err(_) => received.unrecorded(),
+                Err(error) => received.unrecorded(error.reason()),
             }
             return redirect.into_response();
         }
@@ -159,7 +159,8 @@ fn followed(arrival: &Arrival<'_>) -> Result<Seen, Refusal> {
         }
         None => (destination(&lead, arriving, id, &hit)?, lead.choice),
     };
-    let location = location(&destination_url).ok_or(Refusal::ServerError)?;
+    let unfit = || Refusal::broken(format_args!("the address of {} is none for a header", lead.aim.offer.id));
+    let location = location(&destination_url).ok_or_else(unfit)?;
     let ext_click_id = arriving.parameters.ext_click_id.as_deref().unwrap_or_default().to_owned();
     let click = Click { id, hit, ext_click_id, destination_url, choice };
     let click = edge.stamp(catalog, aim.workspace, arriving.now, Body::Click(Box::new(click)));

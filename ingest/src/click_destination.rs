@@ -64,7 +64,9 @@ pub(crate) fn destination(
 ) -> Result<String, Refusal> {
     let parameters = &arriving.parameters;
     // The catalog takes no address that it cannot parse, and an address of the caller has no brace.
-    let template = Template::parse(lead.address).map_err(|_| Refusal::ServerError)?;
+    let template = Template::parse(lead.address).map_err(|error| {
+        Refusal::broken(format_args!("the address {} of {}: {error}", lead.address, lead.aim.offer.id))
+    })?;
     let click_id = id.to_string();
     let destination = Destination {
         template: &template,

@@ -1,5 +1,6 @@
 //! Why the edge does not start, and why it refuses a request.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemas::error_code::{ErrorCode, FieldError};
@@ -136,6 +137,12 @@ impl Refusal {
     /// One fault of one field.
     pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// Our fault. The cause is for our log: the client can do nothing about it.
+    pub(crate) fn broken(cause: impl fmt::Display) -> Self {
+        tracing::error!(%cause, "a request cannot be answered");
+        Self::ServerError
     }
 
     pub(crate) const fn code(&self) -> ErrorCode {

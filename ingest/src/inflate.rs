@@ -137,7 +137,7 @@ impl Arriving {
         if body.size_hint().lower() > limit as u64 {
             return Err(Refusal::PayloadTooLarge { limit });
         }
-        let decoder = Decoder::new(encoding).map_err(|_| Refusal::ServerError)?;
+        let decoder = Decoder::new(encoding).map_err(Refusal::broken)?;
         Ok(Self { body, decoder, limit, sent: 0, inflated: 0, patience: BODY_DEADLINE, hash: None })
     }
 

@@ -57,12 +57,59 @@ impl Route {
     }
 }
 
+/// Why an event is not known to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Too many events waited.
+    Full,
+    /// The edge took no more.
+    Stopping,
+    /// The log takes nothing so large.
+    TooLarge,
+    /// The log has no place for it.
+    Log,
+    SpoolFull,
+    NoSpool,
+    SpoolUnreadable,
+    /// The spool failed.
+    Spool,
+    /// Neither the log nor the spool answered in time.
+    Deadline,
+}
+
+impl Reason {
+    const ALL: [Self; 9] = [
+        Self::Full,
+        Self::Stopping,
+        Self::TooLarge,
+        Self::Log,
+        Self::SpoolFull,
+        Self::NoSpool,
+        Self::SpoolUnreadable,
+        Self::Spool,
+        Self::Deadline,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Stopping => "stopping",
+            Self::TooLarge => "too_large",
+            Self::Log => "log",
+            Self::SpoolFull => "spool_full",
+            Self::NoSpool => "no_spool",
+            Self::SpoolUnreadable => "spool_unreadable",
+            Self::Spool => "spool",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
 /// The counters of one route, looked up once.
 #[derive(Debug)]
 struct RouteCounters {
     received: IntCounter,
     acknowledged: IntCounter,
-    unrecorded: IntCounter,
     fallback: IntCounter,
     cancelled: IntCounter,
 }
@@ -72,6 +119,7 @@ struct RouteCounters {
 pub(crate) struct Metrics {
     routes: [RouteCounters; Route::ALL.len()],
     refused: IntCounterVec,
+    unrecorded: IntCounterVec,
     batch_events: [IntCounter; 2],
     append_seconds: Histogram,
     group_events: Histogram,
@@ -113,10 +161,18 @@ impl Metrics {
             "ingest_acknowledged_total",
             "Requests answered with a receipt: their event is durable.",
         )?;
-        let unrecorded = by_route(
-            "ingest_unrecorded_total",
-            "Redirects that were answered although their click is not known to be durable.",
+        let unrecorded = IntCounterVec::new(
+            Opts::new(
+                "ingest_unrecorded_total",
+                "Redirects that were answered although their click is not known to be durable.",
+            ),
+            &["route", "reason"],
         )?;
+        registry.register(Box::new(unrecorded.clone()))?;
+        for reason in Reason::ALL {
+            // There from the start, so that the first can be seen as a change.
+            unrecorded.with_label_values(&[Route::Click.as_str(), reason.as_str()]);
+        }
         let fallback =
             by_route("ingest_fallback_total", "Clicks without a live link, sent to a fallback URL.")?;
         let cancelled = by_route(
@@ -154,13 +210,13 @@ impl Metrics {
         let routes = Route::ALL.map(|route| RouteCounters {
             received: received.with_label_values(&[route.as_str()]),
             acknowledged: acknowledged.with_label_values(&[route.as_str()]),
-            unrecorded: unrecorded.with_label_values(&[route.as_str()]),
             fallback: fallback.with_label_values(&[route.as_str()]),
             cancelled: cancelled.with_label_values(&[route.as_str()]),
         });
         Ok(Self {
             routes,
             refused,
+            unrecorded,
             batch_events: ["accepted", "rejected"].map(|outcome| batch_events.with_label_values(&[outcome])),
             append_seconds,
             group_events,
@@ -225,9 +281,9 @@ impl Received<'_> {
         self.counters.acknowledged.inc();
     }
 
-    pub(crate) fn unrecorded(mut self) {
+    pub(crate) fn unrecorded(mut self, reason: Reason) {
         self.is_counted = true;
-        self.counters.unrecorded.inc();
+        self.metrics.unrecorded.with_label_values(&[self.route.as_str(), reason.as_str()]).inc();
     }
 
     pub(crate) fn fallback(mut self) {
@@ -258,7 +314,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
         metrics.receive(Route::Click).acknowledged();
-        metrics.receive(Route::Click).unrecorded();
+        metrics.receive(Route::Click).unrecorded(Reason::SpoolFull);
         metrics.receive(Route::Click).fallback();
         metrics.receive(Route::Click).refused(ErrorCode::NotFound);
         drop(metrics.receive(Route::Click));
@@ -267,7 +323,8 @@ mod tests {
         for line in [
             "ingest_received_total{route=\"click\"} 5",
             "ingest_acknowledged_total{route=\"click\"} 1",
-            "ingest_unrecorded_total{route=\"click\"} 1",
+            "ingest_unrecorded_total{reason=\"spool_full\",route=\"click\"} 1",
+            "ingest_unrecorded_total{reason=\"full\",route=\"click\"} 0",
             "ingest_fallback_total{route=\"click\"} 1",
             "ingest_refused_total{error=\"not_found\",route=\"click\"} 1",
             "ingest_cancelled_total{route=\"click\"} 1",

@@ -323,7 +323,7 @@ impl<'c> Sender<'c> {
         incoming: Incoming<'c>,
     ) -> Result<Self, Refusal> {
         // The fold takes no key, source or pixel of a workspace that is not there.
-        let workspace = catalog.workspace(number).ok_or(Refusal::ServerError)?;
+        let workspace = catalog.workspace(number).ok_or_else(|| no_workspace(number))?;
         Ok(Self {
             catalog,
             workspace,
@@ -339,6 +339,11 @@ impl<'c> Sender<'c> {
             proven: OnceLock::new(),
         })
     }
+}
+
+/// The refusal where the catalog holds something of a workspace that it does not hold.
+pub(crate) fn no_workspace(number: WorkspaceNumber) -> Refusal {
+    Refusal::broken(format_args!("workspace {} is not in the catalog", number.get()))
 }
 
 fn live_key<'c>(catalog: &'c Catalog, presented: &str, now: Timestamp) -> Result<&'c Key, Refusal> {

@@ -43,7 +43,9 @@ impl<'c> Lead<'c> {
             TargetDestination::Url(address) => (aim.offer, address),
             TargetDestination::Offer(id) => {
                 // The fold takes no target without its offer.
-                let offer = arrival.catalog.offer(aim.workspace.number, *id).ok_or(Refusal::ServerError)?;
+                let offer = arrival.catalog.offer(aim.workspace.number, *id).ok_or_else(|| {
+                    Refusal::broken(format_args!("{}: its target {id} is not in the catalog", chosen.rule))
+                })?;
                 (offer, &offer.destination_url)
             }
         };

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::SharedAnswer;
 use super::group::{Group, Sealed};
-use super::{Answer, AppendError, Queue};
+use super::queue::Queue;
+use super::{Answer, AppendError};
 use crate::metrics::Metrics;
 use crate::spool::lane::Lane;
 

@@ -125,8 +125,8 @@ pub(crate) async fn edge_on(control: &Arc<Control>, settings: IngestSettings) ->
     TestEdge::start_with(settings, |real| Arc::new(FaultyLog { real, control })).await
 }
 
-/// Every kind of request as it is answered when its event is not durable.
-pub(crate) async fn check_unavailable(edge: &TestEdge) {
+/// Every kind of request as it is answered when its event is not durable, for this reason.
+pub(crate) async fn check_unavailable(edge: &TestEdge, reason: &str) {
     let source = edge.fixture.open_source;
     let (pixel, postback) = (format!("/p.gif?key={PUBLISHABLE}"), format!("/postback?src={source}"));
     let answers =
@@ -138,7 +138,7 @@ pub(crate) async fn check_unavailable(edge: &TestEdge) {
     postback.error(503, "unavailable");
     conversion.error(503, "unavailable");
     assert_eq!(conversion.header("retry-after"), Some("1"));
-    assert_eq!(edge.metric("ingest_unrecorded_total{route=\"click\"}").await, Some(1.0));
+    assert_eq!(edge.unrecorded(reason).await, Some(1.0));
     let refused = "ingest_refused_total{error=\"unavailable\",route=\"conversions\"}";
     assert_eq!(edge.metric(refused).await, Some(1.0));
     assert_eq!(edge.metric("ingest_queue_events{partition=\"0\"}").await, Some(0.0));
@@ -168,6 +168,7 @@ async fn a_full_queue_refuses_at_once_and_systems_leave_half_of_it_to_browsers()
     };
     let (answers, ()) = tokio::time::timeout(SOON, async { tokio::join!(answers, flood) }).await.unwrap();
     let accepted = answers.iter().filter(|answer| answer.status == 202).count();
+    assert_eq!(edge.unrecorded("full").await, Some(1.0));
     let cancelled = edge.metric("ingest_cancelled_total{route=\"click\"}").await.unwrap();
     assert!((1..=QUEUE / 2).contains(&accepted), "{accepted}");
     assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 202 | 503)));

@@ -340,6 +340,11 @@ impl TestEdge {
             text.lines().find_map(|other| other.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned));
         found.map(|value| value.parse().unwrap())
     }
+
+    /// Clicks that were redirected and, for this reason, not recorded.
+    pub(crate) async fn unrecorded(&self, reason: &str) -> Option<f64> {
+        self.metric(&format!("ingest_unrecorded_total{{reason=\"{reason}\",route=\"click\"}}")).await
+    }
 }
 
 /// A POST of JSON with this key.

@@ -35,7 +35,7 @@ async fn it_is_ready_until_it_stops() {
     assert_eq!((late.status.as_u16(), late.header("x-receipt")), (302, None));
     edge.report(SECRET, "{}").await.error(503, "unavailable");
     assert_eq!(edge.events().await.len(), 1);
-    assert_eq!(edge.metric("ingest_unrecorded_total{route=\"click\"}").await, Some(1.0));
+    assert_eq!(edge.unrecorded("stopping").await, Some(1.0));
     edge.tasks.join_all(SOON).await.unwrap();
 }
 
