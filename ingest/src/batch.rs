@@ -140,7 +140,8 @@ fn shape(parts: &Parts) -> Result<Shape, Refusal> {
         check_accepts(&parts.headers, &[JSON])?;
         Ok(Shape::Array)
     } else if NDJSON_NAMES.iter().any(|name| body::is_type(&parts.headers, name)) {
-        check_accepts(&parts.headers, &[NDJSON, "application/ndjson", JSON])?;
+        // Lines are answered with lines; by which of their names somebody takes them is the same.
+        check_accepts(&parts.headers, &NDJSON_NAMES)?;
         Ok(Shape::Lines)
     } else {
         Err(Refusal::UnsupportedMediaType { wanted: "application/json or application/x-ndjson" })

@@ -144,6 +144,11 @@ async fn what_is_wrong_with_the_whole_is_said_before_anything_is_recorded() {
     send(&edge, &[json, ("content-encoding", "br")], "[]").await.error(415, "unsupported_media_type");
     send(&edge, &[("content-type", "text/csv")], "[]").await.error(415, "unsupported_media_type");
     send(&edge, &[json, ("accept", "text/html")], "[]").await.error(406, "not_acceptable");
+    send(&edge, &[json, ("accept", "application/x-ndjson")], "[]").await.error(406, "not_acceptable");
+    send(&edge, &[lines, ("accept", "application/json")], "").await.error(406, "not_acceptable");
+    for accept in ["application/x-ndjson", "application/ndjson", "application/json, */*;q=0.1"] {
+        assert_eq!(send(&edge, &[lines, ("accept", accept)], "").await.status, 202, "{accept}");
+    }
     edge.send(post_json(BATCH, READ_SECRET, "[]")).await.error(403, "forbidden");
     edge.send(post_json(BATCH, "tb_live_unknown", "[]")).await.error(401, "unauthorized");
     let page = request("POST", BATCH).header("x-api-key", PUBLISHABLE).header("origin", ORIGIN);
