@@ -139,6 +139,13 @@ const back = await visit(`${shop}/landing`, (context) =>
 );
 const renewed = { lead: await lead(back, "L-renewed"), days: (await back.cookies()).map(days) };
 
+// What was known only by the cookie is forgotten with it.
+await back.tab.evaluate(() => window.tributary.consent(false));
+const forgotten = {
+  click: (await lead(back, "L-forgotten")).body.click_id ?? null,
+  cookies: (await back.cookies()).length,
+};
+
 // Another host of the shop, whose page says everything otherwise; `click_id` means nothing there.
 const other = await visit(`${ownShop}/own?ref=${click}&click_id=click_${"0".repeat(26)}`);
 const own = {
@@ -160,6 +167,7 @@ console.log(
     consent,
     fetched,
     renewed,
+    forgotten,
     own,
     direct: { answer: clicked, cookie: (await direct.cookies())[0]?.value },
   }),

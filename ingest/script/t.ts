@@ -49,7 +49,8 @@ const api = (attribute("api") || (tag ? new URL(tag.src).origin : location.origi
 const refusesTracking = navigator.globalPrivacyControl === true;
 
 let mayStore = attribute("consent") !== "required";
-let clickId = arrived(new URLSearchParams(location.search).get(attribute("param") || "click_id"));
+const landed = arrived(new URLSearchParams(location.search).get(attribute("param") || "click_id"));
+let clickId = landed;
 
 /** The id, if it is one. */
 function arrived(id: string | null | undefined): string | undefined {
@@ -115,8 +116,9 @@ const tributary: Tributary = {
   sale: (fields) => send("sale", fields),
   consent(given) {
     mayStore = given;
-    if (given) keep();
-    else store("", 0);
+    if (given) return keep();
+    store("", 0);
+    clickId = landed;
   },
   q: { push: ([name, argument]) => (tributary[name] as (argument: unknown) => unknown)(argument) },
 };

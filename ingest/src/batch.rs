@@ -112,7 +112,8 @@ async fn recorded(
     };
     admit(edge, key, parts, Some(Class::Events), reply).await?;
     let shape = shape(parts)?;
-    let body = Arriving::new(body, Encoding::of(&parts.headers)?, MAX_BATCH_BYTES)?;
+    let body =
+        Arriving::new(body, Encoding::of(&parts.headers)?, MAX_BATCH_BYTES, edge.settings().body_timeout())?;
     let told = match (shape, Signature::of(parts)) {
         (Shape::Lines, None) => {
             let incoming = edge.incoming(parts, None, edge.now());

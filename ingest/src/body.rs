@@ -13,9 +13,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::error::Refusal;
 use crate::settings::IngestSettings;
 
-/// How long a client may take to send a batch.
-pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
-
 /// Bytes that the bodies of all single events may take up at a time. Beyond them nobody is told to wait.
 pub(crate) const MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of each body that are not counted, as most bodies have no more. The server's limit of requests bounds them, and

@@ -14,7 +14,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use crate::body::BODY_DEADLINE;
 use crate::error::Refusal;
 
 /// The largest window that a zstd frame may ask for, as a power of two: what it inflates to fits into it.
@@ -123,22 +122,28 @@ pub(crate) struct Arriving {
     limit: usize,
     sent: usize,
     inflated: usize,
-    /// How long the client may still keep us waiting.
+    /// How long the client may keep us waiting in all, and still.
+    timeout: Duration,
     patience: Duration,
     hash: Option<Sha256>,
 }
 
 impl Arriving {
-    /// At most `limit` bytes of the body, before and after it is inflated.
+    /// At most `limit` bytes of the body, before and after it is inflated. The client may keep us waiting this long in all.
     ///
     /// # Errors
     /// [`Refusal::PayloadTooLarge`] if it is said to be larger.
-    pub(crate) fn new(body: Body, encoding: Encoding, limit: usize) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        body: Body,
+        encoding: Encoding,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Self, Refusal> {
         if body.size_hint().lower() > limit as u64 {
             return Err(Refusal::PayloadTooLarge { limit });
         }
         let decoder = Decoder::new(encoding).map_err(Refusal::broken)?;
-        Ok(Self { body, decoder, limit, sent: 0, inflated: 0, patience: BODY_DEADLINE, hash: None })
+        Ok(Self { body, decoder, limit, sent: 0, inflated: 0, timeout, patience: timeout, hash: None })
     }
 
     /// Appends what can be read now, [`PIECE_BYTES`] of it at most; waits for the client only if there is nothing.
@@ -198,7 +203,7 @@ impl Arriving {
             let began = Instant::now();
             let frame = timeout(self.patience, self.body.frame()).await;
             self.patience = self.patience.saturating_sub(began.elapsed());
-            let late = |_| Refusal::RequestTimeout { seconds: BODY_DEADLINE.as_secs() };
+            let late = |_| Refusal::RequestTimeout { seconds: self.timeout.as_secs() };
             let Some(frame) = frame.map_err(late)? else { return Ok(None) };
             // The client went away or broke the transfer encoding; it hardly reads this.
             let frame = frame.map_err(|_| Refusal::invalid("body", "the body broke off"))?;
@@ -319,6 +324,7 @@ mod tests {
     use super::*;
 
     const LIMIT: usize = 1024 * 1024;
+    const SOON: Duration = Duration::from_secs(20);
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -328,7 +334,7 @@ mod tests {
 
     fn arriving(encoding: Encoding, body: &[u8], chunk: usize) -> Arriving {
         let chunks: Vec<_> = body.chunks(chunk).map(|chunk| Ok::<_, io::Error>(chunk.to_vec())).collect();
-        Arriving::new(Body::from_stream(futures::stream::iter(chunks)), encoding, LIMIT).unwrap()
+        Arriving::new(Body::from_stream(futures::stream::iter(chunks)), encoding, LIMIT, SOON).unwrap()
     }
 
     async fn inflated(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -388,7 +394,7 @@ mod tests {
             assert_eq!(all, LIMIT);
         }
         assert!(matches!(inflated(Encoding::Identity, &zeros).await, Err(Refusal::PayloadTooLarge { .. })));
-        let stated = Arriving::new(Body::from(zeros), Encoding::Gzip, LIMIT).err();
+        let stated = Arriving::new(Body::from(zeros), Encoding::Gzip, LIMIT, SOON).err();
         assert!(matches!(stated, Some(Refusal::PayloadTooLarge { limit: LIMIT })));
     }
 
@@ -420,7 +426,8 @@ mod tests {
     async fn a_client_has_its_time_for_all_pieces_together() {
         let pieces = futures::stream::iter([Ok::<_, io::Error>(b"x".to_vec())]);
         let body = Body::from_stream(pieces.chain(futures::stream::pending()));
-        let (mut body, mut bytes) = (Arriving::new(body, Encoding::Identity, LIMIT).unwrap(), Vec::new());
+        let (mut body, mut bytes) =
+            (Arriving::new(body, Encoding::Identity, LIMIT, SOON).unwrap(), Vec::new());
         body.patience = Duration::from_millis(20);
         assert!(body.pull(&mut bytes).await.unwrap());
         for _ in 0..2 {
@@ -434,7 +441,8 @@ mod tests {
     #[tokio::test]
     async fn all_requests_together_have_no_more_than_their_share() {
         let memory = Memory::new(STEP_BYTES * 2);
-        let body = || Arriving::new(vec![b' '; STEP_BYTES + 1].into(), Encoding::Identity, LIMIT).unwrap();
+        let body =
+            || Arriving::new(vec![b' '; STEP_BYTES + 1].into(), Encoding::Identity, LIMIT, SOON).unwrap();
         let first = read(body(), false, &memory).await.unwrap();
         let second = read(body(), false, &memory).await;
         assert!(matches!(second, Err(Refusal::Unavailable)));

@@ -149,45 +149,47 @@ impl CatalogGauges {
     }
 }
 
+fn unrecorded_by_reason(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Redirects that were answered although their click is not known to be durable.";
+    let counters = IntCounterVec::new(Opts::new("ingest_unrecorded_total", help), &["route", "reason"])?;
+    registry.register(Box::new(counters.clone()))?;
+    for reason in Reason::ALL {
+        // There from the start, so that the first can be seen as a change.
+        counters.with_label_values(&[Route::Click.as_str(), reason.as_str()]);
+    }
+    Ok(counters)
+}
+
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let by_route = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
-            let counters = IntCounterVec::new(Opts::new(name, help), &["route"])?;
+        let by = |labels: &[&str], name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counters.clone()))?;
             Ok(counters)
         };
+        let by_route = |name: &str, help: &str| by(&["route"], name, help);
         let received = by_route("ingest_received_total", "Requests to recording routes.")?;
         let acknowledged = by_route(
             "ingest_acknowledged_total",
             "Requests answered with a receipt: their event is durable.",
         )?;
-        let unrecorded = IntCounterVec::new(
-            Opts::new(
-                "ingest_unrecorded_total",
-                "Redirects that were answered although their click is not known to be durable.",
-            ),
-            &["route", "reason"],
-        )?;
-        registry.register(Box::new(unrecorded.clone()))?;
-        for reason in Reason::ALL {
-            // There from the start, so that the first can be seen as a change.
-            unrecorded.with_label_values(&[Route::Click.as_str(), reason.as_str()]);
-        }
+        let unrecorded = unrecorded_by_reason(registry)?;
         let fallback =
             by_route("ingest_fallback_total", "Clicks without a live link, sent to a fallback URL.")?;
         let cancelled = by_route(
             "ingest_cancelled_total",
             "Requests whose client left before the answer; the event may stand.",
         )?;
-        let refused = IntCounterVec::new(
-            Opts::new("ingest_refused_total", "Requests answered with an error of the contract."),
+        let refused = by(
             &["route", "error"],
+            "ingest_refused_total",
+            "Requests answered with an error of the contract.",
         )?;
-        let batch_events = IntCounterVec::new(
-            Opts::new("ingest_batch_events_total", "Events of batches, by what their line was answered."),
+        let batch_events = by(
             &["outcome"],
+            "ingest_batch_events_total",
+            "Events of batches, by what their line was answered.",
         )?;
-        registry.register(Box::new(batch_events.clone()))?;
         let append_seconds = Histogram::with_opts(
             HistogramOpts::new(
                 "ingest_append_seconds",
@@ -203,7 +205,6 @@ impl Metrics {
             Opts::new("ingest_queue_events", "Events that wait for durability, in the queue or in flight."),
             &["partition"],
         )?;
-        registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(append_seconds.clone()))?;
         registry.register(Box::new(group_events.clone()))?;
         registry.register(Box::new(queue_events.clone()))?;

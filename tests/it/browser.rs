@@ -119,6 +119,7 @@ fn check_others(seen: &Value, click: &str, edge: &str) {
     assert_eq!(renewed["lead"]["body"]["click_id"], click, "{renewed}");
     let days = renewed["days"].as_array().unwrap();
     assert!(days.len() == 1 && is_fresh(&days[0]), "{renewed}");
+    assert_eq!(seen["forgotten"], json!({"click": null, "cookies": 0}), "{seen}");
     // With a dot in front it is every host's below it.
     assert_eq!(seen["own"]["cookies"], json!([{"value": click, "domain": ".shop.localhost"}]));
     assert_eq!(seen["own"]["lead"]["body"]["click_id"], click, "{seen}");
