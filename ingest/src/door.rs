@@ -3,11 +3,14 @@
 //! Only what is meant to be read is told here; every other method of these paths, and every other path, is the router's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use futures::FutureExt;
+use futures::future::Either;
 use http::{Method, Request};
 use service::lifecycle::Handler;
 use service::telemetry::{REQUEST_ID, log_request};
@@ -59,37 +62,49 @@ impl Way {
 
 impl Door {
     /// Answers a request from this address.
-    pub async fn answer<B>(self, mut request: Request<B>, peer: SocketAddr) -> Response
+    pub fn answer<B>(
+        self: Arc<Self>,
+        mut request: Request<B>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let Self { edge, mut router } = self;
         let Some(way) = Way::of(request.method(), request.uri().path()) else {
             request.extensions_mut().insert(ConnectInfo(peer));
+            let routed = self.router.clone().call(request).map(|answered| {
+                let Ok(response) = answered;
+                response
+            });
             // Boxed, so that the fast ways do not carry the room for it.
-            let Ok(response) = Box::pin(router.call(request)).await;
-            return response;
+            return Either::Right(Box::pin(routed));
         };
-        drop(router);
         // Nobody reads a body on these ways.
         let (parts, _body) = request.into_parts();
-        let visit = Visit::now(&edge, parts, peer.ip());
-        let mut response = match way {
-            Way::Click(way) => click::follow(&edge, &visit, way).await,
-            Way::Impression(naming) => impression::show(&edge, &visit, naming).await,
-            Way::Pixel => pixel::fire(&edge, &visit).await,
-        };
-        let Visit { parts, request_id, .. } = visit;
-        log_request(request_id.as_str(), parts.method.as_str(), parts.uri.path(), response.status());
-        response.headers_mut().insert(REQUEST_ID, request_id.into_header());
-        response
+        let visit = Visit::now(&self.edge, parts, peer.ip());
+        // Not an `async fn`, which would hold the room for the visit twice.
+        Either::Left(async move {
+            let mut response = match way {
+                Way::Click(way) => click::follow(&self.edge, &visit, way).await,
+                Way::Impression(naming) => impression::show(&self.edge, &visit, naming).await,
+                Way::Pixel => pixel::fire(&self.edge, &visit).await,
+            };
+            let Visit { parts, request_id, .. } = visit;
+            log_request(request_id.as_str(), parts.method.as_str(), parts.uri.path(), response.status());
+            response.headers_mut().insert(REQUEST_ID, request_id.into_header());
+            response
+        })
     }
 }
 
 impl Handler for Door {
-    async fn handle(self, request: Request<hyper::body::Incoming>, peer: SocketAddr) -> Response {
-        self.answer(request, peer).await
+    fn handle(
+        self: Arc<Self>,
+        request: Request<hyper::body::Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send {
+        self.answer(request, peer)
     }
 }
 

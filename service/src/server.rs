@@ -27,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use futures::FutureExt;
 use hyper::body::Incoming;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -65,9 +66,9 @@ pub struct Encrypted;
 
 /// What answers requests. A router does; what is faster than a router may do it as well.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Answers a request from this address. The server clones the handler for each request.
+    /// Answers a request from this address. Each thread of a server has a handler of its own, which its requests share.
     fn handle(
-        self,
+        self: Arc<Self>,
         request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
@@ -75,10 +76,16 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
 impl Handler for Router {
     /// Handlers find the address as axum's `ConnectInfo<SocketAddr>`.
-    async fn handle(mut self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+    fn handle(
+        self: Arc<Self>,
+        mut request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let Ok(response) = self.call(request).await;
-        response
+        Self::clone(&self).call(request).map(|answered| {
+            let Ok(response) = answered;
+            response
+        })
     }
 }
 

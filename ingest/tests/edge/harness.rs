@@ -266,7 +266,7 @@ impl TestEdge {
         let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(PEER, |ConnectInfo(peer)| peer);
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(BROWSER));
-        let response = tokio::time::timeout(SOON, self.door.clone().answer(request, peer)).await;
+        let response = tokio::time::timeout(SOON, Arc::new(self.door.clone()).answer(request, peer)).await;
         answer(response.expect("the edge did not answer")).await
     }
 

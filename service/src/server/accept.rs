@@ -64,6 +64,8 @@ impl Drop for Place {
 /// The connections of one listener.
 pub(super) struct Acceptor<H> {
     server: Server<H>,
+    /// Of this listener alone: threads that share one would wait for each other's counts of it.
+    handler: Arc<H>,
     protocols: Protocols,
     streams: Streams,
     load: Arc<Load>,
@@ -85,6 +87,7 @@ impl<H: Handler> Acceptor<H> {
             connections: JoinSet::new(),
             watched: HashMap::new(),
             refusals: JoinSet::new(),
+            handler: Arc::new(server.handler.clone()),
             server,
         }
     }
@@ -124,7 +127,7 @@ impl<H: Handler> Acceptor<H> {
         let Some(place) = self.server.places.take() else { return self.turn_away(stream, peer) };
         let pulse = Arc::new(Pulse::default());
         let requests = Requests {
-            handler: self.server.handler.clone(),
+            handler: Arc::clone(&self.handler),
             peer,
             pulse: Arc::clone(&pulse),
             load: Arc::clone(&self.load),

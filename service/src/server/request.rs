@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
+use futures::FutureExt;
+use futures::future::{Either, ready};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
@@ -30,7 +32,7 @@ impl Load {
 
 /// What all requests of one connection share.
 pub(super) struct Requests<H> {
-    pub(super) handler: H,
+    pub(super) handler: Arc<H>,
     pub(super) peer: SocketAddr,
     pub(super) pulse: Arc<Pulse>,
     pub(super) load: Arc<Load>,
@@ -44,7 +46,7 @@ pub(super) struct Requests<H> {
 impl<H: Handler> Clone for Requests<H> {
     fn clone(&self) -> Self {
         Self {
-            handler: self.handler.clone(),
+            handler: Arc::clone(&self.handler),
             peer: self.peer,
             pulse: Arc::clone(&self.pulse),
             load: Arc::clone(&self.load),
@@ -71,15 +73,15 @@ impl<H: Handler> Requests<H> {
                 request.extensions_mut().insert(Encrypted);
             }
             let work = Work::begin(&self.pulse, &self.load);
-            let refused = self.refused(&work, &request);
-            let (handler, peer) = (self.handler.clone(), self.peer);
-            async move {
-                let _until_the_end = work;
-                match refused {
-                    Some(answer) => Ok(answer),
-                    None => Ok(handler.handle(request, peer).await),
-                }
-            }
+            // Not an `async` block, which would hold the room for a request twice, and hyper moves it.
+            let answered = match self.refused(&work, &request) {
+                Some(answer) => Either::Left(ready(answer)),
+                None => Either::Right(Arc::clone(&self.handler).handle(request, self.peer)),
+            };
+            answered.map(move |answer| {
+                drop(work);
+                Ok(answer)
+            })
         })
     }
 
