@@ -209,9 +209,11 @@ impl<'a> Worker<'a> {
         let mut buffer = vec![0; READ_BYTES];
         let mut now = Instant::now();
         loop {
-            if now < end {
-                self.send_due(start, now).map_err(failed)?;
-            } else if self.under_way == 0 || now > end + DRAIN {
+            if now < end || self.is_open() {
+                // What was due and found no connection goes late, and counts from when it was due.
+                self.send_due(start, now.min(end)).map_err(failed)?;
+            }
+            if now >= end && (self.under_way == 0 || now > end + DRAIN) {
                 break;
             }
             let ready = match self.epoll.wait(&mut events, EpollTimeout::from(POLL_MS)) {
@@ -233,6 +235,13 @@ impl<'a> Worker<'a> {
         self.outcome.elapsed = now.min(end) - start;
         self.outcome.client_cpu = thread_cpu().saturating_sub(cpu);
         Ok(self.outcome)
+    }
+
+    const fn is_open(&self) -> bool {
+        match self.plan.rhythm {
+            Rhythm::Closed => false,
+            Rhythm::Open(_) => true,
+        }
     }
 
     /// The seconds between two requests of this thread, in an open loop.
