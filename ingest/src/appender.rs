@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use catalog::Follower;
 use eventlog::{EventLog, Partition, ProducerUse};
+use futures::future::join_all;
 use schemas::event::{CatalogRevision, Event, Mark};
 use schemas::id::{EdgeId, IdGenerator};
 use schemas::time::Timestamp;
@@ -24,6 +25,7 @@ use service::clock::{SharedClock, random_seed};
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::time::{Duration, Instant, timeout_at};
 
+use crate::error::StartError;
 use crate::metrics::{Metrics, Reason};
 use crate::spool::Spool;
 use crate::spool::drainer::{self, Drainer};
@@ -168,14 +170,14 @@ pub(crate) struct Appender {
 
 impl Appender {
     /// Starts the tasks of each partition. They end when [`Appender::drain`] was called and everything is answered.
-    pub(crate) fn start(parts: Parts, tasks: &Tasks) -> Result<Self, eventlog::Error> {
+    pub(crate) fn start(parts: Parts, tasks: &Tasks) -> Result<Self, StartError> {
         let Parts { log, follower, spool, life, partitions, limits, clock, metrics } = parts;
         let usage =
             ProducerUse { name: "ingest", deadline: limits.deadline, max_pending_bytes: limits.queue_bytes };
         let drain = ProducerUse { name: "ingest_drain", deadline: drainer::APPEND_DEADLINE, ..usage };
         let (producer, drain) = (Arc::from(log.producer(usage)?), Arc::from(log.producer(drain)?));
         let (stop, copied) = (Shutdown::new(), follower.copied());
-        let (mut queues, mut lanes) = (Vec::new(), Vec::new());
+        let (mut queues, mut lanes, mut writers) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..partitions {
             let lane = Arc::new(Lane::new(number, spool.clone(), metrics.lane(number)));
             let queue = Arc::new(Queue::new(number, metrics.queue(number)));
@@ -198,11 +200,14 @@ impl Appender {
                 life,
                 deadline: limits.deadline,
             });
-            tasks.spawn_until(&stop, format!("ingest append {number}"), writer.run(stop.clone()));
+            writers.push(writer.run(stop.clone()));
             tasks.spawn_until(&stop, format!("ingest drain {number}"), drainer.run(stop.clone()));
             queues.push(queue);
             lanes.push(lane);
         }
+        // Browsers wait for these, so whatever else the process has to do must not stand before them.
+        let appended = || async { join_all(writers).await.into_iter().collect::<Result<(), AppendError>>() };
+        tasks.spawn_thread(&stop, "ingest append", appended).map_err(StartError::Thread)?;
         Ok(Self { queues, lanes, spool, life, stop, limits, metrics, copied })
     }
 

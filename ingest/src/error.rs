@@ -48,6 +48,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: PlaceError,
     },
+    /// The system gives no thread for appending.
+    #[error("no thread for appending: {0}")]
+    Thread(std::io::Error),
     /// The runtime stopped meanwhile.
     #[error("the runtime was stopped while the edge started")]
     Stopped,

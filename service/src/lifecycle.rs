@@ -173,6 +173,37 @@ impl Tasks {
         });
     }
 
+    /// Runs a task that lives until `end` on a thread of its own, which has a runtime of its own: what others have to do does
+    /// not keep it waiting, and its CPU time can be told from theirs. `make` makes the task inside that runtime.
+    ///
+    /// # Errors
+    /// If the system gives no thread, or the runtime cannot be had.
+    pub fn spawn_thread<F, E>(
+        &self,
+        end: &Shutdown,
+        name: impl Into<String>,
+        make: impl FnOnce() -> F + Send + 'static,
+    ) -> io::Result<()>
+    where
+        F: Future<Output = Result<(), E>>,
+        E: fmt::Display,
+    {
+        let name = name.into();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (tasks, life, token) = (self.clone(), Life::Until(end.clone()), self.inner.tracker.token());
+        let number = self.enter(Cow::Owned(name.clone()));
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let task = || runtime.block_on(async { make().await });
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(task));
+            tasks.leave(number, &life, &describe(outcome));
+            drop(token);
+        });
+        if thread.is_err() {
+            self.leave(number, &Life::Errand, &Ok(()));
+        }
+        thread.map(drop)
+    }
+
     fn spawn_async<E: fmt::Display>(
         &self,
         name: Cow<'static, str>,
@@ -319,6 +350,12 @@ mod tests {
             futures::executor::block_on(heard.started());
             Ok::<(), String>(())
         });
+        let heard = tasks.shutdown().clone();
+        let thread = tasks.spawn_thread(tasks.shutdown(), "loner", move || async move {
+            heard.started().await;
+            Ok::<(), String>(())
+        });
+        thread.unwrap();
         assert!(!tasks.shutdown().is_started());
         tasks.shutdown().trigger();
         tasks.join_all(SOON).await.unwrap();
@@ -333,6 +370,11 @@ mod tests {
         let panicked = tasks();
         panicked.spawn_blocking("decider", || -> Result<(), String> { panic!("at event {}", 7) });
         assert_eq!(panicked.join_all(SOON).await.unwrap_err().to_string(), "decider panicked: at event 7");
+
+        let alone = tasks();
+        let thread = alone.spawn_thread(alone.shutdown(), "loner", || async { Err("nobody came") });
+        thread.unwrap();
+        assert_eq!(alone.join_all(SOON).await.unwrap_err().to_string(), "loner failed: nobody came");
 
         let ended = tasks();
         ended.spawn("sink", async { Ok::<(), String>(()) });

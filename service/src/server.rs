@@ -20,7 +20,6 @@ mod wire;
 mod tests;
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -138,15 +137,11 @@ impl<H: Handler> Server<H> {
                 tasks.spawn(name, server.serve(TcpListener::from_std(listener)?, shutdown));
                 continue;
             }
-            tasks.spawn_blocking(format!("{name} {number}"), move || {
-                // Its CPU time can be told from that of everything else. A name that the system does not take is no harm.
-                let _ = CString::new(format!("http {number}")).map(|name| nix::sys::prctl::set_name(&name));
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let _entered = runtime.enter();
-                let listener = TcpListener::from_std(listener)?;
-                let Ok(()) = runtime.block_on(server.serve(listener, shutdown));
+            let end = shutdown.clone();
+            tasks.spawn_thread(&end, format!("{name} {number}"), move || async move {
+                let Ok(()) = server.serve(TcpListener::from_std(listener)?, shutdown).await;
                 Ok::<(), std::io::Error>(())
-            });
+            })?;
         }
         Ok(())
     }
