@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use schemas::error_code::{ErrorBody, ErrorCode};
@@ -232,6 +232,10 @@ pub(crate) fn refusal(refusal: &Refusal, form: Form, request_id: &str) -> Respon
     }
     if let Refusal::RateLimited { seconds } = refusal {
         headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    // The rest of the body stays unread, so the connection ends here. A client that is not told sends its next request on it.
+    if matches!(code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
