@@ -57,12 +57,6 @@ const NDJSON: &str = "application/x-ndjson";
 /// What else senders call it.
 const NDJSON_NAMES: [&str; 4] = [NDJSON, "application/ndjson", "application/jsonl", "application/json-lines"];
 
-/// What became of one event.
-enum Outcome {
-    Accepted(EventId),
-    Refused(Refusal),
-}
-
 /// What became of one event, as it is told.
 #[derive(Debug, Serialize)]
 struct Item<'o> {
@@ -337,15 +331,12 @@ impl<'r> Batch<'r> {
     }
 }
 
-async fn outcome(event: UnderWay) -> Outcome {
-    match event {
-        // All events of a group have one answer: after the first of them nobody waits.
-        Ok((receipt, ticket)) => match ticket.durable().await {
-            Ok(()) => Outcome::Accepted(receipt),
-            Err(error) => Outcome::Refused(error.into()),
-        },
-        Err(refused) => Outcome::Refused(refused),
-    }
+/// What became of one event: its receipt, or why it has none.
+async fn outcome(event: UnderWay) -> Result<EventId, Refusal> {
+    let (receipt, ticket) = event?;
+    // All events of a group have one answer: after the first of them nobody waits.
+    ticket.durable().await?;
+    Ok(receipt)
 }
 
 /// The outcomes, written as they are told.
@@ -363,9 +354,9 @@ impl Told {
         Self { shape, text: Vec::new(), items: 0, accepted: 0, away: 0 }
     }
 
-    fn tell(&mut self, outcome: &Outcome) {
+    fn tell(&mut self, outcome: &Result<EventId, Refusal>) {
         match outcome {
-            Outcome::Accepted(receipt) => {
+            Ok(receipt) => {
                 self.accepted += 1;
                 self.write(&Item {
                     status: "accepted",
@@ -373,7 +364,7 @@ impl Told {
                     ..Item::rejected(self.items)
                 });
             }
-            Outcome::Refused(refused) => {
+            Err(refused) => {
                 self.away += usize::from(matches!(refused, Refusal::Unavailable));
                 self.write(&Item::refused(self.items, refused));
             }

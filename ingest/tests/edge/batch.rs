@@ -20,8 +20,8 @@ async fn send(edge: &TestEdge, headers: &[(&str, &str)], body: impl Into<Body>) 
     edge.send(builder.body(body.into()).unwrap()).await
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

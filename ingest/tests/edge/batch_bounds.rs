@@ -13,6 +13,7 @@ use schemas::topic;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::batch::gzip;
 use crate::fault::{Control, Weather, edge_on};
 use crate::fixture::SECRET;
 use crate::harness::{Answer, SOON, TestEdge, request};
@@ -159,12 +160,6 @@ async fn the_event_beyond_the_last_is_refused_alone() {
     assert_eq!((accepted, &last["error"]), (10_000, &json!("payload_too_large")), "{last}");
     let exact = send_lines(&edge, "gzip", gzip(&[LEAD.repeat(10_000).as_bytes(), b" \n\n"].concat())).await;
     assert!(outcomes(&exact).iter().all(|item| item["status"] == "accepted"));
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[tokio::test]
