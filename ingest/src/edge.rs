@@ -329,6 +329,11 @@ impl Edge {
         address::client(peer, headers, &self.inner.settings.trusted_proxies)
     }
 
+    /// The client's address; `None` where the server does not tell its peer's.
+    pub(crate) fn client_of(&self, parts: &request::Parts) -> Option<IpAddr> {
+        peer(parts).map(|peer| self.client_address(&parts.headers, peer))
+    }
+
     /// Counts a redirect or a pixel; whether its client has made too many. A trusted proxy that names nobody stands for who
     /// knows how many: of those, none is one too many.
     pub(crate) fn is_excess(&self, client: Option<IpAddr>) -> bool {
@@ -344,8 +349,7 @@ impl Edge {
         signed: Option<Signed<'r>>,
         received_at: Timestamp,
     ) -> Incoming<'r> {
-        let peer = peer(parts);
-        let address = peer.map(|peer| self.client_address(&parts.headers, peer));
+        let (peer, address) = (peer(parts), self.client_of(parts));
         Incoming { parts, peer, address, signed, sealer: &self.inner.sealer, received_at }
     }
 

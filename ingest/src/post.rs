@@ -164,7 +164,7 @@ pub(crate) async fn admit(
 /// The refusal of a sender that is not let in, counted by its address: whoever tries keys, or sends what nobody understands,
 /// is told to stop at some point.
 pub(crate) fn refused_sender(edge: &Edge, parts: &Parts, refused: Refusal, reply: &mut Reply) -> Refusal {
-    let Some(address) = edge.incoming(parts, None, edge.now()).address else { return refused };
+    let Some(address) = edge.client_of(parts) else { return refused };
     reply.count(edge.limits(), Class::ServerToServer, Party::at(address)).err().unwrap_or(refused)
 }
 

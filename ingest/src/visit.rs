@@ -33,8 +33,7 @@ impl Visit {
     /// A request that the router took in then.
     pub(crate) fn routed(edge: &Edge, parts: Parts, arrived: Instant) -> Self {
         let request_id = RequestId::made(edge.request_id(&parts.extensions));
-        let peer = peer(&parts);
-        let client = peer.map(|peer| edge.client_address(&parts.headers, peer));
+        let (peer, client) = (peer(&parts), edge.client_of(&parts));
         Self { parts, peer, client, request_id, arrived }
     }
 
