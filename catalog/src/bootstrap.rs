@@ -10,8 +10,8 @@ use crate::follower::Follower;
 use crate::key::{hash_secret, new_secret};
 use crate::proposal::{Actor, ActorKind, Change, Expected, Proposal};
 use crate::resource::{
-    DEFAULT_CLICK_LOOKBACK_MICROS, Environment, Installation, IpStorage, Key, KeyKind, Meta, Privacy,
-    Resource, Scope, Workspace,
+    Attribution, Environment, Installation, IpStorage, Key, KeyKind, Meta, Privacy, Resource, Scope,
+    Workspace,
 };
 
 /// The number of the first workspace; 0 is nobody's.
@@ -75,7 +75,7 @@ fn first_proposal(bootstrap: Bootstrap) -> (Proposal, String) {
         timezone,
         fallback_url: None,
         partition: 0,
-        click_lookback_micros: DEFAULT_CLICK_LOOKBACK_MICROS,
+        attribution: Attribution::default(),
         ip_storage: IpStorage::default(),
         privacy: Privacy::default(),
         meta: Meta::new(now),

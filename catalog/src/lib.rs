@@ -24,8 +24,8 @@ pub use fold::{Accepted, Catalog, Folded, Rejected};
 pub use follower::Follower;
 pub use proposal::{Actor, ActorKind, Change, Expected, Idempotency, Proposal};
 pub use resource::{
-    Approval, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole, Entity,
-    Environment, ExternalId, Field, Goal, Installation, IpStorage, Key, KeyKind, Link, Meta, Offer, OnExceed,
-    Op, Partner, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy, Resource, ResourceKind, Revenue,
-    Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test, Workspace,
+    Approval, Attribution, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole,
+    Entity, Environment, ExternalId, Field, Goal, Installation, IpStorage, Key, KeyKind, Link, Meta, Model,
+    Offer, OnExceed, Op, Partner, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy, Resource,
+    ResourceKind, Revenue, Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test, Workspace,
 };

@@ -26,7 +26,7 @@ pub use partner::Partner;
 pub use pixel::Pixel;
 pub use rule::{Condition, Field, InvalidField, Op, Rule, Target, TargetDestination, Test};
 pub use source::{PreviousSealed, Source, SourceAuth};
-pub use workspace::{Consent, IpStorage, Privacy, Workspace};
+pub use workspace::{Attribution, Consent, IpStorage, Model, Privacy, Workspace};
 
 /// A SHA-256 of a secret.
 pub type SecretHash = [u8; 32];

@@ -8,8 +8,8 @@ use url::Url;
 use crate::host::{allowed_host, domain_name};
 use crate::macros::Template;
 use crate::resource::{
-    Domain, Entity, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Pixel, Resource, Revenue, Scope,
-    Workspace,
+    Attribution, Domain, Entity, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Pixel, Resource,
+    Revenue, Scope, Workspace,
 };
 
 mod rules;
@@ -93,7 +93,7 @@ fn workspace_faults(faults: &mut Faults, workspace: &Workspace) {
     let zone = jiff::tz::TimeZone::get(&workspace.timezone);
     faults.unless(zone.is_ok(), "timezone", "must be an IANA time zone such as Europe/Berlin");
     fallback(faults, workspace.fallback_url.as_deref());
-    lookback(faults, workspace.click_lookback_micros);
+    attribution(faults, &workspace.attribution);
     meta(faults, &workspace.meta);
 }
 
@@ -103,8 +103,10 @@ fn offer_faults(faults: &mut Faults, offer: &Offer) {
     let param = is_key(&offer.click_id_param);
     faults.unless(param, "click_id_param", "must be 1 to 64 letters, digits, - and _");
     fallback(faults, offer.fallback_url.as_deref());
-    if let Some(micros) = offer.click_lookback_micros {
-        lookback(faults, micros);
+    for (field, micros) in
+        [("click_lookback", offer.click_lookback_micros), ("view_lookback", offer.view_lookback_micros)]
+    {
+        micros.into_iter().for_each(|micros| lookback(faults, field, micros));
     }
     let count = offer.allowed_hosts.len() <= MAX_ALLOWED_HOSTS;
     faults.unless(count, "allowed_hosts", format!("must be at most {MAX_ALLOWED_HOSTS}"));
@@ -272,9 +274,23 @@ fn is_shallow(value: &serde_json::Value, depth: usize) -> bool {
     }
 }
 
-fn lookback(faults: &mut Faults, micros: i64) {
+fn lookback(faults: &mut Faults, field: &'static str, micros: i64) {
     let holds = (1..=MAX_LOOKBACK_MICROS).contains(&micros);
-    faults.unless(holds, "click_lookback", "must be more than 0 and at most 90d");
+    faults.unless(holds, field, "must be more than 0 and at most 90d");
+}
+
+fn attribution(faults: &mut Faults, attribution: &Attribution) {
+    lookback(faults, "attribution.click_lookback", attribution.click_lookback_micros);
+    lookback(faults, "attribution.view_lookback", attribution.view_lookback_micros);
+    lookback(faults, "attribution.time_decay_half_life", attribution.time_decay_half_life_micros);
+    let min = (0..=MAX_LOOKBACK_MICROS).contains(&attribution.min_time_to_convert_micros);
+    faults.unless(min, "attribution.min_time_to_convert", "must be at most 90d");
+    let sum: u32 = attribution.position_weights.iter().copied().map(u32::from).sum();
+    faults.unless(
+        sum == 100,
+        "attribution.position_weights",
+        "must be three whole numbers that add up to 100",
+    );
 }
 
 fn fallback(faults: &mut Faults, url: Option<&str>) {

@@ -158,12 +158,17 @@ CREATE TABLE IF NOT EXISTS credits
     workspace UInt32,
     conversion FixedString(16),
     version UInt32,
-    click FixedString(16),
-    click_at DateTime64(6, 'UTC'),
+    touch FixedString(16),
+    type LowCardinality(String),
+    touched_at DateTime64(6, 'UTC'),
     partner FixedString(16),
     link FixedString(16),
     lost LowCardinality(String),
     last_touch UInt16,
+    first_touch UInt16,
+    linear UInt16,
+    time_decay UInt16,
+    position_based UInt16,
     core_time DateTime64(6, 'UTC'),
     log_partition UInt16,
     cut UInt64,
@@ -179,7 +184,7 @@ CREATE TABLE IF NOT EXISTS credits
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(core_time)
-ORDER BY (workspace, conversion, version, click_at, click)
+ORDER BY (workspace, conversion, version, touched_at, touch)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS outcomes

@@ -3,8 +3,8 @@
 use crate::cap::CapPlace;
 use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Nonce, Status};
 use crate::id::{
-    CampaignId, ClickId, ConversionId, EdgeId, EventId, LinkId, OfferId, PartnerId, SourceId, VisitorId,
-    WorkspaceNumber,
+    CampaignId, ClickId, ConversionId, EdgeId, EventId, ImpressionId, LinkId, OfferId, PartnerId, SourceId,
+    VisitorId, WorkspaceNumber,
 };
 use crate::money::Currency;
 use crate::table::RowCounts;
@@ -242,8 +242,8 @@ pub struct AppliedRefund {
 /// A touch that was considered for a conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
-    /// The click.
-    pub click: ClickId,
+    /// Which click or impression it is.
+    pub id: TouchId,
     /// When it happened.
     pub at: Timestamp,
     /// Whose it is.
@@ -256,11 +256,46 @@ pub struct Touch {
     pub credits: Credits,
 }
 
-/// Shares in basis points: over a conversion's touches each model's sum to 10,000, or to 0 without a winner.
+/// A click or an impression. Any click is more than any impression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TouchId {
+    /// An impression.
+    Impression(ImpressionId),
+    /// A click.
+    Click(ClickId),
+}
+
+impl TouchId {
+    /// The word in the contract.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Impression(_) => "impression",
+            Self::Click(_) => "click",
+        }
+    }
+
+    /// The id's bytes, whatever its kind.
+    pub const fn bytes(&self) -> &[u8; 16] {
+        match self {
+            Self::Impression(id) => id.bytes(),
+            Self::Click(id) => id.bytes(),
+        }
+    }
+}
+
+/// Shares in basis points: over a conversion's touches each model's sum to 10,000, or to 0 without an eligible touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Credits {
     /// Everything to the last eligible touch.
     pub last_touch: u16,
+    /// Everything to the first one.
+    pub first_touch: u16,
+    /// The same to each.
+    pub linear: u16,
+    /// Half as much for each half-life that a touch lies further back.
+    pub time_decay: u16,
+    /// A share to the first, one to the last, and one to all between.
+    pub position_based: u16,
 }
 
 /// Why a touch lost.
@@ -268,7 +303,13 @@ pub struct Credits {
 pub enum Lost {
     /// A later touch was eligible.
     Earlier,
-    /// Older than the lookback window.
+    /// Another touch has more credit under the payable model, which is not that of the last touch.
+    LessCredit,
+    /// An impression, and a click was eligible.
+    LowerType,
+    /// Closer to the conversion than the workspace takes for possible.
+    TooSoon,
+    /// Older than the lookback window of its type.
     OutsideLookback,
     /// Later than the conversion.
     AfterConversion,
@@ -281,6 +322,9 @@ impl Lost {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Earlier => "earlier",
+            Self::LessCredit => "less_credit",
+            Self::LowerType => "lower_type",
+            Self::TooSoon => "too_soon",
             Self::OutsideLookback => "outside_lookback",
             Self::AfterConversion => "after_conversion",
             Self::ExcludedLabel => "excluded_label",

@@ -36,7 +36,7 @@ fn workspace(number: u32) -> Resource {
         timezone: "UTC".into(),
         fallback_url: None,
         partition: 0,
-        click_lookback_micros: DEFAULT_CLICK_LOOKBACK_MICROS,
+        attribution: Attribution::default(),
         ip_storage: IpStorage::default(),
         privacy: Privacy::default(),
         meta: meta(),
@@ -53,6 +53,7 @@ fn offer(workspace: u32, number: u8) -> Offer {
         click_id_param: DEFAULT_CLICK_ID_PARAM.into(),
         fallback_url: None,
         click_lookback_micros: None,
+        view_lookback_micros: None,
         goals: vec![Goal {
             key: "sale".into(),
             payout: Payout::Percent("10".parse_percent()),

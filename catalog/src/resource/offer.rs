@@ -30,6 +30,8 @@ pub struct Offer {
     pub caps: Vec<Cap>,
     /// How far back a conversion looks for its click; `None`: as the workspace.
     pub click_lookback_micros: Option<i64>,
+    /// How far back it looks for an impression; `None`: as the workspace.
+    pub view_lookback_micros: Option<i64>,
     /// What counts as a conversion and what it is worth.
     pub goals: Vec<Goal>,
     /// What every resource carries.

@@ -4,7 +4,7 @@ use schemas::id::{WorkspaceId, WorkspaceNumber};
 use schemas::money::Currency;
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
+use super::{DEFAULT_CLICK_LOOKBACK_MICROS, MICROS_PER_DAY, Meta};
 
 /// A customer of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,14 +24,78 @@ pub struct Workspace {
     pub fallback_url: Option<String>,
     /// The partition of `events` that holds all its events.
     pub partition: u32,
-    /// How far back a conversion looks for its click, unless the offer says otherwise.
-    pub click_lookback_micros: i64,
+    /// How conversions find the touches that they belong to.
+    pub attribution: Attribution,
     /// What is kept of the addresses that clicks come from.
     pub ip_storage: IpStorage,
     /// Whether visitors are recognised.
     pub privacy: Privacy,
     /// What every resource carries.
     pub meta: Meta,
+}
+
+/// How conversions find the touches that they belong to, and how touches share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// The model that says whose a conversion is.
+    pub payable_model: Model,
+    /// How far back a conversion looks for its click, unless the offer says otherwise.
+    pub click_lookback_micros: i64,
+    /// How far back it looks for an impression where no click counts, unless the offer says otherwise.
+    pub view_lookback_micros: i64,
+    /// A touch that is closer to the conversion did not cause it.
+    pub min_time_to_convert_micros: i64,
+    /// After how long a touch counts half as much in the model of time decay.
+    pub time_decay_half_life_micros: i64,
+    /// What the first touch, those between, and the last one share in the position based model, in percent.
+    pub position_weights: [u8; 3],
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Self {
+            payable_model: Model::LastTouch,
+            click_lookback_micros: DEFAULT_CLICK_LOOKBACK_MICROS,
+            view_lookback_micros: MICROS_PER_DAY,
+            min_time_to_convert_micros: 0,
+            time_decay_half_life_micros: 7 * MICROS_PER_DAY,
+            position_weights: [40, 20, 40],
+        }
+    }
+}
+
+/// How a conversion is shared among its touches. All are computed for every conversion; one is payable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Model {
+    /// All of it to the last touch.
+    LastTouch,
+    /// All of it to the first touch.
+    FirstTouch,
+    /// The same to each.
+    Linear,
+    /// Half as much for each half-life that a touch lies further back.
+    TimeDecay,
+    /// A share to the first, one to the last, and one to all between.
+    PositionBased,
+}
+
+impl Model {
+    /// Every model.
+    pub const ALL: [Self; 5] =
+        [Self::LastTouch, Self::FirstTouch, Self::Linear, Self::TimeDecay, Self::PositionBased];
+
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LastTouch => "last_touch",
+            Self::FirstTouch => "first_touch",
+            Self::Linear => "linear",
+            Self::TimeDecay => "time_decay",
+            Self::PositionBased => "position_based",
+        }
+    }
 }
 
 /// What is kept of the addresses that clicks come from.

@@ -19,6 +19,7 @@ fn offer() -> Offer {
         click_id_param: DEFAULT_CLICK_ID_PARAM.into(),
         fallback_url: None,
         click_lookback_micros: None,
+        view_lookback_micros: None,
         goals: Vec::new(),
         allowed_hosts: Vec::new(),
         caps: Vec::new(),

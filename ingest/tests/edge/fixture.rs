@@ -165,6 +165,7 @@ fn offer(id: OfferId, workspace: WorkspaceNumber) -> Offer {
         click_id_param: "click_id".into(),
         fallback_url: None,
         click_lookback_micros: None,
+        view_lookback_micros: None,
         goals: vec![Goal {
             key: "sale".into(),
             payout: Payout::Percent(Percent::parse("10").unwrap()),

@@ -12,7 +12,7 @@ use super::mark;
 use super::nonce;
 use super::refund::apply_refund;
 use super::state::{Overlay, StateError};
-use super::stored::StoredClick;
+use super::stored::StoredTouch;
 use super::waiting::{apply_parked, apply_unparked};
 
 /// How often stale delivery marks are looked for, in core time.
@@ -64,14 +64,21 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
     }
     match fact {
         Fact::Click(fact) => {
-            let click = StoredClick::of(&fact.click);
+            let click = StoredTouch::of_click(&fact.click);
             if let Some(visitor) = click.visitor {
                 state.put(key::touch(fact.workspace, visitor, click.at, click.id), Vec::new());
             }
-            state.put(key::click(fact.workspace, click.id), click.encode());
+            state.put(key::click(fact.workspace, fact.click.id), click.encode());
             Ok(())
         }
-        Fact::Impression(_) => Ok(()),
+        Fact::Impression(fact) => {
+            let view = StoredTouch::of_impression(&fact.impression);
+            // Nothing leads to an impression but its visitor.
+            if let Some(visitor) = view.visitor {
+                state.put(key::touch(fact.workspace, visitor, view.at, view.id), view.encode());
+            }
+            Ok(())
+        }
         Fact::Revision(revision) => {
             apply_revision(state, revision);
             Ok(())

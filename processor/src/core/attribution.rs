@@ -1,30 +1,29 @@
-//! Attribution: which touch a conversion belongs to, and why each other touch lost.
+//! Attribution: which touches a conversion belongs to, how they share it under each model, and why each other touch lost.
 //!
-//! Last touch: among the eligible touches of the conversion's visitor and offer, the latest by time, then the one with
-//! the larger id, gets everything. A touch is eligible if no label excludes it, is not older than the lookback
-//! window of its offer before the conversion and not later than the conversion; the click that the conversion names itself may be up
-//! to [`CLOCK_SKEW_MICROS`] later, because clocks differ.
+//! A touch is a click, or an impression. It is eligible if no label excludes it, it is not older than the lookback window of its
+//! type and offer before the conversion, not closer to the conversion than the workspace's least time to convert, and not later
+//! than the conversion; the click that the conversion names itself may be up to [`CLOCK_SKEW_MICROS`] later, because clocks
+//! differ. Impressions count only where no click is eligible. All eligible touches share the conversion
+//! ([`super::model`]); it belongs to the one that the workspace's payable model gives most.
 
 use std::collections::BTreeMap;
 
-use catalog::{Catalog, Workspace};
-use schemas::fact::{Credits, Lost, Touch};
-use schemas::id::{ClickId, OfferId, VisitorId, WorkspaceNumber};
+use catalog::{Catalog, Model, Offer, Workspace};
+use schemas::fact::{Credits, Lost, Touch, TouchId};
+use schemas::id::{OfferId, VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
-use super::key;
+use super::key::{self, Visits};
+use super::model::{self, Sharer};
 use super::state::{Overlay, State, StateError};
-use super::stored::StoredClick;
-use super::{CLOCK_SKEW_MICROS, TOUCHES_PER_END};
-
-/// All of a conversion, in basis points.
-const WHOLE: u16 = 10_000;
+use super::stored::StoredTouch;
+use super::{CLOCK_SKEW_MICROS, TOUCHES_PER_END, VIEWS_PER_END};
 
 /// What a conversion asks about.
 pub(super) struct Question<'a> {
     pub(super) workspace: WorkspaceNumber,
     /// The click that the conversion names.
-    pub(super) named: Option<StoredClick>,
+    pub(super) named: Option<StoredTouch>,
     /// Whose touches are considered beside it.
     pub(super) visitor: Option<VisitorId>,
     /// Touches of other offers are not considered; `None` considers all.
@@ -32,87 +31,106 @@ pub(super) struct Question<'a> {
     pub(super) occurred_at: Timestamp,
     /// Whether the conversion was made with a test key.
     pub(super) test: bool,
-    /// The window of each offer.
-    pub(super) lookback: Lookback<'a>,
+    /// The windows and models.
+    pub(super) terms: Terms<'a>,
 }
 
-/// How far back conversions look for their touches.
-pub(super) struct Lookback<'a> {
+/// By what touches are judged.
+pub(super) struct Terms<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) workspace: &'a Workspace,
 }
 
-impl Lookback<'_> {
+impl Terms<'_> {
     /// The window before a conversion in which touches of an offer count.
-    fn of(&self, offer: OfferId) -> i64 {
+    fn lookback(&self, offer: OfferId, is_click: bool) -> i64 {
         let offer = self.catalog.offer(self.workspace.number, offer);
-        offer.and_then(|offer| offer.click_lookback_micros).unwrap_or(self.workspace.click_lookback_micros)
+        let own = offer.and_then(|offer| lookback_of(offer, is_click));
+        own.unwrap_or_else(|| self.default_lookback(is_click))
+    }
+
+    const fn default_lookback(&self, is_click: bool) -> i64 {
+        let attribution = &self.workspace.attribution;
+        if is_click { attribution.click_lookback_micros } else { attribution.view_lookback_micros }
     }
 
     /// The longest window that any touch can have; of all offers where none is named.
-    fn longest(&self, offer: Option<OfferId>) -> i64 {
+    fn longest(&self, offer: Option<OfferId>, is_click: bool) -> i64 {
         match offer {
-            Some(offer) => self.of(offer),
+            Some(offer) => self.lookback(offer, is_click),
             None => self
                 .catalog
                 .offers(self.workspace.number)
-                .filter_map(|offer| offer.click_lookback_micros)
-                .fold(self.workspace.click_lookback_micros, i64::max),
+                .filter_map(|offer| lookback_of(offer, is_click))
+                .fold(self.default_lookback(is_click), i64::max),
         }
     }
 }
 
-/// The touches considered, in order of time, and the click that won.
+const fn lookback_of(offer: &Offer, is_click: bool) -> Option<i64> {
+    if is_click { offer.click_lookback_micros } else { offer.view_lookback_micros }
+}
+
+const fn is_click(touch: &StoredTouch) -> bool {
+    match touch.id {
+        TouchId::Click(_) => true,
+        TouchId::Impression(_) => false,
+    }
+}
+
+/// The touches considered, in order of time, and the one that won.
 pub(super) struct Answer {
     pub(super) touches: Vec<Touch>,
-    pub(super) winner: Option<StoredClick>,
+    pub(super) winner: Option<StoredTouch>,
 }
 
 pub(super) fn attribute(state: &Overlay<'_>, question: &Question<'_>) -> Result<Answer, StateError> {
     let candidates = candidates(state, question)?;
-    let winner = candidates
-        .values()
-        .filter(|click| ineligible(question, click).is_none())
-        .max_by_key(|click| (click.at, click.id))
-        .cloned();
-    let touches = candidates
-        .values()
-        .map(|click| {
-            let won = winner.as_ref().is_some_and(|winner| winner.id == click.id);
-            Touch {
-                click: click.id,
-                at: click.at,
-                partner: click.partner,
-                link: click.link,
-                lost: if won { None } else { Some(ineligible(question, click).unwrap_or(Lost::Earlier)) },
-                credits: Credits { last_touch: if won { WHOLE } else { 0 } },
-            }
+    let attribution = &question.terms.workspace.attribution;
+    let mut judged: Vec<(StoredTouch, Option<Lost>)> = candidates
+        .into_values()
+        .map(|touch| {
+            let lost = ineligible(question, &touch);
+            (touch, lost)
         })
         .collect();
+    if judged.iter().any(|(touch, lost)| lost.is_none() && is_click(touch)) {
+        judged
+            .iter_mut()
+            .filter(|(touch, lost)| lost.is_none() && !is_click(touch))
+            .for_each(|(_, lost)| *lost = Some(Lost::LowerType));
+    }
+    let eligible = judged.iter().filter(|(_, lost)| lost.is_none());
+    let sharers: Vec<Sharer> = eligible.map(|(touch, _)| Sharer { at: touch.at, id: touch.id }).collect();
+    let credits = model::credits(&sharers, attribution);
+    let winner = model::favourite(&sharers, &credits, attribution.payable_model);
+    let outrun = match attribution.payable_model {
+        Model::LastTouch => Lost::Earlier,
+        Model::FirstTouch | Model::Linear | Model::TimeDecay | Model::PositionBased => Lost::LessCredit,
+    };
+    let mut shared = credits.into_iter();
+    let touches = judged.iter().map(|(touch, lost)| {
+        let (lost, credits) = match lost {
+            Some(lost) => (Some(*lost), Credits::default()),
+            None => ((winner != Some(touch.id)).then_some(outrun), shared.next().unwrap_or_default()),
+        };
+        Touch { id: touch.id, at: touch.at, partner: touch.partner, link: touch.link, lost, credits }
+    });
+    let touches = touches.collect();
+    let winner = judged.into_iter().map(|(touch, _)| touch).find(|touch| Some(touch.id) == winner);
     Ok(Answer { touches, winner })
 }
 
-/// The named click, and the first and last touches of the visitor, by time and id.
-fn candidates(
-    state: &Overlay<'_>,
-    question: &Question<'_>,
-) -> Result<BTreeMap<(Timestamp, ClickId), StoredClick>, StateError> {
+/// The touches of a conversion by time and id.
+type Candidates = BTreeMap<(Timestamp, TouchId), StoredTouch>;
+
+/// The named click, and the first and last touches of the visitor.
+fn candidates(state: &Overlay<'_>, question: &Question<'_>) -> Result<Candidates, StateError> {
     let mut found = BTreeMap::new();
     if let Some(visitor) = question.visitor {
-        // Touches a little outside the window are considered too, so that an explanation can show them as lost.
-        let earliest =
-            question.occurred_at.saturating_add(question.lookback.longest(question.offer).saturating_mul(-2));
-        let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
-        let (from, to) = key::touches(question.workspace, visitor, earliest, latest);
-        let mut keys = state.scan(&from, &to, TOUCHES_PER_END, true)?;
-        keys.extend(state.scan(&from, &to, TOUCHES_PER_END, false)?);
-        for (touch, _) in keys {
-            let Some(id) = key::click_of_touch(&touch) else { return Err(StateError::Unreadable("touch")) };
-            let Some(bytes) = state.get(&key::click(question.workspace, id))? else { continue };
-            let click = StoredClick::decode(id, &bytes)?;
-            if question.offer.is_none_or(|offer| offer == click.offer) {
-                found.insert((click.at, click.id), click);
-            }
+        for are_clicks in [true, false] {
+            let visits = Visits { workspace: question.workspace, visitor, are_clicks };
+            add_visits(state, question, visits, &mut found)?;
         }
     }
     if let Some(click) = &question.named {
@@ -121,22 +139,56 @@ fn candidates(
     Ok(found)
 }
 
-fn ineligible(question: &Question<'_>, click: &StoredClick) -> Option<Lost> {
-    let named = question.named.as_ref().is_some_and(|named| named.id == click.id);
+fn add_visits(
+    state: &Overlay<'_>,
+    question: &Question<'_>,
+    visits: Visits,
+    found: &mut Candidates,
+) -> Result<(), StateError> {
+    // Touches a little outside the window are considered too, so that an explanation can show them as lost.
+    let window = question.terms.longest(question.offer, visits.are_clicks);
+    let earliest = question.occurred_at.saturating_add(window.saturating_mul(-2));
+    let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
+    let (from, to) = visits.between(earliest, latest);
+    let per_end = if visits.are_clicks { TOUCHES_PER_END } else { VIEWS_PER_END };
+    let mut pairs = state.scan(&from, &to, per_end, true)?;
+    // All of them were found from the one end, unless there are as many as it takes.
+    if pairs.len() == per_end {
+        pairs.extend(state.scan(&from, &to, per_end, false)?);
+    }
+    for (key, value) in pairs {
+        let id = visits.touch_of(&key).ok_or(StateError::Unreadable("touch"))?;
+        let value = match id {
+            TouchId::Impression(_) => Some(value),
+            TouchId::Click(click) => state.get(&key::click(question.workspace, click))?,
+        };
+        let Some(value) = value else { continue };
+        let touch = StoredTouch::decode(id, &value)?;
+        if question.offer.is_none_or(|offer| offer == touch.offer) {
+            found.insert((touch.at, touch.id), touch);
+        }
+    }
+    Ok(())
+}
+
+fn ineligible(question: &Question<'_>, touch: &StoredTouch) -> Option<Lost> {
+    let named = question.named.as_ref().is_some_and(|named| named.id == touch.id);
     let skew = if named { CLOCK_SKEW_MICROS } else { 0 };
-    let age = question.occurred_at.micros_since(click.at);
+    let age = question.occurred_at.micros_since(touch.at);
     // A conversion that names a click proves that a person followed it: many share one address behind a carrier's gateway, and
     // the rate limit of an address shall not cost the partner who sent a buyer. Where we would have to guess the click from
     // the visitor, it counts as what the label says: traffic beyond what one address makes.
-    let is_excluded = click.excluded || (click.rate_limited && !named);
+    let is_excluded = touch.excluded || (touch.rate_limited && !named);
     // A rehearsal earns nobody anything; what it rehearses may stand on a live click.
-    let is_rehearsal = click.test && !question.test;
+    let is_rehearsal = touch.test && !question.test;
     if is_excluded || is_rehearsal {
         Some(Lost::ExcludedLabel)
     } else if age < -skew {
         Some(Lost::AfterConversion)
-    } else if age > question.lookback.of(click.offer) {
+    } else if age > question.terms.lookback(touch.offer, is_click(touch)) {
         Some(Lost::OutsideLookback)
+    } else if age.max(0) < question.terms.workspace.attribution.min_time_to_convert_micros {
+        Some(Lost::TooSoon)
     } else {
         None
     }

@@ -2,11 +2,13 @@
 
 use catalog::{Offer, OnExceed, Workspace};
 use schemas::event::{Conversion, Event, Mark, Status, label};
-use schemas::fact::{Attributed, Change, DedupeKey, Gross, OutcomeStatus, Revision, Subject, Values, reason};
+use schemas::fact::{
+    Attributed, Change, DedupeKey, Gross, OutcomeStatus, Revision, Subject, TouchId, Values, reason,
+};
 use schemas::id::{ConversionId, SourceId, WorkspaceNumber};
 use schemas::wire;
 
-use super::attribution::{Answer, Lookback, Question, attribute};
+use super::attribution::{Answer, Question, Terms, attribute};
 use super::cap::Capped;
 use super::decide::{Case, Decider, Settled};
 use super::dedupe;
@@ -14,7 +16,7 @@ use super::key::{self, Awaited};
 use super::payout::{Valuation, priced, value};
 use super::refund::left;
 use super::state::{State, StateError};
-use super::stored::StoredClick;
+use super::stored::StoredTouch;
 
 /// A reported conversion on its way to a decision.
 pub(super) struct Reported<'a> {
@@ -32,7 +34,7 @@ impl<'a> Reported<'a> {
 /// How a conversion found its touch.
 struct Identified {
     by: &'static str,
-    click: Option<StoredClick>,
+    click: Option<StoredTouch>,
 }
 
 impl Decider<'_, '_> {
@@ -64,7 +66,7 @@ impl Decider<'_, '_> {
                 return self.reject(&reported.case, reason::UNKNOWN_CLICK);
             }
             Some(click) => match self.state.get(&key::click(event.workspace, click))? {
-                Some(bytes) => Some(StoredClick::decode(click, &bytes)?),
+                Some(bytes) => Some(StoredTouch::decode(TouchId::Click(click), &bytes)?),
                 None => return self.park(&reported.case, reason::UNKNOWN_CLICK),
             },
         };
@@ -93,11 +95,15 @@ impl Decider<'_, '_> {
             offer: named_offer,
             occurred_at: conversion.occurred_at,
             test: conversion.test,
-            lookback: Lookback { catalog: self.catalog, workspace },
+            terms: Terms { catalog: self.catalog, workspace },
         };
         let Answer { touches, winner } = attribute(self.state, &question)?;
+        let is_touched = winner.is_some();
         let mut attributed = attributed(conversion, &question, winner);
-        self.drop_unknown_partner(event, &mut attributed);
+        // A touch's partner was looked up when it happened; one that is archived since keeps what it has earned.
+        if !is_touched {
+            self.drop_unknown_partner(event, &mut attributed);
+        }
         let offer: Option<&Offer> =
             attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
         let Ok(received) = priced(conversion, workspace, offer) else {
@@ -142,10 +148,9 @@ impl Decider<'_, '_> {
         self.settle_waiting(event.workspace, Awaited::Conversion(id))
     }
 
-    /// Nobody is paid whom the catalog does not have as a partner of this workspace. A click's partner was looked up when it
-    /// was clicked; one that is archived since keeps what it has earned.
+    /// Nobody is paid whom the catalog does not have as a partner of this workspace.
     fn drop_unknown_partner(&self, event: &Event, attributed: &mut Attributed) {
-        let Some(partner) = attributed.partner.filter(|_| attributed.click.is_none()) else { return };
+        let Some(partner) = attributed.partner else { return };
         if self.catalog.partner(event.workspace, partner).is_none_or(|partner| partner.meta.archived) {
             attributed.partner = None;
             if !attributed.labels.iter().any(|known| known == label::UNKNOWN_PARTNER) {
@@ -378,19 +383,22 @@ fn same_content(new: &Conversion, old: &Conversion, confirms: bool) -> bool {
 }
 
 /// What the conversion belongs to: the winning touch; else what the report itself names.
-fn attributed(conversion: &Conversion, question: &Question<'_>, winner: Option<StoredClick>) -> Attributed {
+fn attributed(conversion: &Conversion, question: &Question<'_>, winner: Option<StoredTouch>) -> Attributed {
     let labels = conversion.labels.clone();
     match winner {
-        Some(click) => Attributed {
-            offer: Some(click.offer),
-            partner: click.partner,
-            campaign: click.campaign,
-            link: click.link,
-            click: Some((click.id, click.at)),
+        Some(touch) => Attributed {
+            offer: Some(touch.offer),
+            partner: touch.partner,
+            campaign: touch.campaign,
+            link: touch.link,
+            click: match touch.id {
+                TouchId::Click(click) => Some((click, touch.at)),
+                TouchId::Impression(_) => None,
+            },
             visitor: question.visitor,
-            subs: click.subs,
-            source_id: click.source_id,
-            creative: click.creative,
+            subs: touch.subs,
+            source_id: touch.source_id,
+            creative: touch.creative,
             labels,
         },
         None => Attributed {

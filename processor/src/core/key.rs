@@ -2,7 +2,10 @@
 
 use schemas::cap::CapPlace;
 use schemas::fact::DedupeKey;
-use schemas::id::{ClickId, ConversionId, EdgeId, EventId, SourceId, VisitorId, WorkspaceNumber};
+use schemas::fact::TouchId;
+use schemas::id::{
+    ClickId, ConversionId, EdgeId, EventId, ImpressionId, SourceId, VisitorId, WorkspaceNumber,
+};
 use schemas::time::Timestamp;
 
 /// Delivery marks of an edge.
@@ -10,6 +13,7 @@ pub(super) const MARKS: u8 = b'm';
 const GAP: u8 = b'g';
 const CLICK: u8 = b'c';
 const TOUCH: u8 = b't';
+const VIEW: u8 = b'i';
 const DEDUPE: u8 = b'd';
 const CONVERSION: u8 = b'v';
 const PARKED: u8 = b'p';
@@ -59,30 +63,48 @@ pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Vec<u8> {
     key(CLICK, Some(workspace), &[click.bytes()])
 }
 
-/// A touch of a visitor; has no value, the click has it.
+/// Whose touches, and of which kind: clicks and impressions lie apart, so that many of one never hide the other.
+#[derive(Clone, Copy)]
+pub(super) struct Visits {
+    pub(super) workspace: WorkspaceNumber,
+    pub(super) visitor: VisitorId,
+    pub(super) are_clicks: bool,
+}
+
+impl Visits {
+    const fn kind(self) -> u8 {
+        if self.are_clicks { TOUCH } else { VIEW }
+    }
+
+    /// The half-open range of the touches from `from` up to and with `to`.
+    pub(super) fn between(self, from: Timestamp, to: Timestamp) -> (Vec<u8>, Vec<u8>) {
+        let bound = |time| key(self.kind(), Some(self.workspace), &[self.visitor.bytes(), &time_bytes(time)]);
+        (bound(from), bound(to.saturating_add(1)))
+    }
+
+    /// The touch at the end of such a key.
+    pub(super) fn touch_of(self, key: &[u8]) -> Option<TouchId> {
+        let id = key.get(key.len().checked_sub(16)?..)?;
+        if self.are_clicks {
+            ClickId::from_slice(id).map(TouchId::Click)
+        } else {
+            ImpressionId::from_slice(id).map(TouchId::Impression)
+        }
+    }
+}
+
+/// A touch of a visitor. A click's has no value, for the click has it; an impression's holds the impression.
 pub(super) fn touch(
     workspace: WorkspaceNumber,
     visitor: VisitorId,
     at: Timestamp,
-    click: ClickId,
+    touch: TouchId,
 ) -> Vec<u8> {
-    key(TOUCH, Some(workspace), &[visitor.bytes(), &time_bytes(at), click.bytes()])
-}
-
-/// The half-open range of a visitor's touches from `from` up to and with `to`.
-pub(super) fn touches(
-    workspace: WorkspaceNumber,
-    visitor: VisitorId,
-    from: Timestamp,
-    to: Timestamp,
-) -> (Vec<u8>, Vec<u8>) {
-    let bound = |time| key(TOUCH, Some(workspace), &[visitor.bytes(), &time_bytes(time)]);
-    (bound(from), bound(to.saturating_add(1)))
-}
-
-/// The click at the end of a touch key.
-pub(super) fn click_of_touch(key: &[u8]) -> Option<ClickId> {
-    ClickId::from_slice(key.get(key.len().checked_sub(16)?..)?)
+    let kind = match touch {
+        TouchId::Click(_) => TOUCH,
+        TouchId::Impression(_) => VIEW,
+    };
+    key(kind, Some(workspace), &[visitor.bytes(), &time_bytes(at), touch.bytes()])
 }
 
 pub(super) fn dedupe(workspace: WorkspaceNumber, dedupe: &DedupeKey) -> Vec<u8> {

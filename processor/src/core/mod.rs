@@ -12,6 +12,7 @@ mod dedupe;
 mod head;
 mod key;
 mod mark;
+mod model;
 mod nonce;
 mod payout;
 mod refund;
@@ -42,8 +43,11 @@ pub const PARKED_LIMIT: u64 = 100_000;
 /// The same for whoever cannot approve conversions: anybody can make up clicks there.
 pub const OPEN_PARKED_LIMIT: u64 = 10_000;
 
-/// Of a visitor's touches the first and the last this many are considered.
+/// Of a visitor's clicks the first and the last this many are considered.
 pub const TOUCHES_PER_END: usize = 200;
+
+/// Of a visitor's impressions the first and the last this many are considered.
+pub const VIEWS_PER_END: usize = 50;
 
 /// After this many facts with rows a cut is made without waiting for a tick.
 pub const FACTS_PER_CUT: u64 = 100_000;

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use prost::Message;
-use schemas::event::{Click, Event, label};
-use schemas::id::{CampaignId, ClickId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
+use schemas::event::{Click, Event, Hit, Impression, label};
+use schemas::fact::TouchId;
+use schemas::id::{CampaignId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
 use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::state::StateError;
 
 #[derive(Clone, PartialEq, Message)]
-struct ClickMessage {
+struct TouchMessage {
     #[prost(bytes = "vec", tag = "1")]
     offer: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -37,10 +38,10 @@ struct ClickMessage {
     test: bool,
 }
 
-/// What attribution needs of a click.
+/// What attribution needs of a click or an impression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StoredClick {
-    pub(super) id: ClickId,
+pub(super) struct StoredTouch {
+    pub(super) id: TouchId,
     pub(super) offer: OfferId,
     pub(super) partner: Option<PartnerId>,
     pub(super) campaign: Option<CampaignId>,
@@ -85,18 +86,27 @@ fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("click"))
+    Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("touch"))
 }
 
-/// Labels whose clicks nobody made who could convert; they are never attributed.
-const EXCLUDING: [&str; 3] = [label::HEAD, label::PREFETCH, label::BOT];
+/// Labels whose touches are never attributed: nobody made them who could convert, they led elsewhere than they should, or
+/// nobody had ordered them any more.
+const EXCLUDING: [&str; 5] =
+    [label::HEAD, label::PREFETCH, label::BOT, label::UNSAFE_DESTINATION, label::CAP];
 
-impl StoredClick {
-    pub(super) fn of(click: &Click) -> Self {
-        let hit = &click.hit;
+impl StoredTouch {
+    pub(super) fn of_click(click: &Click) -> Self {
+        Self::of(TouchId::Click(click.id), &click.hit)
+    }
+
+    pub(super) fn of_impression(impression: &Impression) -> Self {
+        Self::of(TouchId::Impression(impression.id), &impression.hit)
+    }
+
+    fn of(id: TouchId, hit: &Hit) -> Self {
         let has = |labels: &[&str]| hit.labels.iter().any(|label| labels.contains(&label.as_str()));
         Self {
-            id: click.id,
+            id,
             offer: hit.offer,
             partner: hit.partner,
             campaign: hit.campaign,
@@ -113,7 +123,7 @@ impl StoredClick {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        ClickMessage {
+        TouchMessage {
             offer: self.offer.bytes().to_vec(),
             partner: id_bytes(self.partner),
             campaign: id_bytes(self.campaign),
@@ -130,22 +140,22 @@ impl StoredClick {
         .encode_to_vec()
     }
 
-    pub(super) fn decode(id: ClickId, bytes: &[u8]) -> Result<Self, StateError> {
-        let click = ClickMessage::decode(bytes).map_err(|_| StateError::Unreadable("click"))?;
+    pub(super) fn decode(id: TouchId, bytes: &[u8]) -> Result<Self, StateError> {
+        let touch = TouchMessage::decode(bytes).map_err(|_| StateError::Unreadable("touch"))?;
         Ok(Self {
             id,
-            offer: OfferId::from_slice(&click.offer).ok_or(StateError::Unreadable("click"))?,
-            partner: optional(&click.partner)?,
-            campaign: optional(&click.campaign)?,
-            link: optional(&click.link)?,
-            visitor: optional(&click.visitor)?,
-            at: Timestamp::from_micros(click.at),
-            subs: click.subs,
-            source_id: click.source_id,
-            creative: click.creative,
-            excluded: click.excluded,
-            rate_limited: click.rate_limited,
-            test: click.test,
+            offer: OfferId::from_slice(&touch.offer).ok_or(StateError::Unreadable("touch"))?,
+            partner: optional(&touch.partner)?,
+            campaign: optional(&touch.campaign)?,
+            link: optional(&touch.link)?,
+            visitor: optional(&touch.visitor)?,
+            at: Timestamp::from_micros(touch.at),
+            subs: touch.subs,
+            source_id: touch.source_id,
+            creative: touch.creative,
+            excluded: touch.excluded,
+            rate_limited: touch.rate_limited,
+            test: touch.test,
         })
     }
 }

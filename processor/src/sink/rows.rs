@@ -252,12 +252,17 @@ fn credit_columns(rows: &[(Timestamp, (&Revision, &Touch))]) -> BatchBuilder {
         .column("workspace", revisions().map(|revision| revision.workspace.get()))
         .column("conversion", revisions().map(|revision| *revision.conversion.bytes()))
         .column("version", revisions().map(|revision| revision.version))
-        .column("click", touches().map(|touch| *touch.click.bytes()))
-        .column("click_at", touches().map(|touch| micros(touch.at)))
+        .column("touch", touches().map(|touch| *touch.id.bytes()))
+        .column("type", touches().map(|touch| touch.id.kind()))
+        .column("touched_at", touches().map(|touch| micros(touch.at)))
         .column("partner", touches().map(|touch| id(touch.partner)))
         .column("link", touches().map(|touch| id(touch.link)))
         .column("lost", touches().map(|touch| touch.lost.map_or("", schemas::fact::Lost::as_str)))
         .column("last_touch", touches().map(|touch| touch.credits.last_touch))
+        .column("first_touch", touches().map(|touch| touch.credits.first_touch))
+        .column("linear", touches().map(|touch| touch.credits.linear))
+        .column("time_decay", touches().map(|touch| touch.credits.time_decay))
+        .column("position_based", touches().map(|touch| touch.credits.position_based))
 }
 
 fn outcome_columns(rows: &[Timed<'_, Outcome>]) -> BatchBuilder {

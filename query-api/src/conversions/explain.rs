@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use catalog::Catalog;
+use catalog::{Catalog, Model};
 use schemas::hex;
-use schemas::id::{ClickKind, OfferId, WorkspaceNumber};
+use schemas::id::{ClickKind, ImpressionKind, OfferId, WorkspaceNumber};
 use schemas::money::{Money, Percent};
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,11 @@ use crate::show::{instant, money, named, text};
 use crate::sql::{Select, Statement, Table, Tenant, Values};
 use crate::state::Desk;
 
-/// The payable model, and so far the only one.
-const MODEL: &str = "last_touch";
-/// The most touches that the core keeps of a conversion, first and last ones together.
-const MAX_TOUCHES: usize = 400;
+/// The most touches that the core keeps of a conversion: the first and last clicks and impressions, and the named click.
+const MAX_TOUCHES: usize = 501;
+
+/// The type of a touch that is an impression, as the sink writes it.
+const IMPRESSION: &str = "impression";
 
 /// What the core calls the payout of the offer's goal.
 const GOAL_RULE: &str = "offer_goal";
@@ -32,7 +33,8 @@ pub(crate) struct Explanation {
     conversion: Option<String>,
     version: u32,
     identified_by: Option<String>,
-    model: &'static str,
+    /// The workspace's payable model as it is now.
+    model: Option<Model>,
     touches: Vec<Touch>,
     payout: Payout,
     rate: Option<()>,
@@ -41,7 +43,7 @@ pub(crate) struct Explanation {
 #[derive(Debug, Serialize)]
 struct Touch {
     id: Option<String>,
-    r#type: &'static str,
+    r#type: String,
     at: Option<Timestamp>,
     partner: Option<Named>,
     lost: Option<String>,
@@ -51,6 +53,10 @@ struct Touch {
 #[derive(Debug, Serialize)]
 struct Credits {
     last_touch: u16,
+    first_touch: u16,
+    linear: u16,
+    time_decay: u16,
+    position_based: u16,
 }
 
 /// Which rule gave the payout. A conversion keeps the rule's name but not its terms, and the catalog keeps only the present
@@ -67,11 +73,16 @@ struct Payout {
 #[derive(Debug, Deserialize)]
 struct Row {
     version: u32,
-    click_hex: String,
-    click_us: i64,
+    touch_hex: String,
+    r#type: String,
+    touched_us: i64,
     partner_hex: String,
     lost: String,
     last_touch: u16,
+    first_touch: u16,
+    linear: u16,
+    time_decay: u16,
+    position_based: u16,
 }
 
 pub(crate) async fn explain(
@@ -94,18 +105,28 @@ pub(crate) async fn explain(
     let catalog = desk.catalog().read();
     let terms = terms(&catalog, workspace.number, &conversion);
     let show = |row: Row| Touch {
-        id: id_text::<ClickKind>(&row.click_hex),
-        r#type: "click",
-        at: instant(row.click_us),
+        id: if row.r#type == IMPRESSION {
+            id_text::<ImpressionKind>(&row.touch_hex)
+        } else {
+            id_text::<ClickKind>(&row.touch_hex)
+        },
+        r#type: row.r#type,
+        at: instant(row.touched_us),
         partner: named(Referent::Partner, &row.partner_hex, &catalog, workspace.number),
         lost: text(row.lost),
-        credits: Credits { last_touch: row.last_touch },
+        credits: Credits {
+            last_touch: row.last_touch,
+            first_touch: row.first_touch,
+            linear: row.linear,
+            time_decay: row.time_decay,
+            position_based: row.position_based,
+        },
     };
     Ok(Json(Explanation {
         conversion: id_text::<schemas::id::ConversionKind>(&conversion.id_hex),
         version: conversion.version,
         identified_by: text(conversion.identified_by),
-        model: MODEL,
+        model: catalog.workspace(workspace.number).map(|workspace| workspace.attribution.payable_model),
         touches: touches.into_iter().map(show).collect(),
         payout: Payout {
             r#type: terms.map(|(word, _)| word),
@@ -143,17 +164,22 @@ fn touches(conversion: &[u8; 16], tenant: Tenant) -> Statement {
     let id = values.bind_id(conversion);
     let columns = [
         "version",
-        "lower(hex(click)) AS click_hex",
-        "toUnixTimestamp64Micro(click_at) AS click_us",
+        "lower(hex(touch)) AS touch_hex",
+        "type",
+        "toUnixTimestamp64Micro(touched_at) AS touched_us",
         "lower(hex(partner)) AS partner_hex",
         "lost",
         "last_touch",
+        "first_touch",
+        "linear",
+        "time_decay",
+        "position_based",
     ];
     let text = Select {
         columns: columns.map(str::to_owned).to_vec(),
         table: Table::Credits,
         conditions: vec![format!("conversion = {id}")],
-        tail: format!("ORDER BY version DESC, click_at, click LIMIT {MAX_TOUCHES}"),
+        tail: format!("ORDER BY version DESC, touched_at, touch LIMIT {MAX_TOUCHES}"),
     }
     .text(tenant, &mut values);
     values.statement("credits", text)

@@ -31,6 +31,7 @@ impl Crud for Offer {
             click_id_param: DEFAULT_CLICK_ID_PARAM.to_owned(),
             fallback_url: None,
             click_lookback_micros: None,
+            view_lookback_micros: None,
             goals: Vec::new(),
             allowed_hosts: Vec::new(),
             caps: Vec::new(),
@@ -46,6 +47,7 @@ impl Crud for Offer {
         fields.defaulted("click_id_param", &mut self.click_id_param, param, value::text);
         fields.optional("fallback_url", &mut self.fallback_url, value::text);
         fields.optional("click_lookback", &mut self.click_lookback_micros, value::duration);
+        fields.optional("view_lookback", &mut self.view_lookback_micros, value::duration);
         fields.defaulted("allowed_hosts", &mut self.allowed_hosts, Vec::new(), hosts);
         cap::read(fields, &mut self.caps);
         let currency = self.currency;
@@ -63,6 +65,7 @@ impl Crud for Offer {
             allowed_hosts: self.allowed_hosts.clone(),
             caps: self.caps.clone(),
             click_lookback: self.click_lookback_micros.map(value::duration_text),
+            view_lookback: self.view_lookback_micros.map(value::duration_text),
             goals: self.goals.iter().map(GoalView::of).collect(),
             tail: Tail::of(self),
         }
@@ -153,6 +156,7 @@ pub(crate) struct OfferView {
     allowed_hosts: Vec<String>,
     caps: Vec<Cap>,
     click_lookback: Option<String>,
+    view_lookback: Option<String>,
     goals: Vec<GoalView>,
     #[serde(flatten)]
     tail: Tail,

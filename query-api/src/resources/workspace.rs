@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use catalog::{Change, Consent, Expected, IpStorage, Privacy, Resource, Scope, Workspace, validate};
+use catalog::{
+    Attribution, Change, Consent, Expected, IpStorage, Model, Privacy, Resource, Scope, Workspace, validate,
+};
 use schemas::money::Currency;
 use serde::Serialize;
 use serde_json::Value;
@@ -65,10 +67,7 @@ pub(crate) async fn patch(
         let mut fields = Fields::new(body.clone(), Purpose::Patch);
         read(&mut workspace, &mut fields);
         let resource = Resource::Workspace(workspace);
-        let mut said = validate::faults(&resource);
-        for fault in said.iter_mut().filter(|fault| fault.field == "click_lookback") {
-            fault.field = "attribution.click_lookback".to_owned();
-        }
+        let said = validate::faults(&resource);
         fields.judge(said)?;
         let change = Change::Put { resource, expected };
         Ok(propose_change(&desk, &caller, change, proposed_at(&desk), None))
@@ -107,15 +106,48 @@ fn read(workspace: &mut Workspace, fields: &mut Fields) {
         value::word(value, &stored)
     });
     read_privacy(&mut workspace.privacy, fields);
-    if let Some(value) = fields.take("attribution")
-        && let Some(mut inner) = fields.open("attribution", value)
-    {
-        let default = catalog::resource::DEFAULT_CLICK_LOOKBACK_MICROS;
-        let lookback = &mut workspace.click_lookback_micros;
-        inner.defaulted("click_lookback", lookback, default, value::duration);
-        fields.close(inner);
-    }
+    read_attribution(&mut workspace.attribution, fields);
     fields.defaulted("tags", &mut workspace.meta.tags, Vec::new(), value::texts);
+}
+
+fn read_attribution(attribution: &mut Attribution, fields: &mut Fields) {
+    let Some(value) = fields.take("attribution") else { return };
+    if value.is_null() {
+        *attribution = Attribution::default();
+        return;
+    }
+    let Some(mut inner) = fields.open("attribution", value) else { return };
+    let default = Attribution::default();
+    let models = Model::ALL.map(|model| (model.as_str(), model));
+    inner.defaulted("payable_model", &mut attribution.payable_model, default.payable_model, |value| {
+        value::word(value, &models)
+    });
+    for (name, field, default) in [
+        ("click_lookback", &mut attribution.click_lookback_micros, default.click_lookback_micros),
+        ("view_lookback", &mut attribution.view_lookback_micros, default.view_lookback_micros),
+        (
+            "min_time_to_convert",
+            &mut attribution.min_time_to_convert_micros,
+            default.min_time_to_convert_micros,
+        ),
+        (
+            "time_decay_half_life",
+            &mut attribution.time_decay_half_life_micros,
+            default.time_decay_half_life_micros,
+        ),
+    ] {
+        inner.defaulted(name, field, default, value::duration);
+    }
+    inner.defaulted(
+        "position_weights",
+        &mut attribution.position_weights,
+        default.position_weights,
+        |value| {
+            serde_json::from_value(value)
+                .map_err(|_| "must be three whole numbers that add up to 100".to_owned())
+        },
+    );
+    fields.close(inner);
 }
 
 fn read_privacy(privacy: &mut Privacy, fields: &mut Fields) {
@@ -151,7 +183,25 @@ pub(crate) struct WorkspaceView {
 
 #[derive(Debug, Serialize)]
 struct AttributionView {
+    payable_model: Model,
     click_lookback: String,
+    view_lookback: String,
+    min_time_to_convert: String,
+    time_decay_half_life: String,
+    position_weights: [u8; 3],
+}
+
+impl AttributionView {
+    fn of(attribution: &Attribution) -> Self {
+        Self {
+            payable_model: attribution.payable_model,
+            click_lookback: value::duration_text(attribution.click_lookback_micros),
+            view_lookback: value::duration_text(attribution.view_lookback_micros),
+            min_time_to_convert: value::duration_text(attribution.min_time_to_convert_micros),
+            time_decay_half_life: value::duration_text(attribution.time_decay_half_life_micros),
+            position_weights: attribution.position_weights,
+        }
+    }
 }
 
 impl WorkspaceView {
@@ -163,9 +213,7 @@ impl WorkspaceView {
             currency: workspace.currency,
             timezone: workspace.timezone.clone(),
             fallback_url: workspace.fallback_url.clone(),
-            attribution: AttributionView {
-                click_lookback: value::duration_text(workspace.click_lookback_micros),
-            },
+            attribution: AttributionView::of(&workspace.attribution),
             ip_storage: workspace.ip_storage,
             privacy: workspace.privacy,
             tail: Tail::of_meta(&workspace.meta),

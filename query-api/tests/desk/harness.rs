@@ -199,7 +199,7 @@ impl Harness {
             timezone: "Europe/Berlin".to_owned(),
             fallback_url: None,
             partition: 0,
-            click_lookback_micros: catalog::resource::DEFAULT_CLICK_LOOKBACK_MICROS,
+            attribution: catalog::Attribution::default(),
             ip_storage: IpStorage::default(),
             privacy: Privacy::default(),
             meta: Meta::new(NOW),

@@ -94,7 +94,8 @@ pub(crate) struct Credit {
     pub(crate) workspace: WorkspaceNumber,
     pub(crate) conversion: [u8; 16],
     pub(crate) version: u32,
-    pub(crate) click: [u8; 16],
+    pub(crate) touch: [u8; 16],
+    pub(crate) r#type: &'static str,
     pub(crate) partner: [u8; 16],
     pub(crate) at: Timestamp,
     pub(crate) lost: &'static str,
@@ -243,9 +244,10 @@ pub(crate) async fn credits(sink: &Sink, rows: &[Credit]) {
         .column("workspace", rows.iter().map(|row| row.workspace.get()))
         .column("conversion", rows.iter().map(|row| row.conversion))
         .column("version", rows.iter().map(|row| row.version))
-        .column("click", rows.iter().map(|row| row.click))
+        .column("touch", rows.iter().map(|row| row.touch))
+        .column("type", rows.iter().map(|row| row.r#type))
         .column("partner", rows.iter().map(|row| row.partner))
-        .column("click_at", rows.iter().map(|row| Micros(row.at.micros())))
+        .column("touched_at", rows.iter().map(|row| Micros(row.at.micros())))
         .column("lost", rows.iter().map(|row| row.lost))
         .column("last_touch", rows.iter().map(|row| row.last_touch))
         .column("cut", rows.iter().map(|_| 1_u64))

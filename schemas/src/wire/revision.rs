@@ -6,7 +6,9 @@ use super::cap::{place_from_pb, place_to_pb};
 use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
 use super::pb_facts as pb;
 use super::{WireError, array, id, id_bytes, optional_id, optional_id_bytes, present, workspace};
-use crate::fact::{AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, Values};
+use crate::fact::{
+    AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, TouchId, Values,
+};
 use crate::money::Currency;
 use crate::time::Timestamp;
 
@@ -134,41 +136,76 @@ fn values_from_pb(values: pb::Values) -> Result<Values, WireError> {
 }
 
 fn touch_to_pb(touch: &Touch) -> pb::Touch {
+    let (click, impression) = match touch.id {
+        TouchId::Click(click) => (id_bytes(click), Bytes::new()),
+        TouchId::Impression(impression) => (Bytes::new(), id_bytes(impression)),
+    };
     pb::Touch {
-        click: id_bytes(touch.click),
+        click,
+        impression,
         at: touch.at.micros(),
         partner: optional_id_bytes(touch.partner),
         link: optional_id_bytes(touch.link),
         lost: match touch.lost {
             None => pb::Lost::Unspecified,
             Some(Lost::Earlier) => pb::Lost::Earlier,
+            Some(Lost::LessCredit) => pb::Lost::LessCredit,
+            Some(Lost::LowerType) => pb::Lost::LowerType,
+            Some(Lost::TooSoon) => pb::Lost::TooSoon,
             Some(Lost::OutsideLookback) => pb::Lost::OutsideLookback,
             Some(Lost::AfterConversion) => pb::Lost::AfterConversion,
             Some(Lost::ExcludedLabel) => pb::Lost::ExcludedLabel,
         }
         .into(),
-        credits: Some(pb::Credits { last_touch: touch.credits.last_touch.into() }),
+        credits: Some(credits_to_pb(touch.credits)),
     }
 }
 
 fn touch_from_pb(touch: pb::Touch) -> Result<Touch, WireError> {
-    let credits = present(touch.credits, "credits")?;
-    let last_touch = u16::try_from(credits.last_touch)
-        .ok()
-        .filter(|points| *points <= 10_000)
-        .ok_or(WireError::Impossible("credits.last_touch"))?;
+    let click = optional_id(&touch.click, "touch.click")?.map(TouchId::Click);
+    let impression = optional_id(&touch.impression, "touch.impression")?.map(TouchId::Impression);
+    let ((Some(id), None) | (None, Some(id))) = (click, impression) else {
+        return Err(WireError::Impossible("touch"));
+    };
     Ok(Touch {
-        click: id(&touch.click, "touch.click")?,
+        id,
         at: Timestamp::from_micros(touch.at),
         partner: optional_id(&touch.partner, "touch.partner")?,
         link: optional_id(&touch.link, "touch.link")?,
         lost: match pb::Lost::try_from(touch.lost).map_err(|_| WireError::Impossible("lost"))? {
             pb::Lost::Unspecified => None,
             pb::Lost::Earlier => Some(Lost::Earlier),
+            pb::Lost::LessCredit => Some(Lost::LessCredit),
+            pb::Lost::LowerType => Some(Lost::LowerType),
+            pb::Lost::TooSoon => Some(Lost::TooSoon),
             pb::Lost::OutsideLookback => Some(Lost::OutsideLookback),
             pb::Lost::AfterConversion => Some(Lost::AfterConversion),
             pb::Lost::ExcludedLabel => Some(Lost::ExcludedLabel),
         },
-        credits: Credits { last_touch },
+        credits: credits_from_pb(&present(touch.credits, "credits")?)?,
+    })
+}
+
+fn credits_to_pb(credits: Credits) -> pb::Credits {
+    pb::Credits {
+        last_touch: credits.last_touch.into(),
+        first_touch: credits.first_touch.into(),
+        linear: credits.linear.into(),
+        time_decay: credits.time_decay.into(),
+        position_based: credits.position_based.into(),
+    }
+}
+
+fn credits_from_pb(credits: &pb::Credits) -> Result<Credits, WireError> {
+    let points = |points: u32| {
+        let points = u16::try_from(points).ok().filter(|points| *points <= 10_000);
+        points.ok_or(WireError::Impossible("credits"))
+    };
+    Ok(Credits {
+        last_touch: points(credits.last_touch)?,
+        first_touch: points(credits.first_touch)?,
+        linear: points(credits.linear)?,
+        time_decay: points(credits.time_decay)?,
+        position_based: points(credits.position_based)?,
     })
 }

@@ -9,8 +9,8 @@ use crate::event::{
 };
 use crate::fact::{
     AppliedRefund, Attributed, CapCounted, Change, ClickFact, Credits, Cut, Decision, Fact, Gross,
-    ImpressionFact, Lost, Outcome, OutcomeStatus, Parked, Record, Revision, Subject, Touch, Unparked,
-    UsedNonce, Values,
+    ImpressionFact, Lost, Outcome, OutcomeStatus, Parked, Record, Revision, Subject, Touch, TouchId,
+    Unparked, UsedNonce, Values,
 };
 use crate::money::{Currency, Money};
 use crate::table::RowCounts;
@@ -170,14 +170,22 @@ fn revision() -> Revision {
         refunded_micros: 2,
     };
     let touch = |lost, last_touch| Touch {
-        click: an_id(1),
+        id: if last_touch == 0 { TouchId::Impression(an_id(1)) } else { TouchId::Click(an_id(1)) },
         at: Timestamp::from_micros(1),
         partner: None,
         link: Some(an_id(2)),
         lost,
-        credits: Credits { last_touch },
+        credits: Credits { last_touch, first_touch: 1, linear: 2, time_decay: 3, position_based: 10_000 },
     };
-    let lost = [Lost::Earlier, Lost::OutsideLookback, Lost::AfterConversion, Lost::ExcludedLabel];
+    let lost = [
+        Lost::Earlier,
+        Lost::LessCredit,
+        Lost::LowerType,
+        Lost::TooSoon,
+        Lost::OutsideLookback,
+        Lost::AfterConversion,
+        Lost::ExcludedLabel,
+    ];
     let losers = lost.map(|lost| touch(Some(lost), 0));
     Revision {
         conversion: an_id(8),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use catalog::Catalog;
+use catalog::{Catalog, Workspace};
 use processor::core::{Changes, Head, Input, Overlay, apply_decision, decide};
 use schemas::event::Event;
 use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Revision};
 use schemas::time::Timestamp;
 use schemas::wire;
 
-use super::{T0, Traffic, catalog};
+use super::{T0, Traffic, catalog_with};
 
 pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -27,11 +27,16 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A core whose workspace has other terms.
+    pub(crate) fn with(edit: impl FnOnce(&mut Workspace)) -> Self {
         Self {
             state: Map::new(),
             head: Head::default(),
             applied: (Map::new(), Head::default()),
-            catalog: catalog(),
+            catalog: catalog_with(edit),
             now: 0,
             ticks: Traffic::of_edge(255),
         }

@@ -68,6 +68,7 @@ fn offer(id: OfferId, currency: Currency, lookback_micros: Option<i64>) -> Offer
         click_id_param: "click_id".into(),
         fallback_url: None,
         click_lookback_micros: lookback_micros,
+        view_lookback_micros: lookback_micros,
         goals: goals(),
         allowed_hosts: Vec::new(),
         caps: Vec::new(),
@@ -120,7 +121,11 @@ fn source() -> Resource {
 
 /// The records of the topic `catalog`: the installation and its workspace, then the offers and partners.
 pub(crate) fn proposals() -> Vec<Bytes> {
-    let workspace = Resource::Workspace(Workspace {
+    proposals_with(|_| {})
+}
+
+fn proposals_with(edit: impl FnOnce(&mut Workspace)) -> Vec<Bytes> {
+    let mut workspace = Workspace {
         number: WORKSPACE,
         id: id(1),
         name: "W".into(),
@@ -128,12 +133,14 @@ pub(crate) fn proposals() -> Vec<Bytes> {
         timezone: "UTC".into(),
         fallback_url: None,
         partition: 0,
-        click_lookback_micros: 30 * DAY,
+        attribution: catalog::Attribution::default(),
         ip_storage: IpStorage::default(),
         privacy: Privacy::default(),
         meta: meta(),
-    });
-    let first = vec![Resource::Installation(Installation { events_partitions: 1 }), workspace];
+    };
+    edit(&mut workspace);
+    let installation = Resource::Installation(Installation { events_partitions: 1 });
+    let first = vec![installation, Resource::Workspace(workspace)];
     let (dollar, euro) = (Currency::USD, Currency::from_code("EUR").unwrap());
     let offers =
         [offer(OFFER, dollar, None), offer(OTHER_OFFER, dollar, Some(DAY)), offer(EURO_OFFER, euro, None)];
@@ -157,9 +164,15 @@ fn proposal(number: usize, resources: Vec<Resource>) -> Bytes {
     catalog::record::encode(&proposal).unwrap()
 }
 
+/// The catalog of every test.
 pub(crate) fn catalog() -> Catalog {
+    catalog_with(|_| {})
+}
+
+/// The catalog with a workspace of other terms.
+pub(crate) fn catalog_with(edit: impl FnOnce(&mut Workspace)) -> Catalog {
     let mut catalog = Catalog::new();
-    for (position, payload) in proposals().into_iter().enumerate() {
+    for (position, payload) in proposals_with(edit).into_iter().enumerate() {
         let record = eventlog::Record {
             position: position as u64,
             log_time: Timestamp::from_micros(T0),

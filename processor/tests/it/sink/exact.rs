@@ -74,7 +74,7 @@ async fn what_the_columns_say_is_what_the_facts_say() {
         ]
     );
     let credits =
-        "SELECT toString(lost), last_touch, toUnixTimestamp64Micro(click_at) FROM credits ORDER BY row_seq";
+        "SELECT toString(lost), last_touch, toUnixTimestamp64Micro(touched_at) FROM credits ORDER BY row_seq";
     assert_eq!(
         database.rows::<(String, u16, i64)>(credits).await,
         [("earlier".into(), 0, T0 - HOUR), (String::new(), 10_000, T0), (String::new(), 10_000, T0)]
