@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::core::{self, Changes};
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::Committed;
 
 /// How often what has moved is published.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ impl MovedCounts {
 /// Publishes the counts of one partition.
 pub(crate) struct CapPublisher<'a> {
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a dyn Committed,
     pub(crate) clock: SharedClock,
     pub(crate) partition: u32,
     pub(crate) moved: Arc<MovedCounts>,

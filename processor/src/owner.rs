@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
 use crate::settings::ProcessorSettings;
-use crate::store::Store;
+use crate::store::Committed;
 use crate::ticker::Ticker;
 
 /// A record logged further ahead of this machine's clock halts the partition before it is decided: one wrong clock would
@@ -63,7 +63,7 @@ pub struct OwnerParts {
 /// The owner of a partition, from the committed position on.
 pub struct Owner<'a> {
     parts: &'a OwnerParts,
-    store: &'a Store,
+    store: &'a dyn Committed,
     head: Head,
     catalog: CoreCatalog,
     facts: Box<dyn Subscription>,
@@ -88,7 +88,7 @@ impl<'a> Owner<'a> {
     ///
     /// # Errors
     /// [`Error::Foreign`] if state and log are not of the same history.
-    pub async fn on(parts: &'a OwnerParts, store: &'a Store) -> Result<Self, Error> {
+    pub async fn on(parts: &'a OwnerParts, store: &'a dyn Committed) -> Result<Self, Error> {
         let head = store.head()?;
         let log = &parts.log;
         let catalog = CoreCatalog::at(log.clone(), head.catalog).await?;

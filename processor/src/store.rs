@@ -16,6 +16,15 @@ const HEAD_KEY: &[u8] = b"H";
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Committed state as an owner works on it: read by the core, moved by accepted records alone.
+pub trait Committed: State {
+    /// Where the state stands.
+    fn head(&self) -> Result<Head, StateError>;
+
+    /// Commits the changes of one accepted record, all or nothing.
+    fn commit(&self, changes: Changes) -> Result<(), StateError>;
+}
+
 /// A partition's state.
 pub struct Store {
     database: Database,
@@ -68,14 +77,14 @@ impl Store {
         }
         Ok(store)
     }
+}
 
-    /// Where the state stands.
-    pub fn head(&self) -> Result<Head, StateError> {
+impl Committed for Store {
+    fn head(&self) -> Result<Head, StateError> {
         self.get(HEAD_KEY)?.map_or_else(|| Ok(Head::default()), |bytes| Head::decode(&bytes))
     }
 
-    /// Commits the changes of one accepted record, all or nothing.
-    pub fn commit(&self, changes: Changes) -> Result<(), StateError> {
+    fn commit(&self, changes: Changes) -> Result<(), StateError> {
         let mut batch = self.database.batch();
         for (key, value) in changes.keys {
             match value {

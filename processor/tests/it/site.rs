@@ -11,7 +11,7 @@ use eventlog::{EventLog, NewRecord, Partition, ProducerUse, TopicSpec};
 use processor::chain::{Chain, Judged};
 use processor::core::Head;
 use processor::owner::{Owner, OwnerParts};
-use processor::store::Store;
+use processor::store::{Committed as _, Store};
 use processor::{Error, Health, Metrics, ProcessorSettings};
 use schemas::event::Event;
 use schemas::fact::{Fact, Outcome, Record};
@@ -140,7 +140,7 @@ impl Site {
         let runtime = Handle::current();
         // As the runner does: an owner blocks on its store, so it has a thread of its own.
         let task = tokio::task::spawn_blocking(move || {
-            runtime.block_on(async { Owner::on(&parts, &store).await?.work(&heard).await })
+            runtime.block_on(async { Owner::on(&parts, &*store).await?.work(&heard).await })
         });
         Running { shutdown, task }
     }

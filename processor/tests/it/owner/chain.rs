@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use processor::store::Committed as _;
 use schemas::event::Event;
 use schemas::fact::OutcomeStatus;
 use schemas::wire;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use processor::Error;
+use processor::store::Committed as _;
 use schemas::event::CatalogRevision;
 use schemas::wire;
 use service::clock::ManualClock;
