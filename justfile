@@ -15,6 +15,10 @@ test:
 only name:
     cargo test --workspace --locked {{name}}
 
+# Histories of the processor in simulation, each from a seed: just sim, just sim 1000
+sim seeds="100000":
+    SIM_SEEDS={{seeds}} cargo test -p processor --locked --test sim
+
 # Whether it compiles, fast
 check:
     cargo check --workspace --all-targets --locked

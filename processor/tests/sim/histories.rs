@@ -1,0 +1,145 @@
+//! Many histories, and a few that were broken on purpose.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use schemas::fact::{Cut, Decision, Fact, OutcomeStatus};
+
+use crate::alone::Folded;
+use crate::checker::{check, conversions_are_sound, cuts_count_rows, every_event_ends_once};
+use crate::world::{Remains, history};
+
+const SEEDS: u64 = 200;
+
+#[expect(clippy::disallowed_methods, reason = "the seeds of a simulation are no settings of the program")]
+fn number(name: &str) -> Option<u64> {
+    Some(std::env::var(name).ok()?.parse().unwrap())
+}
+
+#[test]
+fn whatever_goes_wrong_the_chain_is_what_one_thread_decides_alone() {
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let seeds = seeds.clone().skip(first).step_by(threads);
+            scope.spawn(move || seeds.for_each(try_seed));
+        }
+    });
+}
+
+fn try_seed(seed: u64) {
+    let checked = catch_unwind(AssertUnwindSafe(|| check(&history(seed))));
+    let replay = format!("seed {seed}; again with SIM_SEED={seed} cargo test -p processor --test sim");
+    match checked {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => panic!("{problem}: {replay}"),
+        Err(_) => panic!("{replay}"),
+    }
+}
+
+/// A simulation in which nothing goes wrong would show nothing.
+#[test]
+fn histories_have_something_of_everything() {
+    let (mut ignored, mut decisions) = (0, Vec::new());
+    for remains in (0..20).map(history) {
+        let mut folded = Folded::new();
+        ignored += remains.facts.iter().filter(|record| !folded.take(record).unwrap()).count();
+        decisions.extend(folded.decisions);
+    }
+    assert!(ignored > 0, "no record came too late");
+    let has = |is: fn(&Fact) -> bool| decisions.iter().flat_map(|it| &it.facts).any(is);
+    assert!(has(|fact| matches!(fact, Fact::Redelivered(_))));
+    assert!(has(|fact| matches!(fact, Fact::Revision(it) if it.refund.is_some())));
+    assert!(has(|fact| matches!(fact, Fact::Nonce(_))));
+    assert!(has(|fact| matches!(fact, Fact::CapCounted(_))));
+    let ended = |status, is_after_wait| {
+        decisions.iter().flat_map(|it| &it.facts).any(|fact| {
+            matches!(fact, Fact::Outcome(it) if it.status == status && (it.mark.is_none() == is_after_wait))
+        })
+    };
+    for status in OutcomeStatus::ALL {
+        assert!(ended(status, false), "no event was {}", status.as_str());
+    }
+    assert!(ended(OutcomeStatus::Recorded, true), "nothing that waited was recorded");
+    assert!(ended(OutcomeStatus::Rejected, true), "nothing waited in vain");
+}
+
+#[test]
+fn a_seed_always_gives_the_same_history() {
+    let (one, other) = (history(1), history(1));
+    assert!(one.events == other.events && one.facts == other.facts && one.states == other.states);
+}
+
+/// A history in which something of everything happens, and its decisions.
+fn sound() -> (Remains, Vec<Decision>) {
+    let remains = history(3);
+    check(&remains).unwrap();
+    let mut folded = Folded::new();
+    for record in &remains.facts {
+        folded.take(record).unwrap();
+    }
+    (remains, folded.decisions)
+}
+
+fn facts_of(decisions: &mut [Decision]) -> impl Iterator<Item = &mut Fact> {
+    decisions.iter_mut().flat_map(|decision| &mut decision.facts)
+}
+
+#[test]
+fn an_outcome_too_many_or_too_few_is_found() {
+    let (remains, decisions) = sound();
+    every_event_ends_once(&remains, &decisions).unwrap();
+    let is_end = |fact: &Fact| matches!(fact, Fact::Outcome(it) if it.status != OutcomeStatus::Parked);
+    let ended = decisions.iter().position(|decision| decision.facts.iter().any(is_end)).unwrap();
+    let mut doubled = decisions.clone();
+    doubled.push(decisions[ended].clone());
+    assert!(every_event_ends_once(&remains, &doubled).is_err());
+    let mut missing = decisions;
+    missing.remove(ended);
+    assert!(every_event_ends_once(&remains, &missing).is_err());
+}
+
+#[test]
+fn a_conversion_that_is_recorded_twice_or_refunded_too_much_is_found() {
+    let (_, decisions) = sound();
+    let recorded = decisions
+        .iter()
+        .find(|decision| decision.facts.iter().any(|fact| matches!(fact, Fact::Revision(_))))
+        .unwrap();
+    let twice = [recorded.clone(), recorded.clone()];
+    assert!(conversions_are_sound(&twice).unwrap_err().contains("a key that is taken"));
+    let mut generous = vec![recorded.clone()];
+    for fact in facts_of(&mut generous) {
+        if let Fact::Revision(revision) = fact {
+            revision.after.refunded_micros = i64::MAX;
+        }
+    }
+    assert!(conversions_are_sound(&generous).unwrap_err().contains("went back"));
+}
+
+#[test]
+fn a_cut_that_miscounts_is_found() {
+    let (_, mut decisions) = sound();
+    let cut = facts_of(&mut decisions).find(|fact| matches!(fact, Fact::Cut(_))).unwrap();
+    *cut = Fact::Cut(Cut { number: 1, rows: schemas::table::RowCounts::default() });
+    assert!(cuts_count_rows(&decisions).is_err());
+}
+
+#[test]
+fn a_chain_or_a_state_that_was_tampered_with_is_found() {
+    let (mut remains, _) = sound();
+    let key = remains.states.last().unwrap().0.keys().next().unwrap().clone();
+    remains.states.last_mut().unwrap().0.remove(&key);
+    assert!(check(&remains).unwrap_err().contains("not the fold of the chain"));
+
+    let (mut remains, _) = sound();
+    remains.events.pop();
+    assert!(check(&remains).is_err());
+
+    let (mut remains, _) = sound();
+    remains.facts.remove(0);
+    assert!(check(&remains).is_err());
+}
