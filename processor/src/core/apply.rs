@@ -13,6 +13,7 @@ use super::nonce;
 use super::refund::apply_refund;
 use super::state::{Overlay, StateError};
 use super::stored::StoredTouch;
+use super::unique;
 use super::waiting::{apply_parked, apply_unparked};
 
 /// How often stale delivery marks are looked for, in core time.
@@ -69,6 +70,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
                 state.put(key::touch(fact.workspace, visitor, click.at, click.id), Vec::new());
             }
             state.put(key::click(fact.workspace, fact.click.id), click.encode());
+            unique::apply_click(state, fact.workspace, &fact.click.hit);
             Ok(())
         }
         Fact::Impression(fact) => {
@@ -97,6 +99,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Ticked => {
             state.head_mut().counters.ticks += 1;
             nonce::sweep(state)?;
+            unique::sweep(state)?;
             sweep(state)
         }
         Fact::Nonce(used) => {
@@ -108,7 +111,8 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             let head = state.head_mut();
             head.cut = cut.number;
             (head.uncut, head.uncut_bytes) = (0, 0);
-            nonce::sweep(state)
+            nonce::sweep(state)?;
+            unique::sweep(state)
         }
     }
 }

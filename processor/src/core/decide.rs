@@ -17,6 +17,7 @@ use super::key::Awaited;
 use super::mark;
 use super::refund::Returned;
 use super::state::{Overlay, StateError};
+use super::unique;
 use super::{BYTES_PER_CUT, FACTS_PER_CUT};
 
 /// Bytes of facts about waits that one event may give, by estimate: all of an event's facts lie in one record of the log.
@@ -156,6 +157,7 @@ impl Decider<'_, '_> {
         if is_beyond && !labels.iter().any(|known| known == label::CAP) {
             labels.push(label::CAP.to_owned());
         }
+        self.label_unique(event.workspace, &mut click.hit)?;
         let id = click.id;
         self.emit(Fact::Click(Box::new(ClickFact {
             receipt: event.id,
@@ -173,11 +175,13 @@ impl Decider<'_, '_> {
         if self.catalog.workspace(event.workspace).is_none() {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
         }
+        let mut impression = impression.clone();
+        unique::drop_claims(&mut impression.hit);
         self.emit(Fact::Impression(Box::new(ImpressionFact {
             receipt: event.id,
             workspace: event.workspace,
             received_at: event.received_at,
-            impression: impression.clone(),
+            impression,
         })))?;
         self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))
     }

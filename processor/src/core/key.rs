@@ -24,6 +24,8 @@ const NONCE: u8 = b's';
 const NONCE_AGE: u8 = b'a';
 /// Counts of caps.
 const CAP: u8 = b'k';
+const UNIQUE: u8 = b'u';
+const UNIQUE_AGE: u8 = b'w';
 
 /// The first 16 bytes of a SHA-256.
 pub(super) type Digest = [u8; 16];
@@ -206,4 +208,41 @@ pub(super) fn caps() -> std::ops::Range<Vec<u8>> {
 pub(super) fn caps_around(at: Timestamp) -> [(Vec<u8>, Vec<u8>); 2] {
     let at = key(CAP, None, &[&time_bytes(at)]);
     [(vec![CAP], at.clone()), (at, vec![CAP + 1])]
+}
+
+/// What a click is unique on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UniqueOn {
+    Link,
+    Offer,
+}
+
+/// The last unique click of a visitor on a link or an offer, tests apart.
+pub(super) fn unique(
+    workspace: WorkspaceNumber,
+    visitor: VisitorId,
+    test: bool,
+    on: UniqueOn,
+    id: &[u8; 16],
+) -> Vec<u8> {
+    let on = match on {
+        UniqueOn::Link => b"l",
+        UniqueOn::Offer => b"o",
+    };
+    key(UNIQUE, Some(workspace), &[visitor.bytes(), &[u8::from(test)], on, id])
+}
+
+/// Ordered by when a click was unique; ends with its key and has no value.
+pub(super) fn unique_age(at: Timestamp, unique: &[u8]) -> Vec<u8> {
+    key(UNIQUE_AGE, None, &[&time_bytes(at), unique])
+}
+
+/// The half-open range of clicks that were unique up to and with `at`.
+pub(super) fn uniques_until(at: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (key(UNIQUE_AGE, None, &[]), key(UNIQUE_AGE, None, &[&time_bytes(at.saturating_add(1))]))
+}
+
+/// The key at the end of an age.
+pub(super) fn unique_of_age(age: &[u8]) -> Option<&[u8]> {
+    age.get(1 + size_of::<u64>()..)
 }

@@ -18,6 +18,7 @@ mod payout;
 mod refund;
 mod state;
 mod stored;
+mod unique;
 mod waiting;
 
 pub use apply::{apply_decision, apply_record};

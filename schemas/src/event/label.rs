@@ -57,6 +57,10 @@ labels! {
     CAP = "cap";
     /// The edge knew the catalog from its disk only, while the log was away.
     STALE_CATALOG = "stale_catalog";
+    /// Of its visitor the first click on the link in 24 hours; the core's to say.
+    UNIQUE_LINK_24H = "unique_link_24h";
+    /// Of its visitor the first click on the offer in 24 hours; the core's to say.
+    UNIQUE_OFFER_24H = "unique_offer_24h";
 }
 
 /// Labels that leave a hit out of net numbers and out of attribution.

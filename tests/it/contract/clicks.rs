@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use reqwest::Method;
+use schemas::event::label;
 use serde_json::json;
 
 use super::world::{Ask, World};
@@ -16,8 +17,26 @@ struct Case {
     status: u16,
     /// What the destination begins with, and what is in it.
     location: (&'static str, &'static str),
+    /// Those of the case itself; [`Case::all_labels`] has the others.
     labels: &'static [&'static str],
 }
+
+impl Case {
+    /// Whether the visitor refuses to be recognised.
+    fn keeps_nothing(&self) -> bool {
+        let reasons = [label::NO_CONSENT, label::GPC, label::DNT];
+        self.labels.iter().any(|label| reasons.contains(label))
+    }
+
+    /// Every case is a new visitor's first click: unique, if it counts and the visitor may be recognised.
+    fn all_labels(&self) -> Vec<&'static str> {
+        let counts = !self.labels.iter().any(|label| label::NOT_COUNTED.contains(label));
+        if counts && !self.keeps_nothing() { [self.labels, &UNIQUE].concat() } else { self.labels.to_vec() }
+    }
+}
+
+/// What a visitor's first click on a link has.
+const UNIQUE: [&str; 2] = [label::UNIQUE_LINK_24H, label::UNIQUE_OFFER_24H];
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 \
                      Mobile Safari/537.36";
@@ -125,9 +144,8 @@ pub async fn check(world: &mut World) {
             world.check(case.path, found == wanted, format!("{name}: {found}"));
         }
         world.check(case.path, answer.receipt().is_some(), "no receipt");
-        let keeps_nothing = case.labels.iter().any(|label| matches!(*label, "no_consent" | "gpc" | "dnt"));
         let sets_visitor = answer.header("set-cookie").contains("tb_vid=");
-        world.check(case.path, !(keeps_nothing && sets_visitor), "a visitor who refused has a cookie");
+        world.check(case.path, !(case.keeps_nothing() && sets_visitor), "a visitor who refused has a cookie");
     }
     by_offer_and_partner(world).await;
     excess_is_labelled(world).await;
@@ -138,7 +156,7 @@ pub async fn check(world: &mut World) {
     let names: Vec<&str> = cases.iter().map(|case| case.name).chain(others).collect();
     let listed = world.listed("/clicks", "sub1", &names).await;
     for case in &cases {
-        world.check_labels(case.path, listed.get(case.name), case.labels);
+        world.check_labels(case.path, listed.get(case.name), &case.all_labels());
     }
     what_is_known_of_a_client(world, listed.get("k26"));
     // Which of them, the machine's speed decides.
@@ -147,7 +165,11 @@ pub async fn check(world: &mut World) {
     let excess = excess.and_then(|name| listed.get(name));
     world.check_labels("many clicks of one client", excess, &["rate"]);
     let many = listed.get("many").cloned();
-    world.check_labels("parameters beyond the bounds", many.as_ref(), &["dropped_parameter"]);
+    world.check_labels(
+        "parameters beyond the bounds",
+        many.as_ref(),
+        &[&["dropped_parameter"][..], &UNIQUE].concat(),
+    );
     let offered = listed.get("by-offer").cloned().unwrap_or_default();
     let found = &offered["partner"];
     let is_ours = found["id"] == world.partner || *found == world.partner.as_str();
@@ -203,8 +225,8 @@ async fn sold_out(world: &mut World) {
     })
     .await;
     let listed = world.listed("/clicks", "sub1", &["sold-0", &elsewhere]).await;
-    world.check_labels("a cap before it is reached", listed.get("sold-0"), &[]);
-    world.check_labels("a cap that is reached", listed.get(&elsewhere), &["cap"]);
+    world.check_labels("a cap before it is reached", listed.get("sold-0"), &UNIQUE);
+    world.check_labels("a cap that is reached", listed.get(&elsewhere), &[&["cap"][..], &UNIQUE].concat());
 }
 
 /// The name of one of many clicks.

@@ -25,7 +25,7 @@ pub async fn check(world: &mut World) {
     let metadata = listed.get("J-3").map(|item| item["metadata"].clone()).unwrap_or_default();
     world.check("an unknown field", metadata["color"] == "red", metadata);
     let clicked = world.listed("/clicks", "sub1", &["j-click"]).await;
-    world.check_labels("a click by JSON", clicked.get("j-click"), &[]);
+    world.check_labels("a click by JSON", clicked.get("j-click"), &["unique_link_24h", "unique_offer_24h"]);
 }
 
 /// A browser with the publishable key: a click, a lead, a sale by `sendBeacon`.

@@ -9,4 +9,5 @@ mod nonces;
 mod refunds;
 mod repetitions;
 mod touches;
+mod unique;
 mod waiting;
