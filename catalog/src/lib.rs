@@ -11,6 +11,7 @@ pub mod host;
 mod idempotency;
 pub mod key;
 pub mod macros;
+pub mod payout;
 pub mod proposal;
 pub mod record;
 pub mod resource;
@@ -22,10 +23,12 @@ pub mod validate;
 pub use error::{CatalogError, ProposeError};
 pub use fold::{Accepted, Catalog, Folded, Rejected};
 pub use follower::Follower;
+pub use payout::PayoutRule;
 pub use proposal::{Actor, ActorKind, Change, Expected, Idempotency, Proposal};
 pub use resource::{
     Approval, Attribution, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole,
     Entity, Environment, ExternalId, Field, Goal, Installation, IpStorage, Key, KeyKind, Link, Meta, Model,
-    Offer, OnExceed, Op, Partner, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy, Resource,
-    ResourceKind, Revenue, Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test, Workspace,
+    Offer, OnExceed, Op, Partner, PartnerPayout, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy,
+    Resource, ResourceKind, Revenue, Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test,
+    Workspace,
 };

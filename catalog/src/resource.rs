@@ -22,7 +22,7 @@ pub use entity::{Entity, Resource, ResourceKind};
 pub use key::{Environment, Key, KeyKind, PreviousSecret, Scope};
 pub use link::Link;
 pub use offer::{Approval, Goal, Offer, Payout, Revenue};
-pub use partner::Partner;
+pub use partner::{Partner, PartnerPayout};
 pub use pixel::Pixel;
 pub use rule::{Condition, Field, InvalidField, Op, Rule, Target, TargetDestination, Test};
 pub use source::{PreviousSealed, Source, SourceAuth};

@@ -33,6 +33,8 @@ pub const MAX_EMAIL_BYTES: usize = 254;
 pub const MAX_EXTERNAL_CHARS: usize = 255;
 /// Most goals of an offer.
 pub const MAX_GOALS: usize = 100;
+/// Most payouts of a partner.
+pub const MAX_PAYOUTS: usize = 1_000;
 /// Most tags of a resource.
 pub const MAX_TAGS: usize = 50;
 /// Longest tag, in characters.
@@ -51,6 +53,9 @@ pub const MAX_LOOKBACK_MICROS: i64 = 90 * 24 * 60 * 60 * 1_000_000;
 pub const REDIRECT_STATUSES: [u16; 2] = [302, 307];
 /// Paths of the edge that look like the key of a link on a domain, `/{key}`; such a link could not be reached.
 pub const EDGE_ROUTES: [&str; 5] = ["click", "healthz", "metrics", "postback", "readyz"];
+
+/// What an amount of an offer or a partner is told that is below zero.
+const NEGATIVE: &str = "must not be negative";
 
 /// Collects faults.
 #[derive(Debug, Default)]
@@ -134,18 +139,20 @@ fn goal_faults(faults: &mut Faults, index: usize, goal: &Goal) {
     if !is_key(&goal.key) {
         faults.add(format!("goals[{index}].key"), "must be 1 to 64 letters, digits, - and _");
     }
-    let negative = "must not be negative";
-    match goal.payout {
-        Payout::Fixed(money) if money.micros < 0 => {
-            faults.add(format!("goals[{index}].payout.amount"), negative)
-        }
-        Payout::None | Payout::Fixed(_) | Payout::Percent(_) => {}
-    }
+    payout_faults(faults, &format!("goals[{index}].payout.amount"), goal.payout);
     match goal.revenue {
         Revenue::Fixed(money) if money.micros < 0 => {
-            faults.add(format!("goals[{index}].revenue.amount"), negative);
+            faults.add(format!("goals[{index}].revenue.amount"), NEGATIVE);
         }
         Revenue::Postback | Revenue::Fixed(_) | Revenue::Percent(_) => {}
+    }
+}
+
+/// Judges a payout whose amount has this name.
+fn payout_faults(faults: &mut Faults, amount: &str, payout: Payout) {
+    match payout {
+        Payout::Fixed(money) => faults.unless(money.micros >= 0, amount, NEGATIVE),
+        Payout::None | Payout::Percent(_) => {}
     }
 }
 
@@ -159,6 +166,18 @@ fn partner_faults(faults: &mut Faults, partner: &Partner) {
     }
     if let Some(email) = &partner.email {
         faults.unless(is_email(email), "email", "must be an e-mail address");
+    }
+    let count = partner.payouts.len() <= MAX_PAYOUTS;
+    faults.unless(count, "payouts", format!("must be at most {MAX_PAYOUTS}"));
+    let mut known = HashSet::new();
+    for (index, own) in partner.payouts.iter().enumerate() {
+        if own.goal.as_deref().is_some_and(|goal| !is_key(goal)) {
+            faults.add(format!("payouts[{index}].goal"), "must be 1 to 64 letters, digits, - and _");
+        }
+        payout_faults(faults, &format!("payouts[{index}].amount"), own.payout);
+        if !known.insert((own.offer, own.goal.as_deref())) {
+            faults.add(format!("payouts[{index}].offer"), "has a payout for this goal already");
+        }
     }
 }
 

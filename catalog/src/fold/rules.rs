@@ -1,6 +1,8 @@
 //! What a change must satisfy. Only what needs the catalog is judged here; what is wrong in a resource alone is judged in
 //! [`crate::validate`] before it reaches the log, because rules that change between builds must not change verdicts.
 
+use std::collections::HashSet;
+
 use schemas::id::{Id, OfferId, WorkspaceNumber};
 
 use super::Rejected;
@@ -118,7 +120,13 @@ fn unique<T: Entity>(field: &'static str, row: &T, taken_by: Option<Id<T::IdKind
 
 fn partner_rules(tables: &Tables, partner: &Partner) -> Result<(), Rejected> {
     let taken_by = partner.slug.as_ref().and_then(|slug| tables.partner_by_slug(partner.workspace, slug));
-    unique("slug", partner, taken_by.map(|other| other.id))
+    unique("slug", partner, taken_by.map(|other| other.id))?;
+    let before = tables.partners.get(partner.workspace, partner.id);
+    let old: HashSet<OfferId> = before.iter().flat_map(|it| &it.payouts).map(|own| own.offer).collect();
+    for own in partner.payouts.iter().filter(|own| !old.contains(&own.offer)) {
+        refers("payouts", tables.offers.get(partner.workspace, own.offer))?;
+    }
+    Ok(())
 }
 
 fn link_rules(tables: &Tables, link: &Link) -> Result<(), Rejected> {

@@ -10,6 +10,7 @@ use crate::resource::*;
 
 mod domains;
 mod laws;
+mod payouts;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
@@ -83,6 +84,7 @@ fn partner(workspace: u32, number: u8, slug: Option<&str>) -> Partner {
         name: "Anna".into(),
         slug: slug.map(str::to_owned),
         email: None,
+        payouts: Vec::new(),
         meta: meta(),
     }
 }

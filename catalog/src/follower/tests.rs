@@ -59,6 +59,7 @@ impl Proposer {
             name: "Anna".into(),
             slug: Some(slug.into()),
             email: None,
+            payouts: Vec::new(),
             meta: Meta::new(NOW),
         };
         Proposal {

@@ -1,9 +1,9 @@
 //! Partners.
 
-use schemas::id::{PartnerId, WorkspaceNumber};
+use schemas::id::{OfferId, PartnerId, WorkspaceNumber};
 use serde::{Deserialize, Serialize};
 
-use super::Meta;
+use super::{Meta, Payout};
 
 /// Who promotes offers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,28 @@ pub struct Partner {
     pub slug: Option<String>,
     /// How to reach it.
     pub email: Option<String>,
+    /// What it earns where that is not what the offer's goal says.
+    pub payouts: Vec<PartnerPayout>,
     /// What every resource carries.
     pub meta: Meta,
+}
+
+impl Partner {
+    /// What the partner earns for this goal of the offer, or without a goal for the whole offer, if it has a payout of its own.
+    pub fn payout(&self, offer: OfferId, goal: Option<&str>) -> Option<Payout> {
+        let own = self.payouts.iter().find(|own| own.offer == offer && own.goal.as_deref() == goal);
+        own.map(|own| own.payout)
+    }
+}
+
+/// A payout that one partner has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerPayout {
+    /// For which offer.
+    pub offer: OfferId,
+    /// For which goal of it; `None`: for every one.
+    pub goal: Option<String>,
+    /// What the partner earns.
+    pub payout: Payout,
 }

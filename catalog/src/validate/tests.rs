@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use schemas::id::{Id, WorkspaceNumber};
-use schemas::money::Currency;
+use schemas::money::{Currency, Money};
 use schemas::time::Timestamp;
 
 use super::*;
 use crate::resource::{
-    Approval, DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, Source, SourceAuth,
+    Approval, DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, PartnerPayout, Source, SourceAuth,
 };
 
 fn offer() -> Offer {
@@ -160,6 +160,7 @@ fn links_partners_and_sources_have_their_own_rules() {
         name: "Anna".into(),
         slug: Some("part_1".into()),
         email: Some("anna".into()),
+        payouts: Vec::new(),
         meta: meta.clone(),
     };
     assert_eq!(fields(partner), ["slug", "email"]);
@@ -175,6 +176,33 @@ fn links_partners_and_sources_have_their_own_rules() {
         meta,
     };
     assert_eq!(fields(source), ["name"]);
+}
+
+#[test]
+fn a_partner_has_one_payout_for_an_offer_and_goal() {
+    let own = |offer: u8, goal: Option<&str>, micros| PartnerPayout {
+        offer: Id::from_bytes([offer; 16]),
+        goal: goal.map(str::to_owned),
+        payout: Payout::Fixed(Money { micros, currency: Currency::USD }),
+    };
+    let partner = |payouts| Partner {
+        id: Id::from_bytes([1; 16]),
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        name: "Anna".into(),
+        slug: None,
+        email: None,
+        payouts,
+        meta: Meta::new(Timestamp::default()),
+    };
+    let distinct = vec![own(1, None, 1), own(1, Some("sale"), 1), own(1, Some("lead"), 0), own(2, None, 1)];
+    assert_eq!(fields(partner(distinct)), [""; 0]);
+    let twice = vec![own(1, None, 1), own(1, None, 2), own(1, Some("sale"), 1), own(1, Some("sale"), 1)];
+    assert_eq!(fields(partner(twice)), ["payouts[1].offer", "payouts[3].offer"]);
+    let wrong = vec![own(1, Some(""), 1), own(1, Some("a b"), 1), own(1, None, -1)];
+    assert_eq!(fields(partner(wrong)), ["payouts[0].goal", "payouts[1].goal", "payouts[2].amount"]);
+    let many = |count| (0..count).map(|n| own(1, Some(&format!("g{n}")), 1)).collect();
+    assert_eq!(fields(partner(many(MAX_PAYOUTS))), [""; 0]);
+    assert_eq!(fields(partner(many(MAX_PAYOUTS + 1))), ["payouts"]);
 }
 
 #[test]

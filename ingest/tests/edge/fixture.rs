@@ -74,6 +74,7 @@ impl Maker {
             name: "Anna".into(),
             slug: Some("anna".into()),
             email: None,
+            payouts: Vec::new(),
             meta: Meta { external: Some(external), ..Meta::new(NOW) },
         };
         let left = Partner {

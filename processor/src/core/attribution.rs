@@ -32,16 +32,16 @@ pub(super) struct Question<'a> {
     /// Whether the conversion was made with a test key.
     pub(super) test: bool,
     /// The windows and models.
-    pub(super) terms: Terms<'a>,
+    pub(super) windows: Windows<'a>,
 }
 
 /// By what touches are judged.
-pub(super) struct Terms<'a> {
+pub(super) struct Windows<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) workspace: &'a Workspace,
 }
 
-impl Terms<'_> {
+impl Windows<'_> {
     /// The window before a conversion in which touches of an offer count.
     fn lookback(&self, offer: OfferId, is_click: bool) -> i64 {
         let offer = self.catalog.offer(self.workspace.number, offer);
@@ -86,7 +86,7 @@ pub(super) struct Answer {
 
 pub(super) fn attribute(state: &Overlay<'_>, question: &Question<'_>) -> Result<Answer, StateError> {
     let candidates = candidates(state, question)?;
-    let attribution = &question.terms.workspace.attribution;
+    let attribution = &question.windows.workspace.attribution;
     let mut judged: Vec<(StoredTouch, Option<Lost>)> = candidates
         .into_values()
         .map(|touch| {
@@ -146,7 +146,7 @@ fn add_visits(
     found: &mut Candidates,
 ) -> Result<(), StateError> {
     // Touches a little outside the window are considered too, so that an explanation can show them as lost.
-    let window = question.terms.longest(question.offer, visits.are_clicks);
+    let window = question.windows.longest(question.offer, visits.are_clicks);
     let earliest = question.occurred_at.saturating_add(window.saturating_mul(-2));
     let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
     let (from, to) = visits.between(earliest, latest);
@@ -185,9 +185,9 @@ fn ineligible(question: &Question<'_>, touch: &StoredTouch) -> Option<Lost> {
         Some(Lost::ExcludedLabel)
     } else if age < -skew {
         Some(Lost::AfterConversion)
-    } else if age > question.terms.lookback(touch.offer, is_click(touch)) {
+    } else if age > question.windows.lookback(touch.offer, is_click(touch)) {
         Some(Lost::OutsideLookback)
-    } else if age.max(0) < question.terms.workspace.attribution.min_time_to_convert_micros {
+    } else if age.max(0) < question.windows.workspace.attribution.min_time_to_convert_micros {
         Some(Lost::TooSoon)
     } else {
         None

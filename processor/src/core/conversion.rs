@@ -1,6 +1,6 @@
 //! What becomes of a reported conversion.
 
-use catalog::{Offer, OnExceed, Workspace};
+use catalog::{OnExceed, Workspace};
 use schemas::event::{Conversion, Event, Mark, Status, label};
 use schemas::fact::{
     Attributed, Change, DedupeKey, Gross, OutcomeStatus, Revision, Subject, TouchId, Values, reason,
@@ -8,12 +8,12 @@ use schemas::fact::{
 use schemas::id::{ConversionId, SourceId, WorkspaceNumber};
 use schemas::wire;
 
-use super::attribution::{Answer, Question, Terms, attribute};
+use super::attribution::{Answer, Question, Windows, attribute};
 use super::cap::Capped;
 use super::decide::{Case, Decider, Settled};
 use super::dedupe;
 use super::key::{self, Awaited};
-use super::payout::{Valuation, priced, value};
+use super::payout::{Terms, Valuation, priced, value};
 use super::refund::left;
 use super::state::{State, StateError};
 use super::stored::StoredTouch;
@@ -95,7 +95,7 @@ impl Decider<'_, '_> {
             offer: named_offer,
             occurred_at: conversion.occurred_at,
             test: conversion.test,
-            terms: Terms { catalog: self.catalog, workspace },
+            windows: Windows { catalog: self.catalog, workspace },
         };
         let Answer { touches, winner } = attribute(self.state, &question)?;
         let is_touched = winner.is_some();
@@ -104,12 +104,11 @@ impl Decider<'_, '_> {
         if !is_touched {
             self.drop_unknown_partner(event, &mut attributed);
         }
-        let offer: Option<&Offer> =
-            attributed.offer.and_then(|offer| self.catalog.offer(event.workspace, offer));
-        let Ok(received) = priced(conversion, workspace, offer) else {
+        let terms = Terms::of(self.catalog, workspace, &attributed);
+        let Ok(received) = priced(conversion, workspace, terms.offer) else {
             return self.reject(&reported.case, reason::INVALID_AMOUNT);
         };
-        let Ok(valuation) = value(workspace, offer, attributed.partner, &received) else {
+        let Ok(valuation) = value(&terms, &received) else {
             return self.reject(&reported.case, reason::AMOUNT_OUT_OF_RANGE);
         };
         attributed.labels.extend(valuation.label.map(str::to_owned));
@@ -238,13 +237,12 @@ impl Decider<'_, '_> {
         existing: &Revision,
     ) -> Result<(), StateError> {
         let settled = |reason| Settled::meeting(existing, reason);
-        let attributed = &existing.attributed;
-        let offer = attributed.offer.and_then(|offer| self.catalog.offer(existing.workspace, offer));
+        let terms = Terms::of(self.catalog, workspace, &existing.attributed);
         let mut confirmed = existing.received.clone();
         confirmed.trust = repetition.trust;
         confirmed.status = repetition.status;
         confirmed.amount = confirmed.amount.or(repetition.amount);
-        let Ok(valuation) = value(workspace, offer, attributed.partner, &confirmed) else {
+        let Ok(valuation) = value(&terms, &confirmed) else {
             let out_of_range = settled(reason::AMOUNT_OUT_OF_RANGE);
             return self.settle(&reported.case, OutcomeStatus::Rejected, out_of_range);
         };

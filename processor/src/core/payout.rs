@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use catalog::{Approval, Goal, Offer, Payout, Revenue, Workspace};
+use catalog::{Approval, Catalog, Goal, Offer, Partner, Payout, PayoutRule, Revenue, Workspace};
 use schemas::event::{Conversion, Status, label};
-use schemas::fact::{Values, reason};
-use schemas::id::PartnerId;
+use schemas::fact::{Attributed, Values, reason};
 use schemas::money::{Money, MoneyError};
 
 /// Values of a new conversion and how they came about.
@@ -13,25 +12,37 @@ pub(super) struct Valuation {
     pub(super) values: Values,
     /// Why the status is not the plain one; empty otherwise.
     pub(super) reason: &'static str,
-    /// `offer_goal`, or `none`.
+    /// The word of the [`PayoutRule`] that won, or `none`.
     pub(super) rule: &'static str,
     /// A label that the conversion gets.
     pub(super) label: Option<&'static str>,
 }
 
-/// Values a conversion by its offer's goal.
+/// What a conversion is valued by.
+pub(super) struct Terms<'a> {
+    workspace: &'a Workspace,
+    pub(super) offer: Option<&'a Offer>,
+    partner: Option<&'a Partner>,
+}
+
+impl<'a> Terms<'a> {
+    /// The terms of what a conversion belongs to, as the catalog has them now.
+    pub(super) fn of(catalog: &'a Catalog, workspace: &'a Workspace, attributed: &Attributed) -> Self {
+        let offer = attributed.offer.and_then(|offer| catalog.offer(workspace.number, offer));
+        let partner = attributed.partner.and_then(|partner| catalog.partner(workspace.number, partner));
+        Self { workspace, offer, partner }
+    }
+}
+
+/// Values a conversion: its revenue by its offer's goal, its payout by the most specific rule.
 ///
 /// Amounts in another currency than the workspace's have no rate yet: they count as nothing, and the conversion is
 /// pending with `no_rate`.
 ///
 /// # Errors
 /// [`MoneyError::TooLarge`] if a share of the amount does not fit.
-pub(super) fn value(
-    workspace: &Workspace,
-    offer: Option<&Offer>,
-    partner: Option<PartnerId>,
-    conversion: &Conversion,
-) -> Result<Valuation, MoneyError> {
+pub(super) fn value(terms: &Terms<'_>, conversion: &Conversion) -> Result<Valuation, MoneyError> {
+    let Terms { workspace, offer, partner } = *terms;
     let goal = offer.and_then(|offer| offer.goal(&conversion.goal));
     let mut no_rate = false;
     let mut in_workspace_currency = |money: Option<Money>| {
@@ -46,10 +57,13 @@ pub(super) fn value(
         Some(Revenue::Fixed(fixed)) => in_workspace_currency(Some(*fixed)),
         Some(Revenue::Percent(percent)) => share(*percent)?,
     };
-    let payout = match (partner, goal.map(|goal| &goal.payout)) {
-        (None, _) | (_, None | Some(Payout::None)) => None,
-        (Some(_), Some(Payout::Fixed(fixed))) => in_workspace_currency(Some(*fixed)),
-        (Some(_), Some(Payout::Percent(percent))) => share(*percent)?,
+    let rule = offer
+        .zip(partner)
+        .and_then(|(offer, partner)| PayoutRule::most_specific(offer, partner, &conversion.goal));
+    let payout = match rule.map(|(_, payout)| payout) {
+        None | Some(Payout::None) => None,
+        Some(Payout::Fixed(fixed)) => in_workspace_currency(Some(fixed)),
+        Some(Payout::Percent(percent)) => share(percent)?,
     };
     let (status, reason) = status(conversion, goal, no_rate);
     Ok(Valuation {
@@ -62,7 +76,7 @@ pub(super) fn value(
             refunded_micros: 0,
         },
         reason,
-        rule: if goal.is_some() && partner.is_some() { "offer_goal" } else { "none" },
+        rule: rule.map_or("none", |(rule, _)| rule.as_str()),
         label: (offer.is_some() && goal.is_none()).then_some(label::UNKNOWN_GOAL),
     })
 }

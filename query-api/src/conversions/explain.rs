@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use catalog::{Catalog, Model};
+use catalog::{Catalog, Model, PayoutRule};
 use schemas::hex;
-use schemas::id::{ClickKind, ImpressionKind, OfferId, WorkspaceNumber};
+use schemas::id::{ClickKind, ImpressionKind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Money, Percent};
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,6 @@ const MAX_TOUCHES: usize = 501;
 
 /// The type of a touch that is an impression, as the sink writes it.
 const IMPRESSION: &str = "impression";
-
-/// What the core calls the payout of the offer's goal.
-const GOAL_RULE: &str = "offer_goal";
 
 /// How a conversion came to its partner and its payout.
 #[derive(Debug, Serialize)]
@@ -139,19 +136,22 @@ pub(crate) async fn explain(
     }))
 }
 
-/// The terms of the goal that the conversion was paid by, if they cannot have been others: those of an offer that was never
-/// changed.
+/// The terms of the rule that the conversion was paid by, if they cannot have been others: those of an offer or a partner that
+/// was never changed.
 fn terms(
     catalog: &Catalog,
     workspace: WorkspaceNumber,
     conversion: &super::Row,
 ) -> Option<(&'static str, Option<Percent>)> {
-    if conversion.payout_rule != GOAL_RULE {
-        return None;
-    }
+    let rule = PayoutRule::from_word(&conversion.payout_rule)?;
     let offer = catalog.offer(workspace, OfferId::from_bytes(hex::decode(&conversion.offer_hex)?))?;
-    let goal = offer.goal(&conversion.goal).filter(|_| offer.meta.version == 1)?;
-    Some(match goal.payout {
+    let partner = catalog.partner(workspace, PartnerId::from_bytes(hex::decode(&conversion.partner_hex)?))?;
+    let holder = match rule {
+        PayoutRule::PartnerOfferGoal | PayoutRule::PartnerOffer => &partner.meta,
+        PayoutRule::OfferGoal => &offer.meta,
+    };
+    let payout = rule.payout(offer, partner, &conversion.goal).filter(|_| holder.version == 1)?;
+    Some(match payout {
         catalog::Payout::None => ("none", None),
         catalog::Payout::Fixed(_) => ("fixed", None),
         catalog::Payout::Percent(percent) => ("percent", Some(percent)),

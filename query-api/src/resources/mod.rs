@@ -22,6 +22,7 @@ mod rotation;
 mod rule;
 mod simulate;
 mod source;
+mod terms;
 mod value;
 mod view;
 mod workspace;

@@ -3,12 +3,13 @@
 use catalog::host::allowed_host;
 use catalog::resource::DEFAULT_CLICK_ID_PARAM;
 use catalog::{Approval, Cap, Goal, Meta, Offer, Payout, Revenue};
-use schemas::money::{Currency, Money};
+use schemas::money::Currency;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::crud::{Context, Crud};
 use super::fields::Fields;
+use super::terms::{self, NO_PAYOUT, Terms, TermsView};
 use super::view::{Head, Tail};
 use super::{cap, value};
 use crate::auth::{Read, Write};
@@ -86,14 +87,10 @@ fn goal(fields: &mut Fields, currency: Currency) -> Goal {
         approval: Approval::Auto,
     };
     fields.required("key", &mut goal.key, value::text);
-    if let Some(terms) = terms(fields, "payout", "none", currency) {
-        goal.payout = match terms {
-            Terms::Default => Payout::None,
-            Terms::Fixed(money) => Payout::Fixed(money),
-            Terms::Percent(percent) => Payout::Percent(percent),
-        };
+    if let Some(terms) = terms::inside(fields, "payout", NO_PAYOUT, currency) {
+        goal.payout = terms.payout();
     }
-    if let Some(terms) = terms(fields, "revenue", "postback", currency) {
+    if let Some(terms) = terms::inside(fields, "revenue", "postback", currency) {
         goal.revenue = match terms {
             Terms::Default => Revenue::Postback,
             Terms::Fixed(money) => Revenue::Fixed(money),
@@ -108,39 +105,6 @@ fn goal(fields: &mut Fields, currency: Currency) -> Goal {
         }
     });
     goal
-}
-
-/// What a payout and a revenue can be; the default is nothing for one and the reported amount for the other.
-enum Terms {
-    Default,
-    Fixed(Money),
-    Percent(schemas::money::Percent),
-}
-
-fn terms(fields: &mut Fields, name: &str, default: &str, currency: Currency) -> Option<Terms> {
-    let value = fields.take(name).filter(|value| !value.is_null())?;
-    let mut inner = fields.open(name, value)?;
-    let mut kind = String::new();
-    inner.required("type", &mut kind, value::text);
-    let terms = match kind.as_str() {
-        "fixed" => value::money(&mut inner, currency).map(Terms::Fixed),
-        "percent" => {
-            let mut percent = None;
-            if !inner.has("percent") {
-                inner.fault("percent", "is required");
-            }
-            inner.optional("percent", &mut percent, value::percent);
-            percent.map(Terms::Percent)
-        }
-        kind if kind == default => Some(Terms::Default),
-        "" => None,
-        _ => {
-            inner.fault("type", format!("must be fixed, percent or {default}"));
-            None
-        }
-    };
-    fields.close(inner);
-    terms
 }
 
 /// An offer in answers.
@@ -172,39 +136,16 @@ struct GoalView {
 
 impl GoalView {
     fn of(goal: &Goal) -> Self {
-        let payout = match goal.payout {
-            Payout::None => TermsView::plain("none"),
-            Payout::Fixed(money) => TermsView::fixed(money),
-            Payout::Percent(percent) => TermsView::percent(percent),
-        };
         let revenue = match goal.revenue {
             Revenue::Postback => TermsView::plain("postback"),
             Revenue::Fixed(money) => TermsView::fixed(money),
             Revenue::Percent(percent) => TermsView::percent(percent),
         };
-        Self { key: goal.key.clone(), payout, revenue, approval: goal.approval }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct TermsView {
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<Money>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    percent: Option<schemas::money::Percent>,
-}
-
-impl TermsView {
-    const fn plain(r#type: &'static str) -> Self {
-        Self { r#type, amount: None, percent: None }
-    }
-
-    const fn fixed(money: Money) -> Self {
-        Self { amount: Some(money), ..Self::plain("fixed") }
-    }
-
-    const fn percent(percent: schemas::money::Percent) -> Self {
-        Self { percent: Some(percent), ..Self::plain("percent") }
+        Self {
+            key: goal.key.clone(),
+            payout: TermsView::of_payout(goal.payout),
+            revenue,
+            approval: goal.approval,
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::{Desk, Edge, QueryApiSettings, StartError, router};
 mod credentials;
 mod limits;
 mod offers;
+mod payouts;
 mod places;
 mod rules;
 mod smart_links;

@@ -71,6 +71,7 @@ async fn traffic(harness: &mut Harness) -> [u8; 16] {
             after: Status::Approved,
             revenue: 10_000_000,
             payout: 1_000_000,
+            payout_rule: "offer_goal",
             test: false,
             cut: 1,
         })

@@ -180,8 +180,15 @@ impl Harness {
         for name in names {
             let id = self.id(NOW, workspace);
             let slug = Some(name.to_lowercase());
-            let partner =
-                Partner { id, workspace, name: (*name).to_owned(), slug, email: None, meta: Meta::new(NOW) };
+            let partner = Partner {
+                id,
+                workspace,
+                name: (*name).to_owned(),
+                slug,
+                email: None,
+                payouts: Vec::new(),
+                meta: Meta::new(NOW),
+            };
             self.put(workspace, vec![Resource::Partner(partner)]).await;
             partners.push(id);
         }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use catalog::{Approval, Goal, Meta, Offer, Payout, Resource, Revenue};
+use catalog::{Approval, Goal, Meta, Offer, Partner, PartnerPayout, Payout, Resource, Revenue};
 use schemas::event::Status;
 use schemas::id::{ClickKind, ConversionId, ConversionKind};
 use schemas::time::Timestamp;
@@ -32,6 +32,7 @@ fn conversions(harness: &mut Harness, count: i64) -> Vec<Revision> {
                 after: Status::Pending,
                 revenue: 10_000 * n,
                 payout: 1_000 * n,
+                payout_rule: "offer_goal",
                 test: false,
                 cut: 1,
             }
@@ -191,13 +192,25 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
         meta: Meta::new(NOW),
     };
     let id = offer.id;
-    harness.put(number, vec![Resource::Offer(offer)]).await;
-    let mut rows = conversions(&mut harness, 2);
+    let own = Payout::Fixed(schemas::money::Money { micros: 5, currency: offer.currency });
+    let anna = Partner {
+        id: harness.id(NOW, number),
+        workspace: number,
+        name: "Anna".to_owned(),
+        slug: None,
+        email: None,
+        payouts: vec![PartnerPayout { offer: id, goal: Some("sale".to_owned()), payout: own }],
+        meta: Meta::new(NOW),
+    };
+    let anna_id = anna.id;
+    harness.put(number, vec![Resource::Offer(offer), Resource::Partner(anna)]).await;
+    let mut rows = conversions(&mut harness, 3);
     for row in &mut rows {
         row.offer = *id.bytes();
     }
+    (rows[2].partner, rows[2].payout_rule) = (*anna_id.bytes(), "partner_offer_goal");
     rows::conversions(&harness.sink, &rows, "USD").await;
-    let [sale, lead] = [0, 1]
+    let [sale, lead, own] = [0, 1, 2]
         .map(|at| format!("/api/v1/conversions/{}/explain", ConversionId::from_bytes(rows[at].conversion)));
     let terms = async |address: &str| {
         let payout = harness.get(address).await.ok()["payout"].clone();
@@ -206,11 +219,19 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
     assert_eq!(terms(&sale).await, ("percent".into(), "10".into()));
     assert_eq!(terms(&lead).await, (Value::Null, Value::Null), "the offer has no such goal");
 
-    let rename = Request::patch(format!("/api/v1/offers/{id}"))
-        .header("x-api-key", &harness.first.admin)
-        .header("content-type", "application/json");
-    harness.send(rename.body(Body::from("{\"name\": \"Boots\"}")).unwrap()).await.ok();
+    assert_eq!(terms(&own).await, ("fixed".into(), Value::Null));
+
+    let rename = async |path: String| {
+        let request = Request::patch(format!("/api/v1/{path}"))
+            .header("x-api-key", &harness.first.admin)
+            .header("content-type", "application/json");
+        harness.send(request.body(Body::from("{\"name\": \"Boots\"}")).unwrap()).await.ok();
+    };
+    rename(format!("offers/{id}")).await;
     assert_eq!(terms(&sale).await, (Value::Null, Value::Null), "the offer may have had other terms");
+    assert_eq!(terms(&own).await, ("fixed".into(), Value::Null), "the partner's own are what they were");
+    rename(format!("partners/{anna_id}")).await;
+    assert_eq!(terms(&own).await, (Value::Null, Value::Null));
     harness.stop().await;
 }
 

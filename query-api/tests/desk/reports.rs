@@ -372,6 +372,7 @@ async fn an_answer_looks_as_the_contract_says() {
         after: Status::Approved,
         revenue,
         payout,
+        payout_rule: "offer_goal",
         test: false,
         cut: 1,
     };

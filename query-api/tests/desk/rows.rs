@@ -62,6 +62,7 @@ pub(crate) struct Revision {
     /// What the conversion is worth while it counts.
     pub(crate) revenue: i64,
     pub(crate) payout: i64,
+    pub(crate) payout_rule: &'static str,
     pub(crate) test: bool,
     pub(crate) cut: u64,
 }
@@ -210,7 +211,7 @@ pub(crate) async fn conversions(sink: &Sink, rows: &[Revision], currency: &'stat
         .column("subs", rows.iter().map(|row| vec![row.sub1.as_str()]))
         .column("metadata", rows.iter().map(|_| "{\"order\":{\"items\":2}}"))
         .column("identified_by", rows.iter().map(|_| "click_id"))
-        .column("payout_rule", rows.iter().map(|_| "offer_goal"))
+        .column("payout_rule", rows.iter().map(|row| row.payout_rule))
         .column("received_at", rows.iter().map(|row| Micros(row.at.micros())))
         .column("updated_at", rows.iter().map(|row| Micros(row.at.micros())))
         .column("test", rows.iter().map(|row| row.test));

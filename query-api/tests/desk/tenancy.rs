@@ -44,6 +44,7 @@ async fn fill(
         after: Status::Approved,
         revenue: 1_000_000,
         payout: 500_000,
+        payout_rule: "offer_goal",
         test: false,
         cut: 1,
     };

@@ -88,6 +88,7 @@ fn make(harness: &mut Harness) -> Rows {
             after: Status::Pending,
             revenue: i64::try_from(dice.below(90_000)).unwrap() * 10_000,
             payout: i64::try_from(dice.below(9_000)).unwrap() * 10_000,
+            payout_rule: "offer_goal",
             test: dice.below(20) == 0,
             cut: 1,
         };

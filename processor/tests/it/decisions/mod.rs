@@ -6,6 +6,7 @@ mod deliveries;
 mod histories;
 mod money;
 mod nonces;
+mod payouts;
 mod refunds;
 mod repetitions;
 mod touches;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use catalog::{
     Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Expected, Goal,
-    Installation, IpStorage, Meta, Offer, OnExceed, Partner, Payout, Privacy, Proposal, Resource, Revenue,
-    Source, SourceAuth, Workspace,
+    Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy, Proposal,
+    Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Currency, Money, Percent};
@@ -25,6 +25,8 @@ pub(crate) const CAPPED_OFFER: OfferId = id(4);
 /// Takes 1 conversion an hour from each partner and rejects the others.
 pub(crate) const REJECTING_OFFER: OfferId = id(5);
 pub(crate) const PARTNER: PartnerId = id(1);
+/// For [`OFFER`] it has payouts of its own: 20 dollars for `sale`, 7 for `gift`, else 50 percent; nothing for the other's `lead`.
+pub(crate) const FAVOURITE: PartnerId = id(3);
 
 pub(crate) const fn id<K: Kind>(number: u8) -> Id<K> {
     let mut bytes = [0; 16];
@@ -94,13 +96,25 @@ fn capped_offers() -> [Offer; 2] {
         .map(|(id, caps)| Offer { caps, ..offer(id, Currency::USD, None) })
 }
 
-fn partner(number: u8) -> Resource {
+fn payouts() -> Vec<PartnerPayout> {
+    let own =
+        |offer, goal: Option<&str>, payout| PartnerPayout { offer, goal: goal.map(str::to_owned), payout };
+    vec![
+        own(OFFER, None, Payout::Percent(percent("50"))),
+        own(OFFER, Some("sale"), Payout::Fixed(usd(20))),
+        own(OFFER, Some("gift"), Payout::Fixed(usd(7))),
+        own(OTHER_OFFER, Some("lead"), Payout::None),
+    ]
+}
+
+fn partner(id: PartnerId, payouts: Vec<PartnerPayout>) -> Resource {
     Resource::Partner(Partner {
-        id: id(number),
+        id,
         workspace: WORKSPACE,
         name: "Anna".into(),
         slug: None,
         email: None,
+        payouts,
         meta: meta(),
     })
 }
@@ -145,7 +159,8 @@ fn proposals_with(edit: impl FnOnce(&mut Workspace)) -> Vec<Bytes> {
     let offers =
         [offer(OFFER, dollar, None), offer(OTHER_OFFER, dollar, Some(DAY)), offer(EURO_OFFER, euro, None)];
     let mut second: Vec<Resource> = offers.into_iter().chain(capped_offers()).map(Resource::Offer).collect();
-    second.extend([partner(1), partner(2), source()]);
+    second.extend([partner(PARTNER, Vec::new()), partner(id(2), Vec::new()), partner(FAVOURITE, payouts())]);
+    second.push(source());
     [first, second].into_iter().enumerate().map(|(number, resources)| proposal(number, resources)).collect()
 }
 
