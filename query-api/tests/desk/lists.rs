@@ -192,7 +192,7 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
         meta: Meta::new(NOW),
     };
     let id = offer.id;
-    let own = Payout::Fixed(schemas::money::Money { micros: 5, currency: offer.currency });
+    let own = Payout::Fixed(schemas::money::Money { micros: 5_000_000, currency: offer.currency });
     let anna = Partner {
         id: harness.id(NOW, number),
         workspace: number,

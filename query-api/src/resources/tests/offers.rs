@@ -22,7 +22,7 @@ async fn an_offer_is_made_read_changed_and_archived() {
         json!({
             "id": made["id"], "status": "active", "name": "Shoes",
             "destination_url": "https://shop.example/?cid={click_id}", "currency": "EUR",
-            "click_id_param": "click_id", "fallback_url": null, "click_lookback": "36h",
+            "click_id_param": "click_id", "fallback_url": null, "click_lookback": "36h", "view_lookback": null,
             "allowed_hosts": [], "caps": [],
             "goals": [
                 {"key": "sale", "payout": {"type": "percent", "percent": "12.5"}, "revenue": {"type": "postback"}, "approval": "auto"},

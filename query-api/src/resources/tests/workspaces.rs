@@ -17,11 +17,20 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
     assert_eq!(workspace["privacy"], json!({"honour_gpc": true, "honour_dnt": true, "consent": "assumed"}));
     assert_eq!(
         (&workspace["ip_storage"], &workspace["attribution"]),
-        (&json!("truncated"), &json!({"click_lookback": "30d"}))
+        (
+            &json!("truncated"),
+            &json!({
+                "payable_model": "last_touch", "click_lookback": "30d", "view_lookback": "1d", "min_time_to_convert": "0d",
+                "time_decay_half_life": "7d", "position_weights": [40, 20, 40],
+            })
+        )
     );
     let patch = json!({
         "name": "Berlin", "timezone": "Europe/Berlin", "fallback_url": "https://shop.example/home", "currency": "USD",
-        "ip_storage": "none", "privacy": {"consent": "required"}, "attribution": {"click_lookback": "7d"}, "expected_version": 1,
+        "ip_storage": "none", "privacy": {"consent": "required"}, "attribution": {
+            "click_lookback": "7d", "payable_model": "linear", "min_time_to_convert": "10s", "position_weights": [30, 40, 30],
+        },
+        "expected_version": 1,
     });
     let changed = desk.patch(&path, patch.clone()).await.ok();
     assert_eq!(
@@ -33,13 +42,18 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
         (&changed["ip_storage"], &changed["attribution"]["click_lookback"]),
         (&json!("none"), &json!("7d"))
     );
+    let attribution = json!({
+        "payable_model": "linear", "click_lookback": "7d", "view_lookback": "1d", "min_time_to_convert": "10s",
+        "time_decay_half_life": "7d", "position_weights": [30, 40, 30],
+    });
+    assert_eq!(changed["attribution"], attribution, "what is not named stays");
     desk.patch(&path, patch).await.is(409, "conflict", "expected_version");
     let cleared = desk.patch(&path, json!({"fallback_url": null, "privacy": null})).await.ok();
     assert_eq!((&cleared["fallback_url"], &cleared["privacy"]["consent"]), (&Value::Null, &json!("assumed")));
 
     let wrong = json!({
         "name": "", "timezone": "Mars", "currency": "EUR", "fallback_url": "nowhere", "ip_storage": "some", "partition": 3,
-        "privacy": {"consent": "yes"}, "attribution": {"click_lookback": "1000d", "model": "x"},
+        "privacy": {"consent": "yes"}, "attribution": {"click_lookback": "1000d", "model": "x", "payable_model": "first", "position_weights": [50, 50, 50]},
     });
     let refused = desk.patch(&path, wrong).await;
     let mut fields = refused.fields();
@@ -47,6 +61,8 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
     let expected = [
         "attribution.click_lookback",
         "attribution.model",
+        "attribution.payable_model",
+        "attribution.position_weights",
         "currency",
         "fallback_url",
         "ip_storage",
