@@ -7,6 +7,7 @@ mod histories;
 mod money;
 mod nonces;
 mod payouts;
+mod reference;
 mod refunds;
 mod repetitions;
 mod touches;
