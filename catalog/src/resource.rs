@@ -32,8 +32,6 @@ pub use workspace::{Attribution, Consent, IpStorage, Model, Privacy, Workspace};
 pub type SecretHash = [u8; 32];
 
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
-/// How far back a conversion looks for its click where neither offer nor workspace say otherwise.
-pub const DEFAULT_CLICK_LOOKBACK_MICROS: i64 = 30 * MICROS_PER_DAY;
 /// The parameter that carries the click id where the offer names none.
 pub const DEFAULT_CLICK_ID_PARAM: &str = "click_id";
 /// The status of a redirect where the link names none.

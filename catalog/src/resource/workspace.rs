@@ -4,7 +4,7 @@ use schemas::id::{WorkspaceId, WorkspaceNumber};
 use schemas::money::Currency;
 use serde::{Deserialize, Serialize};
 
-use super::{DEFAULT_CLICK_LOOKBACK_MICROS, MICROS_PER_DAY, Meta};
+use super::{MICROS_PER_DAY, Meta};
 
 /// A customer of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl Default for Attribution {
     fn default() -> Self {
         Self {
             payable_model: Model::LastTouch,
-            click_lookback_micros: DEFAULT_CLICK_LOOKBACK_MICROS,
+            click_lookback_micros: 30 * MICROS_PER_DAY,
             view_lookback_micros: MICROS_PER_DAY,
             min_time_to_convert_micros: 0,
             time_decay_half_life_micros: 7 * MICROS_PER_DAY,

@@ -2,32 +2,22 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use catalog::Catalog;
 use eventlog::Record;
 use processor::chain::{Chain, Judged};
 use processor::core::{CORE_VERSION, Changes, Input, Overlay, apply_record, decide};
 use processor::store::Committed as _;
 use schemas::fact::{self, Decision};
-use schemas::time::Timestamp;
 use schemas::wire;
 
 use crate::memory::Memory;
-use crate::scene::{T0, proposals};
+use crate::scene::installation::folded;
+use crate::scene::proposals;
 
 /// The catalog at each of its revisions.
 pub(crate) static CATALOGS: LazyLock<Vec<Catalog>> = LazyLock::new(|| {
-    (0..=proposals().len())
-        .map(|revision| {
-            let mut catalog = Catalog::new();
-            for (position, payload) in proposals().into_iter().take(revision).enumerate() {
-                let log_time = Timestamp::from_micros(T0);
-                let record = Record { position: position as u64, log_time, key: Bytes::new(), payload };
-                catalog.fold(&record).unwrap().verdict.unwrap();
-            }
-            catalog
-        })
-        .collect()
+    let proposals = proposals();
+    (0..=proposals.len()).map(|revision| folded(proposals[..revision].to_vec())).collect()
 });
 
 /// Decides the next events of a state into one record, without committing it.

@@ -11,7 +11,7 @@ use schemas::table::RowCounts;
 use schemas::wire;
 
 use crate::alone::{Folded, decide_all};
-use crate::memory::Map;
+use crate::scene::Map;
 use crate::world::Remains;
 
 /// Everything that must hold.

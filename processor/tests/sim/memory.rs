@@ -1,12 +1,11 @@
 //! Committed state in memory: it can be lost, and set back to what it was.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use processor::core::{Changes, Head, Pair, State, StateError};
 use processor::store::Committed;
 
-pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::scene::{Map, commit};
 
 #[derive(Default, Clone)]
 pub(crate) struct Memory(RefCell<(Map, Head)>);
@@ -34,14 +33,8 @@ impl Committed for Memory {
     }
 
     fn commit(&self, changes: Changes) -> Result<(), StateError> {
-        let mut state = self.0.borrow_mut();
-        for (key, value) in changes.keys {
-            match value {
-                Some(value) => state.0.insert(key, value),
-                None => state.0.remove(&key),
-            };
-        }
-        state.1 = changes.head;
+        let (map, head) = &mut *self.0.borrow_mut();
+        commit(map, head, changes);
         Ok(())
     }
 }

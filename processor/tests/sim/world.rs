@@ -20,8 +20,8 @@ use service::lifecycle::Shutdown;
 
 use crate::alone::{Folded, decide_range};
 use crate::log::{CATALOG, EVENTS, FACTS, SimLog};
-use crate::memory::{Map, Memory};
-use crate::scene::{DAY, HOUR, MINUTE, SECOND, T0, proposals};
+use crate::memory::Memory;
+use crate::scene::{DAY, HOUR, MINUTE, Map, SECOND, T0, proposals};
 use crate::traffic::{Delivery, Edges};
 
 /// Steps in which things go wrong.

@@ -70,6 +70,11 @@ fn judge(seen: &Seen, terms: &Terms) -> Option<Lost> {
     }
 }
 
+/// Of two touches by time and id: the later, then the one with the smaller id.
+fn is_preferred(one: (i64, [u8; 16]), other: (i64, [u8; 16])) -> bool {
+    one.0 > other.0 || (one.0 == other.0 && one.1 < other.1)
+}
+
 /// Whole shares: the whole parts first, then point by point to whoever is furthest below its exact share.
 fn share(weights: &[i128], order: &[(i64, [u8; 16])]) -> Vec<u16> {
     let sum: i128 = weights.iter().sum();
@@ -80,8 +85,7 @@ fn share(weights: &[i128], order: &[(i64, [u8; 16])]) -> Vec<u16> {
         for at in (0..weights.len()).filter(|at| !served[*at]) {
             let missing = |at: usize| weights[at] * 10_000 % sum;
             let is_better = best.is_none_or(|best| {
-                let tie = order[at].0 > order[best].0
-                    || (order[at].0 == order[best].0 && order[at].1 < order[best].1);
+                let tie = is_preferred(order[at], order[best]);
                 missing(at) > missing(best) || (missing(at) == missing(best) && tie)
             });
             if is_better {
@@ -105,7 +109,7 @@ fn shares(order: &[(i64, [u8; 16])], terms: &Terms) -> ([Vec<u16>; 4], usize) {
     let count = order.len();
     let (mut last, mut first) = (0, 0);
     for at in 1..count {
-        if order[at].0 > order[last].0 || (order[at].0 == order[last].0 && order[at].1 < order[last].1) {
+        if is_preferred(order[at], order[last]) {
             last = at;
         }
         if order[at].0 < order[first].0 || (order[at].0 == order[first].0 && order[at].1 < order[first].1) {
@@ -114,9 +118,7 @@ fn shares(order: &[(i64, [u8; 16])], terms: &Terms) -> ([Vec<u16>; 4], usize) {
     }
     let mut end = None;
     for at in (0..count).filter(|at| *at != first) {
-        let is_later = end.is_none_or(|end: usize| {
-            order[at].0 > order[end].0 || (order[at].0 == order[end].0 && order[at].1 < order[end].1)
-        });
+        let is_later = end.is_none_or(|end: usize| is_preferred(order[at], order[end]));
         if is_later {
             end = Some(at);
         }
@@ -136,8 +138,7 @@ fn shares(order: &[(i64, [u8; 16])], terms: &Terms) -> ([Vec<u16>; 4], usize) {
     let most = |shares: &[u16]| {
         let mut best = 0;
         for at in 1..count {
-            let tie =
-                order[at].0 > order[best].0 || (order[at].0 == order[best].0 && order[at].1 < order[best].1);
+            let tie = is_preferred(order[at], order[best]);
             if shares[at] > shares[best] || (shares[at] == shares[best] && tie) {
                 best = at;
             }

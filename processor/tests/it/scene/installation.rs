@@ -186,8 +186,13 @@ pub(crate) fn catalog() -> Catalog {
 
 /// The catalog with a workspace of other terms.
 pub(crate) fn catalog_with(edit: impl FnOnce(&mut Workspace)) -> Catalog {
+    folded(proposals_with(edit))
+}
+
+/// The catalog that these records give.
+pub(crate) fn folded(proposals: Vec<Bytes>) -> Catalog {
     let mut catalog = Catalog::new();
-    for (position, payload) in proposals_with(edit).into_iter().enumerate() {
+    for (position, payload) in proposals.into_iter().enumerate() {
         let record = eventlog::Record {
             position: position as u64,
             log_time: Timestamp::from_micros(T0),

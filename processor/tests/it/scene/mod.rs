@@ -1,7 +1,7 @@
 //! What the tests speak: one installation's catalog, its traffic, and a core that checks itself at every step.
 
 mod core;
-mod installation;
+pub(crate) mod installation;
 mod traffic;
 
 pub(crate) use self::core::{Core, Map, commit, outcome, outcomes, revision};
