@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// How long a number may take to be right after everything was sent.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long an answer may take: longer than any deadline that an installation has.
+const ANSWER_LIMIT: Duration = Duration::from_secs(45);
 /// How often it is asked again.
 pub const POLL: Duration = Duration::from_millis(100);
 /// A report over everything.
@@ -26,6 +28,23 @@ pub async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, Str
             Err(problem) => assert!(Instant::now() < deadline, "{what}: {problem}"),
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A client that looks at redirects instead of following them, and waits for no answer for ever.
+pub fn http_client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    builder.timeout(ANSWER_LIMIT).build().unwrap()
+}
+
+/// The answer, if there is one. A connection may be cut when a process is killed; an answer that never comes is a fault.
+async fn answer(request: reqwest::RequestBuilder) -> Option<reqwest::Response> {
+    match request.send().await {
+        Ok(response) => Some(response),
+        Err(error) => {
+            assert!(!error.is_timeout(), "no answer within {ANSWER_LIMIT:?}: {error}");
+            None
+        }
     }
 }
 
@@ -91,7 +110,7 @@ impl Customer {
     /// Follows a link; `None` unless the click was acknowledged.
     pub async fn try_click(&self, path: &str) -> Option<Click> {
         let request = self.http.get(format!("{}/c/{path}", self.edge)).header("user-agent", BROWSER);
-        let response = request.send().await.ok()?;
+        let response = answer(request).await?;
         if response.status() != StatusCode::FOUND {
             return None;
         }
@@ -112,7 +131,7 @@ impl Customer {
     pub async fn try_convert(&self, body: &Value) -> Option<String> {
         let request =
             self.http.post(format!("{}/api/v1/conversions", self.edge)).bearer_auth(&self.key).json(body);
-        let response = request.send().await.ok()?;
+        let response = answer(request).await?;
         if response.status() != StatusCode::ACCEPTED {
             return None;
         }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, PACKAGE_VERSION};
 
-use super::client::{Customer, wait_for};
+use super::client::{Customer, http_client, wait_for};
 use super::process::{Process, binary, free_port, repository};
 use crate::broker::Broker;
 
@@ -97,7 +97,7 @@ impl Stack {
                 api: address(Role::QueryApi),
                 key: String::new(),
                 // A redirect is the answer that is looked at.
-                http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+                http: http_client(),
             },
             processes: BTreeMap::new(),
             prefix: format!("t{}-", ports[&Role::Ingest]),

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::client::wait_for;
+use super::client::{SETTLE_LIMIT, wait_for};
 use super::stack::Stack;
 
 /// Clients at a time.
@@ -92,9 +92,13 @@ impl Traffic {
     /// Lets every client finish what it has begun.
     pub async fn finish(mut self) -> Arc<Ledger> {
         self.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.clients.join_next().await {
-            ended.unwrap();
-        }
+        let all_ended = async {
+            while let Some(ended) = self.clients.join_next().await {
+                ended.unwrap();
+            }
+        };
+        let ended = tokio::time::timeout(SETTLE_LIMIT, all_ended).await;
+        ended.expect("a client is still refused, long after everything is up again");
         self.ledger
     }
 }
