@@ -259,6 +259,11 @@ impl Catalog {
         self.tables.partner_by_slug(workspace, slug)
     }
 
+    /// The partner whose coupon this is, whatever the case of its letters; archived ones too.
+    pub fn partner_by_coupon(&self, workspace: WorkspaceNumber, coupon: &str) -> Option<&Partner> {
+        self.tables.partner_by_coupon(workspace, coupon)
+    }
+
     /// The link with this id, archived ones too.
     pub fn link(&self, workspace: WorkspaceNumber, id: LinkId) -> Option<&Link> {
         self.get(workspace, id)

@@ -27,8 +27,8 @@ pub use payout::PayoutRule;
 pub use proposal::{Actor, ActorKind, Change, Expected, Idempotency, Proposal};
 pub use resource::{
     Approval, Attribution, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole,
-    Entity, Environment, ExternalId, Field, Goal, Installation, IpStorage, Key, KeyKind, Link, Meta, Model,
-    Offer, OnExceed, Op, Partner, PartnerPayout, Payout, Pixel, PreviousSealed, PreviousSecret, Privacy,
-    Resource, ResourceKind, Revenue, Rule, Scope, Source, SourceAuth, Target, TargetDestination, Test,
-    Workspace,
+    Duplicates, Entity, Environment, ExternalId, Field, Goal, Identifier, Installation, IpStorage, Key,
+    KeyKind, Link, Meta, Model, Offer, OnExceed, Op, Partner, PartnerPayout, Payout, Pixel, PreviousSealed,
+    PreviousSecret, Privacy, Resource, ResourceKind, Revenue, Rule, Scope, Source, SourceAuth, Target,
+    TargetDestination, Test, Workspace,
 };

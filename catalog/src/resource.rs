@@ -21,12 +21,12 @@ pub use domain::{Domain, DomainRole};
 pub use entity::{Entity, Resource, ResourceKind};
 pub use key::{Environment, Key, KeyKind, PreviousSecret, Scope};
 pub use link::Link;
-pub use offer::{Approval, Goal, Offer, Payout, Revenue};
+pub use offer::{Approval, Duplicates, Goal, Offer, Payout, Revenue};
 pub use partner::{Partner, PartnerPayout};
 pub use pixel::Pixel;
 pub use rule::{Condition, Field, InvalidField, Op, Rule, Target, TargetDestination, Test};
 pub use source::{PreviousSealed, Source, SourceAuth};
-pub use workspace::{Attribution, Consent, IpStorage, Model, Privacy, Workspace};
+pub use workspace::{Attribution, Consent, Identifier, IpStorage, Model, Privacy, Workspace};
 
 /// A SHA-256 of a secret.
 pub type SecretHash = [u8; 32];

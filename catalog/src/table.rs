@@ -89,6 +89,8 @@ pub struct Tables {
     link_keys: HashMap<Option<DomainId>, HashMap<String, (WorkspaceNumber, LinkId)>>,
     hostnames: HashMap<String, (WorkspaceNumber, DomainId)>,
     slugs: HashMap<(WorkspaceNumber, String), PartnerId>,
+    /// In small letters.
+    coupons: HashMap<(WorkspaceNumber, String), PartnerId>,
     secrets: HashMap<SecretHash, (WorkspaceNumber, KeyId)>,
     /// The publishable keys that somebody may use from a page, by the page's origin.
     origins: HashMap<String, BTreeSet<(WorkspaceNumber, KeyId)>>,
@@ -123,6 +125,11 @@ impl Tables {
     pub(crate) fn partner_by_slug(&self, workspace: WorkspaceNumber, slug: &str) -> Option<&Partner> {
         // A borrowed pair cannot be looked up in a map of owned ones; references by slug are no hot path.
         let id = *self.slugs.get(&(workspace, slug.to_owned()))?;
+        self.partners.get(workspace, id)
+    }
+
+    pub(crate) fn partner_by_coupon(&self, workspace: WorkspaceNumber, coupon: &str) -> Option<&Partner> {
+        let id = *self.coupons.get(&(workspace, coupon.to_lowercase()))?;
         self.partners.get(workspace, id)
     }
 
@@ -228,6 +235,9 @@ impl Tables {
                 if let Some(slug) = &partner.slug {
                     self.slugs.insert((partner.workspace, slug.clone()), partner.id);
                 }
+                for coupon in &partner.coupons {
+                    self.coupons.insert((partner.workspace, coupon.to_lowercase()), partner.id);
+                }
             }
             Resource::Link(link) => {
                 self.index_entity(link);
@@ -263,6 +273,9 @@ impl Tables {
                 self.unindex_entity(partner);
                 if let Some(slug) = &partner.slug {
                     self.slugs.remove(&(partner.workspace, slug.clone()));
+                }
+                for coupon in &partner.coupons {
+                    self.coupons.remove(&(partner.workspace, coupon.to_lowercase()));
                 }
             }
             Resource::Link(link) => {

@@ -8,10 +8,11 @@ use url::Url;
 use crate::host::{allowed_host, domain_name};
 use crate::macros::Template;
 use crate::resource::{
-    Attribution, Domain, Entity, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Pixel, Resource,
+    Attribution, Domain, Entity, Goal, Identifier, Key, KeyKind, Link, Meta, Offer, Payout, Pixel, Resource,
     Revenue, Scope, Workspace,
 };
 
+mod partners;
 mod rules;
 mod sources;
 
@@ -35,6 +36,10 @@ pub const MAX_EXTERNAL_CHARS: usize = 255;
 pub const MAX_GOALS: usize = 100;
 /// Most payouts of a partner.
 pub const MAX_PAYOUTS: usize = 1_000;
+/// Most coupons of a partner.
+pub const MAX_COUPONS: usize = 100;
+/// Longest coupon, in characters.
+pub const MAX_COUPON_CHARS: usize = 64;
 /// Most tags of a resource.
 pub const MAX_TAGS: usize = 50;
 /// Longest tag, in characters.
@@ -83,7 +88,7 @@ pub fn faults(resource: &Resource) -> Vec<FieldError> {
         }
         Resource::Workspace(workspace) => workspace_faults(&mut faults, workspace),
         Resource::Offer(offer) => offer_faults(&mut faults, offer),
-        Resource::Partner(partner) => partner_faults(&mut faults, partner),
+        Resource::Partner(partner) => partners::partner_faults(&mut faults, partner),
         Resource::Link(link) => link_faults(&mut faults, link),
         Resource::Source(source) => sources::source_faults(&mut faults, source),
         Resource::Key(key) => key_faults(&mut faults, key),
@@ -140,6 +145,12 @@ fn goal_faults(faults: &mut Faults, index: usize, goal: &Goal) {
         faults.add(format!("goals[{index}].key"), "must be 1 to 64 letters, digits, - and _");
     }
     payout_faults(faults, &format!("goals[{index}].payout.amount"), goal.payout);
+    let longest = Goal::MAX_HOLD_DAYS;
+    faults.unless(
+        goal.hold_days <= longest,
+        &format!("goals[{index}].hold_days"),
+        format!("must be at most {longest}"),
+    );
     match goal.revenue {
         Revenue::Fixed(money) if money.micros < 0 => {
             faults.add(format!("goals[{index}].revenue.amount"), NEGATIVE);
@@ -153,31 +164,6 @@ fn payout_faults(faults: &mut Faults, amount: &str, payout: Payout) {
     match payout {
         Payout::Fixed(money) => faults.unless(money.micros >= 0, amount, NEGATIVE),
         Payout::None | Payout::Percent(_) => {}
-    }
-}
-
-fn partner_faults(faults: &mut Faults, partner: &Partner) {
-    named(faults, &partner.name, partner);
-    if let Some(slug) = &partner.slug {
-        faults.unless(is_key(slug), "slug", "must be 1 to 64 letters, digits, - and _");
-        // References tell ids from slugs by the prefix.
-        let is_id = slug.starts_with("part_");
-        faults.unless(!is_id, "slug", "must not start with part_");
-    }
-    if let Some(email) = &partner.email {
-        faults.unless(is_email(email), "email", "must be an e-mail address");
-    }
-    let count = partner.payouts.len() <= MAX_PAYOUTS;
-    faults.unless(count, "payouts", format!("must be at most {MAX_PAYOUTS}"));
-    let mut known = HashSet::new();
-    for (index, own) in partner.payouts.iter().enumerate() {
-        if own.goal.as_deref().is_some_and(|goal| !is_key(goal)) {
-            faults.add(format!("payouts[{index}].goal"), "must be 1 to 64 letters, digits, - and _");
-        }
-        payout_faults(faults, &format!("payouts[{index}].amount"), own.payout);
-        if !known.insert((own.offer, own.goal.as_deref())) {
-            faults.add(format!("payouts[{index}].offer"), "has a payout for this goal already");
-        }
     }
 }
 
@@ -310,6 +296,8 @@ fn attribution(faults: &mut Faults, attribution: &Attribution) {
         "attribution.position_weights",
         "must be three whole numbers that add up to 100",
     );
+    let each_once = Identifier::ALL.iter().all(|identifier| attribution.identify_by.contains(identifier));
+    faults.unless(each_once, "attribution.identify_by", "must name each of them once");
 }
 
 fn fallback(faults: &mut Faults, url: Option<&str>) {

@@ -366,7 +366,7 @@ impl<'a> Owner<'a> {
     }
 
     async fn tick(&mut self) -> Result<(), Error> {
-        let due = core::is_wait_due(self.store, &self.head, self.parts.clock.now_micros())?;
+        let due = core::is_timer_due(self.store, &self.head, self.parts.clock.now_micros())?;
         self.ticker.maybe_tick(&self.head, due, self.parts.clock.now_micros()).await?;
         self.parts.health.running();
         Ok(())

@@ -111,6 +111,8 @@ CREATE TABLE IF NOT EXISTS conversion_revisions
     occurred_at DateTime64(6, 'UTC'),
     conversion FixedString(16),
     version UInt32,
+    -- Takes the conversion from whom it belonged to; the row after it gives it to another.
+    is_taken Bool,
     event FixedString(16),
     change LowCardinality(String),
     reason LowCardinality(String),

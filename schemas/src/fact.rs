@@ -77,6 +77,8 @@ pub enum Fact {
     Nonce(Box<UsedNonce>),
     /// A cap counts one more, or one less.
     CapCounted(Box<CapCounted>),
+    /// Several marks of identity are one person's.
+    Joined(Box<Joined>),
     /// An edge holds back as many events, or none any more.
     Delayed(Delayed),
     /// A tick was taken in.
@@ -132,7 +134,10 @@ pub struct Revision {
     pub dedupe_key: DedupeKey,
     /// What the conversion was attributed to.
     pub attributed: Attributed,
-    /// How the visitor was identified: `click_id`, `visitor_id`, `partner`; empty if not at all.
+    /// What it was attributed to before, where this revision changes that.
+    pub attributed_before: Option<Box<Attributed>>,
+    /// How it was found out whose it is: `click_id`, `visitor_id`, `customer_id`, `email`, `coupon`, `partner`; empty if not at
+    /// all.
     pub identified_by: String,
     /// The rule that set the payout: `offer_goal`, or `none`.
     pub payout_rule: String,
@@ -146,7 +151,9 @@ pub struct Revision {
     pub refund: Option<AppliedRefund>,
     /// The counts of caps that count the conversion while its status counts.
     pub counted_in: Vec<CapPlace>,
-    /// Every touch that was considered.
+    /// Core time at which a hold that the goal wanted ends, or was to end.
+    pub hold_until: Option<Timestamp>,
+    /// Every touch that was considered; empty in a revision that did not consider them anew.
     pub touches: Vec<Touch>,
     /// When the edge had the event that made the conversion.
     pub received_at: Timestamp,
@@ -189,6 +196,10 @@ pub enum Change {
     Status,
     /// Money of it went back.
     Refund,
+    /// It was reported anew, and the last report stands.
+    Report,
+    /// What is known of its touches or of its customer changed.
+    Attribution,
 }
 
 impl Change {
@@ -198,6 +209,8 @@ impl Change {
             Self::Recorded => "recorded",
             Self::Status => "status",
             Self::Refund => "refund",
+            Self::Report => "report",
+            Self::Attribution => "attribution",
         }
     }
 }
@@ -315,6 +328,8 @@ pub enum Lost {
     AfterConversion,
     /// Carries a label that excludes it.
     ExcludedLabel,
+    /// A coupon says whose the conversion is, and in this workspace that is more.
+    Coupon,
 }
 
 impl Lost {
@@ -328,6 +343,7 @@ impl Lost {
             Self::OutsideLookback => "outside_lookback",
             Self::AfterConversion => "after_conversion",
             Self::ExcludedLabel => "excluded_label",
+            Self::Coupon => "coupon",
         }
     }
 }
@@ -440,6 +456,8 @@ pub mod reason {
     pub const UNTRUSTED_SENDER: &str = "untrusted_sender";
     /// The goal wants a decision by hand.
     pub const MANUAL_APPROVAL: &str = "manual_approval";
+    /// The goal wants some days to pass before the approval.
+    pub const HOLD_DAYS: &str = "hold_days";
     /// An amount without a currency cannot be one in the offer's.
     pub const INVALID_AMOUNT: &str = "invalid_amount";
     /// The source or the offer that the report names is none of this workspace's.
@@ -504,6 +522,37 @@ pub struct CapCounted {
     pub edge: Option<EdgeId>,
     /// Whether it is one less: a conversion does not count any more.
     pub is_withdrawal: bool,
+}
+
+/// Marks of identity that are one person's, and all that is known by any of them with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Whose person.
+    pub workspace: WorkspaceNumber,
+    /// The marks, two or more.
+    pub identities: Vec<Identity>,
+}
+
+/// Something by which a person is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// What kind it is.
+    pub kind: IdentityKind,
+    /// The visitor's id, or the first 16 bytes of a SHA-256 of the customer's id or e-mail address.
+    pub id: [u8; 16],
+    /// Known from tests: a rehearsal joins nobody.
+    pub test: bool,
+}
+
+/// By what a person is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdentityKind {
+    /// A browser's visitor id.
+    Visitor,
+    /// The sender's customer id.
+    Customer,
+    /// The hash of an e-mail address.
+    Email,
 }
 
 /// The end of a sink's batch: the same batch whoever makes it.

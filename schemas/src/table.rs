@@ -9,7 +9,7 @@ pub enum Table {
     Clicks,
     /// One row an impression.
     Impressions,
-    /// One row a revision of a conversion.
+    /// One row a revision of a conversion; before it one that takes the conversion from whom it belonged to, where that changes.
     ConversionRevisions,
     /// One row a touch considered for a revision.
     Credits,
@@ -38,8 +38,10 @@ impl Table {
         match (self, fact) {
             (Self::Clicks, Fact::Click(_))
             | (Self::Impressions, Fact::Impression(_))
-            | (Self::ConversionRevisions, Fact::Revision(_))
             | (Self::Outcomes, Fact::Outcome(_)) => 1,
+            (Self::ConversionRevisions, Fact::Revision(revision)) => {
+                1 + u64::from(revision.attributed_before.is_some())
+            }
             (Self::Credits, Fact::Revision(revision)) => revision.touches.len() as u64,
             (
                 _,
@@ -52,6 +54,7 @@ impl Table {
                 | Fact::Redelivered(_)
                 | Fact::Nonce(_)
                 | Fact::CapCounted(_)
+                | Fact::Joined(_)
                 | Fact::Delayed(_)
                 | Fact::Ticked
                 | Fact::Cut(_),

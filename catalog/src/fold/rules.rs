@@ -121,6 +121,10 @@ fn unique<T: Entity>(field: &'static str, row: &T, taken_by: Option<Id<T::IdKind
 fn partner_rules(tables: &Tables, partner: &Partner) -> Result<(), Rejected> {
     let taken_by = partner.slug.as_ref().and_then(|slug| tables.partner_by_slug(partner.workspace, slug));
     unique("slug", partner, taken_by.map(|other| other.id))?;
+    for coupon in &partner.coupons {
+        let taken_by = tables.partner_by_coupon(partner.workspace, coupon);
+        unique("coupons", partner, taken_by.map(|other| other.id))?;
+    }
     let before = tables.partners.get(partner.workspace, partner.id);
     let old: HashSet<OfferId> = before.iter().flat_map(|it| &it.payouts).map(|own| own.offer).collect();
     for own in partner.payouts.iter().filter(|own| !old.contains(&own.offer)) {

@@ -55,12 +55,7 @@ fn offer(workspace: u32, number: u8) -> Offer {
         fallback_url: None,
         click_lookback_micros: None,
         view_lookback_micros: None,
-        goals: vec![Goal {
-            key: "sale".into(),
-            payout: Payout::Percent("10".parse_percent()),
-            revenue: Revenue::Postback,
-            approval: Approval::Auto,
-        }],
+        goals: vec![Goal { payout: Payout::Percent("10".parse_percent()), ..Goal::new("sale".into()) }],
         allowed_hosts: Vec::new(),
         caps: Vec::new(),
         meta: meta(),
@@ -83,6 +78,7 @@ fn partner(workspace: u32, number: u8, slug: Option<&str>) -> Partner {
         workspace: workspace_number(workspace),
         name: "Anna".into(),
         slug: slug.map(str::to_owned),
+        coupons: Vec::new(),
         email: None,
         payouts: Vec::new(),
         meta: meta(),
@@ -261,6 +257,18 @@ fn what_needs_the_catalog_is_judged_by_the_fold() {
     };
     check(put(partner(1, 2, Some("anna")), Expected::New), Err(slug));
     check(put(partner(2, 2, Some("anna")), Expected::New), Ok(()));
+    let coupons = |workspace, number, coupon: &str| Partner {
+        coupons: vec![coupon.to_owned()],
+        ..partner(workspace, number, None)
+    };
+    check(put(coupons(1, 3, "ANNA10"), Expected::New), Ok(()));
+    let coupon = Rejected::Exists {
+        kind: ResourceKind::Partner,
+        field: "coupons",
+        id: id::<schemas::id::PartnerKind>(3).to_string(),
+    };
+    check(put(coupons(1, 4, "anna10"), Expected::New), Err(coupon));
+    check(put(coupons(2, 4, "anna10"), Expected::New), Ok(()));
     let mut moved = workspace(1);
     if let Resource::Workspace(workspace) = &mut moved {
         workspace.currency = Currency::from_code("EUR").unwrap();

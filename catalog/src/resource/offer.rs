@@ -57,6 +57,40 @@ pub struct Goal {
     pub revenue: Revenue,
     /// Whether a trusted conversion is approved by itself.
     pub approval: Approval,
+    /// For how many days one that would be approved by itself is held back first; at most [`Goal::MAX_HOLD_DAYS`].
+    pub hold_days: u16,
+    /// What a repetition under the same key is.
+    pub duplicates: Duplicates,
+}
+
+impl Goal {
+    /// The longest hold.
+    pub const MAX_HOLD_DAYS: u16 = 365;
+
+    /// A goal that pays nothing and leaves everything at its default.
+    pub const fn new(key: String) -> Self {
+        Self {
+            key,
+            payout: Payout::None,
+            revenue: Revenue::Postback,
+            approval: Approval::Auto,
+            hold_days: 0,
+            duplicates: Duplicates::Ignore,
+        }
+    }
+}
+
+/// What a conversion is that comes again under the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// The first report stands: the same again is a duplicate, other content a conflict.
+    #[default]
+    Ignore,
+    /// The last report stands: other content revises the conversion.
+    Revise,
+    /// Each is a conversion of its own.
+    Count,
 }
 
 /// What the partner earns for a conversion.

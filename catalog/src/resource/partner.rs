@@ -19,6 +19,8 @@ pub struct Partner {
     pub slug: Option<String>,
     /// How to reach it.
     pub email: Option<String>,
+    /// Coupons by which its customers are known, unique per workspace whatever the case of their letters.
+    pub coupons: Vec<String>,
     /// What it earns where that is not what the offer's goal says.
     pub payouts: Vec<PartnerPayout>,
     /// What every resource carries.

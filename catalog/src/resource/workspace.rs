@@ -50,6 +50,40 @@ pub struct Attribution {
     pub time_decay_half_life_micros: i64,
     /// What the first touch, those between, and the last one share in the position based model, in percent.
     pub position_weights: [u8; 3],
+    /// In which order a report's words are asked whose it is; each stands once.
+    pub identify_by: [Identifier; 5],
+}
+
+/// What a report can say of whose conversion it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identifier {
+    /// The click that led to it.
+    ClickId,
+    /// The browser.
+    VisitorId,
+    /// The sender's customer.
+    CustomerId,
+    /// The customer's e-mail address.
+    Email,
+    /// A coupon, which is a partner's.
+    Coupon,
+}
+
+impl Identifier {
+    /// Every identifier, in the default order.
+    pub const ALL: [Self; 5] = [Self::ClickId, Self::VisitorId, Self::CustomerId, Self::Email, Self::Coupon];
+
+    /// The word in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClickId => "click_id",
+            Self::VisitorId => "visitor_id",
+            Self::CustomerId => "customer_id",
+            Self::Email => "email",
+            Self::Coupon => "coupon",
+        }
+    }
 }
 
 impl Default for Attribution {
@@ -61,6 +95,7 @@ impl Default for Attribution {
             min_time_to_convert_micros: 0,
             time_decay_half_life_micros: 7 * MICROS_PER_DAY,
             position_weights: [40, 20, 40],
+            identify_by: Identifier::ALL,
         }
     }
 }

@@ -6,7 +6,7 @@ use schemas::time::Timestamp;
 
 use super::*;
 use crate::resource::{
-    Approval, DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, PartnerPayout, Source, SourceAuth,
+    DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, PartnerPayout, Source, SourceAuth,
 };
 
 fn offer() -> Offer {
@@ -28,7 +28,7 @@ fn offer() -> Offer {
 }
 
 fn goal(key: &str) -> Goal {
-    Goal { key: key.into(), payout: Payout::None, revenue: Revenue::Postback, approval: Approval::Auto }
+    Goal::new(key.into())
 }
 
 fn fields(resource: impl Into<Resource>) -> Vec<String> {
@@ -159,6 +159,7 @@ fn links_partners_and_sources_have_their_own_rules() {
         workspace,
         name: "Anna".into(),
         slug: Some("part_1".into()),
+        coupons: Vec::new(),
         email: Some("anna".into()),
         payouts: Vec::new(),
         meta: meta.clone(),
@@ -190,6 +191,7 @@ fn a_partner_has_one_payout_for_an_offer_and_goal() {
         workspace: WorkspaceNumber::new(1).unwrap(),
         name: "Anna".into(),
         slug: None,
+        coupons: Vec::new(),
         email: None,
         payouts,
         meta: Meta::new(Timestamp::default()),
@@ -203,6 +205,24 @@ fn a_partner_has_one_payout_for_an_offer_and_goal() {
     let many = |count| (0..count).map(|n| own(1, Some(&format!("g{n}")), 1)).collect();
     assert_eq!(fields(partner(many(MAX_PAYOUTS))), [""; 0]);
     assert_eq!(fields(partner(many(MAX_PAYOUTS + 1))), ["payouts"]);
+}
+
+#[test]
+fn a_partners_coupons_are_plain_and_differ() {
+    let partner = |coupons: &[&str]| Partner {
+        id: Id::from_bytes([1; 16]),
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        name: "Anna".into(),
+        slug: None,
+        email: None,
+        coupons: coupons.iter().copied().map(str::to_owned).collect(),
+        payouts: Vec::new(),
+        meta: Meta::new(Timestamp::default()),
+    };
+    assert_eq!(fields(partner(&["ANNA10", "Sommer 2026", "ÄÖ"])), [""; 0]);
+    let long = "x".repeat(65);
+    let wrong = partner(&["anna", "ANNA", "", " a", "a\nb", &long]);
+    assert_eq!(fields(wrong), ["coupons[1]", "coupons[2]", "coupons[3]", "coupons[4]", "coupons[5]"]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use catalog::key::hash_secret;
 use catalog::{
-    Approval, Environment, ExternalId, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Resource,
-    Revenue, Scope, Source, SourceAuth,
+    Environment, ExternalId, Goal, Key, KeyKind, Link, Meta, Offer, Partner, Payout, Resource, Scope, Source,
+    SourceAuth,
 };
 use schemas::id::{Id, IdGenerator, Kind, OfferId, PartnerId, SourceId, WorkspaceNumber};
 use schemas::money::{Currency, Percent};
@@ -73,6 +73,7 @@ impl Maker {
             workspace: self.workspace,
             name: "Anna".into(),
             slug: Some("anna".into()),
+            coupons: Vec::new(),
             email: None,
             payouts: Vec::new(),
             meta: Meta { external: Some(external), ..Meta::new(NOW) },
@@ -80,6 +81,7 @@ impl Maker {
         let left = Partner {
             id: self.id(),
             slug: Some("left".into()),
+            coupons: Vec::new(),
             meta: Meta { archived: true, ..Meta::new(NOW) },
             ..anna.clone()
         };
@@ -168,10 +170,8 @@ fn offer(id: OfferId, workspace: WorkspaceNumber) -> Offer {
         click_lookback_micros: None,
         view_lookback_micros: None,
         goals: vec![Goal {
-            key: "sale".into(),
             payout: Payout::Percent(Percent::parse("10").unwrap()),
-            revenue: Revenue::Postback,
-            approval: Approval::Auto,
+            ..Goal::new("sale".into())
         }],
         allowed_hosts: Vec::new(),
         caps: Vec::new(),

@@ -1,17 +1,20 @@
 //! Applying facts: the only place where state changes.
 
 use schemas::event::Hit;
-use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Record, Revision, Subject};
+use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Record, Revision, Subject, Touch};
 use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::WAIT_MICROS;
 use super::cap;
+use super::hold;
 use super::key;
 use super::mark;
 use super::nonce;
+use super::person;
 use super::refund::apply_refund;
-use super::state::{Overlay, StateError};
+use super::reopening::is_undecided;
+use super::state::{Overlay, State, StateError};
 use super::stored::StoredTouch;
 use super::unique;
 use super::waiting::{apply_parked, apply_unparked};
@@ -81,10 +84,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             }
             Ok(())
         }
-        Fact::Revision(revision) => {
-            apply_revision(state, revision);
-            Ok(())
-        }
+        Fact::Revision(revision) => apply_revision(state, revision),
         Fact::Outcome(outcome) => apply_outcome(state, outcome),
         Fact::Parked(parked) => apply_parked(state, parked),
         Fact::Unparked(unparked) => apply_unparked(state, unparked),
@@ -106,6 +106,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             nonce::apply_nonce(state, used);
             Ok(())
         }
+        Fact::Joined(joined) => person::apply_joined(state, joined),
         Fact::CapCounted(counted) => cap::apply_counted(state, counted),
         Fact::Cut(cut) => {
             let head = state.head_mut();
@@ -141,6 +142,7 @@ fn row_bytes(fact: &Fact) -> u64 {
         | Fact::Redelivered(_)
         | Fact::Nonce(_)
         | Fact::CapCounted(_)
+        | Fact::Joined(_)
         | Fact::Delayed(_)
         | Fact::Ticked
         | Fact::Cut(_) => FIXED,
@@ -148,13 +150,30 @@ fn row_bytes(fact: &Fact) -> u64 {
     bytes as u64
 }
 
-fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
-    let conversion = revision.conversion;
-    state.put(key::dedupe(revision.workspace, &revision.dedupe_key), conversion.bytes().to_vec());
-    state.put(key::conversion(revision.workspace, conversion), wire::encode_revision(revision));
+fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) -> Result<(), StateError> {
+    let (workspace, conversion) = (revision.workspace, revision.conversion);
+    let key = key::conversion(workspace, conversion);
+    let touches = kept_touches(state, revision, &key)?;
+    state.put(key::dedupe(workspace, &revision.dedupe_key), conversion.bytes().to_vec());
+    state.put(key, wire::encode_revision(revision, &touches));
     if let Some(refund) = &revision.refund {
         apply_refund(state, revision, refund);
     }
+    hold::apply_revision(state, revision);
+    if revision.before.is_none() { person::apply_recorded(state, revision) } else { Ok(()) }
+}
+
+/// The touches that the state keeps with a conversion: those considered last, as long as others may still come.
+fn kept_touches(state: &Overlay<'_>, revision: &Revision, key: &[u8]) -> Result<Vec<Touch>, StateError> {
+    let is_new = revision.before.is_none() || !revision.touches.is_empty();
+    if !is_undecided(revision) {
+        return Ok(Vec::new());
+    } else if is_new {
+        return Ok(revision.touches.clone());
+    }
+    let unreadable = || StateError::Unreadable("conversion");
+    let before = state.get(key)?.ok_or_else(unreadable)?;
+    Ok(wire::decode_revision(before.into()).map_err(|_| unreadable())?.touches)
 }
 
 fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), StateError> {

@@ -25,7 +25,7 @@ pub(super) struct Question<'a> {
     /// The click that the conversion names.
     pub(super) named: Option<StoredTouch>,
     /// Whose touches are considered beside it.
-    pub(super) visitor: Option<VisitorId>,
+    pub(super) visitors: Vec<VisitorId>,
     /// Touches of other offers are not considered; `None` considers all.
     pub(super) offer: Option<OfferId>,
     pub(super) occurred_at: Timestamp,
@@ -43,7 +43,7 @@ pub(super) struct Windows<'a> {
 
 impl Windows<'_> {
     /// The window before a conversion in which touches of an offer count.
-    fn lookback(&self, offer: OfferId, is_click: bool) -> i64 {
+    pub(super) fn lookback(&self, offer: OfferId, is_click: bool) -> i64 {
         let offer = self.catalog.offer(self.workspace.number, offer);
         let own = offer.and_then(|offer| lookback_of(offer, is_click));
         own.unwrap_or_else(|| self.default_lookback(is_click))
@@ -127,16 +127,31 @@ type Candidates = BTreeMap<(Timestamp, TouchId), StoredTouch>;
 /// The named click, and the first and last touches of the visitor.
 fn candidates(state: &Overlay<'_>, question: &Question<'_>) -> Result<Candidates, StateError> {
     let mut found = BTreeMap::new();
-    if let Some(visitor) = question.visitor {
+    for &visitor in &question.visitors {
         for are_clicks in [true, false] {
             let visits = Visits { workspace: question.workspace, visitor, are_clicks };
             add_visits(state, question, visits, &mut found)?;
         }
     }
+    if question.visitors.len() > 1 {
+        bound(&mut found);
+    }
     if let Some(click) = &question.named {
         found.insert((click.at, click.id), click.clone());
     }
     Ok(found)
+}
+
+/// Leaves of several visitors' touches as many as of one.
+fn bound(found: &mut Candidates) {
+    for (are_clicks, per_end) in [(true, TOUCHES_PER_END), (false, VIEWS_PER_END)] {
+        let of_kind: Vec<_> =
+            found.iter().filter(|(_, touch)| is_click(touch) == are_clicks).map(|(key, _)| *key).collect();
+        let last = of_kind.len().saturating_sub(per_end);
+        for key in of_kind.iter().take(last).skip(per_end) {
+            found.remove(key);
+        }
+    }
 }
 
 fn add_visits(

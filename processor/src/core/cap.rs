@@ -80,11 +80,13 @@ impl Decider<'_, '_> {
         Ok((once(found.into_iter().filter(adds_to)), is_beyond))
     }
 
-    /// The counts that a conversion adds to while its status counts, and what they want if it is beyond.
+    /// The counts that a conversion adds to while its status counts, and what they want if it is beyond. Those that count it
+    /// `already` have judged it.
     pub(super) fn caps_of_conversion(
         &self,
         workspace: &Workspace,
         revision: &Revision,
+        already: &[CapPlace],
     ) -> Result<Capped, StateError> {
         if revision.received.test {
             return Ok(Capped { places: Vec::new(), beyond: None });
@@ -98,7 +100,8 @@ impl Decider<'_, '_> {
             received_at: revision.received_at,
         };
         let found = self.find(&counted, CapMetric::Conversions)?;
-        let beyond = found.iter().filter(|cap| cap.is_beyond).map(|cap| cap.on_exceed).max_by_key(severity);
+        let judging = found.iter().filter(|cap| !already.contains(&cap.place));
+        let beyond = judging.filter(|cap| cap.is_beyond).map(|cap| cap.on_exceed).max_by_key(severity);
         Ok(Capped { places: once(found.into_iter()), beyond })
     }
 
@@ -129,17 +132,20 @@ impl Decider<'_, '_> {
         Ok(())
     }
 
-    /// Records a revision, and counts its conversion where it begins or ends to count.
-    pub(super) fn revise(&mut self, revision: Revision) -> Result<(), StateError> {
-        let (workspace, places) = (revision.workspace, revision.counted_in.clone());
-        let before = revision.before.is_some_and(|before| before.status.is_counted());
-        let after = revision.after.status.is_counted();
+    /// Records a revision of what was before it, and counts its conversion where it begins or ends to count.
+    pub(super) fn revise(&mut self, before: Option<&Revision>, revision: Revision) -> Result<(), StateError> {
+        fn counting(revision: &Revision) -> &[CapPlace] {
+            if revision.after.status.is_counted() { &revision.counted_in } else { &[] }
+        }
+        let workspace = revision.workspace;
+        let old = before.map_or(&[] as &[CapPlace], counting);
+        let new = counting(&revision).to_vec();
         self.emit(Fact::Revision(Box::new(revision)))?;
-        if before != after {
-            for place in places {
-                let counted = CapCounted { workspace, place, edge: None, is_withdrawal: before };
-                self.emit(Fact::CapCounted(Box::new(counted)))?;
-            }
+        let withdrawn = old.iter().filter(|place| !new.contains(place)).map(|place| (*place, true));
+        let added = new.iter().filter(|place| !old.contains(place)).map(|place| (*place, false));
+        for (place, is_withdrawal) in withdrawn.chain(added) {
+            let counted = CapCounted { workspace, place, edge: None, is_withdrawal };
+            self.emit(Fact::CapCounted(Box::new(counted)))?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::key::Awaited;
 use super::mark;
 use super::refund::Returned;
 use super::state::{Overlay, StateError};
+use super::stored::StoredTouch;
 use super::unique;
 use super::{BYTES_PER_CUT, FACTS_PER_CUT};
 
@@ -142,7 +143,7 @@ impl Decider<'_, '_> {
             Body::Conversion(conversion) => self.conversion(&Reported::new(event, conversion, event.mark)),
             Body::Refund(refund) => self.refund(&Returned::new(event, refund, event.mark)),
             Body::Delayed(delayed) => self.emit(Fact::Delayed(*delayed)),
-            Body::Tick => self.tick(),
+            Body::Tick => self.tick(event),
         }
     }
 
@@ -158,7 +159,9 @@ impl Decider<'_, '_> {
             labels.push(label::CAP.to_owned());
         }
         self.label_unique(event.workspace, &mut click.hit)?;
-        let id = click.id;
+        let (id, touch) = (click.id, StoredTouch::of_click(&click));
+        let reached = self.reached_by(workspace, &touch)?;
+        reached.label(&mut click.hit.labels);
         self.emit(Fact::Click(Box::new(ClickFact {
             receipt: event.id,
             workspace: event.workspace,
@@ -167,23 +170,27 @@ impl Decider<'_, '_> {
         })))?;
         self.count_click(event, counted_in)?;
         self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))?;
-        self.settle_waiting(event.workspace, Awaited::Click(id))
+        self.settle_waiting(event.workspace, Awaited::Click(id))?;
+        self.reopen_reached(event, workspace, &reached)
     }
 
     fn impression(&mut self, event: &Event, impression: &Impression) -> Result<(), StateError> {
         let case = Case::of_hit(event, Subject::Impression, &impression.hit);
-        if self.catalog.workspace(event.workspace).is_none() {
+        let Some(workspace) = self.catalog.workspace(event.workspace) else {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
-        }
+        };
         let mut impression = impression.clone();
         unique::drop_claims(&mut impression.hit);
+        let reached = self.reached_by(workspace, &StoredTouch::of_impression(&impression))?;
+        reached.label(&mut impression.hit.labels);
         self.emit(Fact::Impression(Box::new(ImpressionFact {
             receipt: event.id,
             workspace: event.workspace,
             received_at: event.received_at,
             impression,
         })))?;
-        self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))
+        self.settle(&case, OutcomeStatus::Recorded, Settled::because(""))?;
+        self.reopen_reached(event, workspace, &reached)
     }
 
     /// Takes note of bytes that this event gives.
@@ -196,9 +203,10 @@ impl Decider<'_, '_> {
         self.wait_bytes >= WAIT_BYTES_PER_EVENT
     }
 
-    fn tick(&mut self) -> Result<(), StateError> {
+    fn tick(&mut self, event: &Event) -> Result<(), StateError> {
         self.emit(Fact::Ticked)?;
         self.end_due_waits()?;
+        self.end_due_holds(event)?;
         if self.state.head().uncut > 0 { self.cut() } else { Ok(()) }
     }
 

@@ -17,10 +17,16 @@ pub(super) fn key_of_report(event: &Event, conversion: &Conversion) -> DedupeKey
     } else if let Some(click) = &conversion.click {
         (b"click", click.bytes())
     } else {
-        (b"receipt", event.id.bytes())
+        (RECEIPT, event.id.bytes())
     };
     let goal = Goal { source: conversion.source, goal: &conversion.goal, test: conversion.test };
     key_of(event, &goal, kind, key)
+}
+
+/// The key of a report that is its own: a repetition that counts.
+pub(super) fn key_of_receipt(event: &Event, conversion: &Conversion) -> DedupeKey {
+    let goal = Goal { source: conversion.source, goal: &conversion.goal, test: conversion.test };
+    key_of(event, &goal, RECEIPT, event.id.bytes())
 }
 
 /// The key of the report that a refund speaks of by its transaction.
@@ -40,6 +46,7 @@ pub(super) fn digest(text: &[u8]) -> key::Digest {
 }
 
 const TRANSACTION: &[u8] = b"transaction";
+const RECEIPT: &[u8] = b"receipt";
 
 /// Whose transaction ids these are.
 struct Goal<'a> {

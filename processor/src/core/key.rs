@@ -1,12 +1,13 @@
 //! Keys of the state: one letter for the kind, the workspace, then what makes it unique, time first where there is one.
 
 use schemas::cap::CapPlace;
-use schemas::fact::DedupeKey;
-use schemas::fact::TouchId;
+use schemas::fact::{DedupeKey, Identity, TouchId};
 use schemas::id::{
     ClickId, ConversionId, EdgeId, EventId, ImpressionId, SourceId, VisitorId, WorkspaceNumber,
 };
 use schemas::time::Timestamp;
+
+use super::person::kind_letter;
 
 /// Delivery marks of an edge.
 pub(super) const MARKS: u8 = b'm';
@@ -26,6 +27,9 @@ const NONCE_AGE: u8 = b'a';
 const CAP: u8 = b'k';
 const UNIQUE: u8 = b'u';
 const UNIQUE_AGE: u8 = b'w';
+const HOLD: u8 = b'h';
+const IDENTITY: u8 = b'j';
+const PERSON: u8 = b'o';
 
 /// The first 16 bytes of a SHA-256.
 pub(super) type Digest = [u8; 16];
@@ -245,4 +249,32 @@ pub(super) fn uniques_until(at: Timestamp) -> (Vec<u8>, Vec<u8>) {
 /// The key at the end of an age.
 pub(super) fn unique_of_age(age: &[u8]) -> Option<&[u8]> {
     age.get(1 + size_of::<u64>()..)
+}
+
+/// The end of a conversion's hold, in order of time; ends with whose and which conversion, and has no value.
+pub(super) fn hold(until: Timestamp, workspace: WorkspaceNumber, conversion: ConversionId) -> Vec<u8> {
+    key(HOLD, None, &[&time_bytes(until), &workspace.get().to_be_bytes(), conversion.bytes()])
+}
+
+/// The half-open range of holds that end up to and with `now`.
+pub(super) fn holds_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (key(HOLD, None, &[]), key(HOLD, None, &[&time_bytes(now.saturating_add(1))]))
+}
+
+/// The conversion at the end of a hold's key.
+pub(super) fn held_conversion(hold: &[u8]) -> Option<(WorkspaceNumber, ConversionId)> {
+    let (number, conversion) = hold.get(1 + size_of::<u64>()..)?.split_first_chunk::<4>()?;
+    let workspace = WorkspaceNumber::new(u32::from_be_bytes(*number))?;
+    Some((workspace, ConversionId::from_slice(conversion)?))
+}
+
+/// Whose something is by which a person is known: the person's name.
+pub(super) fn identity(workspace: WorkspaceNumber, identity: &Identity) -> Vec<u8> {
+    let kind = [kind_letter(identity.kind), u8::from(identity.test)];
+    key(IDENTITY, Some(workspace), &[&kind, &identity.id])
+}
+
+/// A person.
+pub(super) fn person(workspace: WorkspaceNumber, name: &Digest) -> Vec<u8> {
+    key(PERSON, Some(workspace), &[name])
 }

@@ -4,18 +4,24 @@
 //! events, reads go through [`State`]. Two cores of one version that read the same log write the same facts.
 
 mod apply;
+mod assessment;
 mod attribution;
 mod cap;
 mod conversion;
 mod decide;
 mod dedupe;
 mod head;
+mod hold;
 mod key;
 mod mark;
 mod model;
 mod nonce;
 mod payout;
+mod person;
 mod refund;
+mod reopening;
+mod repetition;
+mod revision;
 mod state;
 mod stored;
 mod unique;
@@ -26,7 +32,7 @@ pub use cap::{live_cap_counts, moved_cap_counts};
 pub use decide::{Input, decide};
 pub use head::{Counters, Head};
 pub use state::{Changes, Overlay, Pair, State, StateError};
-pub use waiting::is_wait_due;
+pub use waiting::is_timer_due;
 
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.
 pub const CORE_VERSION: u32 = 1;

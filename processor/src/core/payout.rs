@@ -8,12 +8,15 @@ use schemas::fact::{Attributed, Values, reason};
 use schemas::money::{Money, MoneyError};
 
 /// Values of a new conversion and how they came about.
+#[derive(Clone)]
 pub(super) struct Valuation {
     pub(super) values: Values,
     /// Why the status is not the plain one; empty otherwise.
     pub(super) reason: &'static str,
     /// The word of the [`PayoutRule`] that won, or `none`.
     pub(super) rule: &'static str,
+    /// For how many days the conversion is held, where it begins with a hold that its goal wants.
+    pub(super) hold_days: u16,
     /// A label that the conversion gets.
     pub(super) label: Option<&'static str>,
 }
@@ -77,6 +80,7 @@ pub(super) fn value(terms: &Terms<'_>, conversion: &Conversion) -> Result<Valuat
         },
         reason,
         rule: rule.map_or("none", |(rule, _)| rule.as_str()),
+        hold_days: goal.map_or(0, |goal| goal.hold_days),
         label: (offer.is_some() && goal.is_none()).then_some(label::UNKNOWN_GOAL),
     })
 }
@@ -93,7 +97,7 @@ pub(super) fn priced<'a>(
 ) -> Result<Cow<'a, Conversion>, MoneyError> {
     let Some(stated) = &conversion.stated_amount else { return Ok(Cow::Borrowed(conversion)) };
     let amount = stated.in_currency(offer.map_or(workspace.currency, |offer| offer.currency))?;
-    Ok(Cow::Owned(Conversion { amount: Some(amount), stated_amount: None, ..conversion.clone() }))
+    Ok(Cow::Owned(Conversion { amount: Some(amount), ..conversion.clone() }))
 }
 
 /// The status that a conversion starts with: the sender's word where the sender is trusted, else the goal's rule.
@@ -108,6 +112,8 @@ fn status(conversion: &Conversion, goal: Option<&Goal>, no_rate: bool) -> (Statu
         (status, "")
     } else if goal.is_some_and(|goal| matches!(goal.approval, Approval::Manual)) {
         (Status::Pending, reason::MANUAL_APPROVAL)
+    } else if goal.is_some_and(|goal| goal.hold_days > 0) {
+        (Status::Hold, reason::HOLD_DAYS)
     } else {
         (Status::Approved, "")
     }

@@ -11,10 +11,10 @@ use schemas::fact::{AppliedRefund, Change, Gross, OutcomeStatus, Revision, Subje
 use schemas::id::EventId;
 use schemas::money::Money;
 
-use super::conversion::revised;
 use super::decide::{Case, Decider, Settled};
 use super::dedupe;
 use super::key;
+use super::revision::revised;
 use super::state::{Overlay, State, StateError};
 
 /// A reported refund on its way to a decision.
@@ -91,7 +91,7 @@ impl Decider<'_, '_> {
             Verdict::Rejected(reason) => (OutcomeStatus::Rejected, Settled::about(existing, reason)),
             Verdict::Take(amount_micros) => {
                 let after = without(existing, amount_micros);
-                self.revise(Revision {
+                let next = Revision {
                     change: Change::Refund,
                     refund: Some(AppliedRefund {
                         refund_id: refund.refund_id.clone(),
@@ -99,7 +99,8 @@ impl Decider<'_, '_> {
                         reason: refund.reason.clone(),
                     }),
                     ..revised(case.event, existing, after)
-                })?;
+                };
+                self.revise(Some(existing), next)?;
                 (OutcomeStatus::Recorded, Settled::about(existing, ""))
             }
         };

@@ -22,13 +22,11 @@ const WAITS_PER_ARRIVAL: usize = 1_000;
 /// What the end of a wait gives beside the event itself: its attribution and the outcome.
 const WAIT_BYTES: usize = 1024;
 
-/// Whether a wait has ended by this clock, so that a tick is wanted.
-pub fn is_wait_due(state: &dyn State, head: &Head, now_micros: i64) -> Result<bool, StateError> {
-    if !is_anything_waiting(head) {
-        return Ok(false);
-    }
-    let (from, to) = key::due_until(Timestamp::from_micros(now_micros));
-    Ok(!state.scan(&from, &to, 1, false)?.is_empty())
+/// Whether a wait or a hold has ended by this clock, so that a tick is wanted.
+pub fn is_timer_due(state: &dyn State, head: &Head, now_micros: i64) -> Result<bool, StateError> {
+    let now = Timestamp::from_micros(now_micros);
+    let is_over = |(from, to): (Vec<u8>, Vec<u8>)| Ok(!state.scan(&from, &to, 1, false)?.is_empty());
+    Ok(is_anything_waiting(head) && is_over(key::due_until(now))? || is_over(key::holds_until(now))?)
 }
 
 const fn is_anything_waiting(head: &Head) -> bool {

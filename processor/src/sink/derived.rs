@@ -87,7 +87,7 @@ fn attribution(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuil
         .column("campaign", attributed().map(|to| id(to.campaign)))
         .column("link", attributed().map(|to| id(to.link)))
         .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
-        .column("click_at", all().map(click_at))
+        .column("click_at", attributed().map(click_at))
         .column("visitor", attributed().map(|to| id(to.visitor)))
         .column("creative", attributed().map(|to| to.creative.as_str()))
         .column("source_id", attributed().map(|to| to.source_id.as_str()))

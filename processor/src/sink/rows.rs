@@ -3,7 +3,7 @@
 use std::iter::repeat_n;
 
 use schemas::event::Hit;
-use schemas::fact::{ClickFact, Fact, ImpressionFact, Outcome, Revision, Touch, Values};
+use schemas::fact::{Attributed, ClickFact, Fact, ImpressionFact, Outcome, Revision, Touch, Values};
 use schemas::id::{Id, Kind};
 use schemas::table::Table;
 use schemas::time::Timestamp;
@@ -50,8 +50,9 @@ pub(super) fn rows(
             (impression_columns(&shown), times(&shown))
         }
         Table::ConversionRevisions => {
-            let revisions = revisions(facts);
-            (revision_columns(&revisions), times(&revisions))
+            let parts = parts(&revisions(facts));
+            let times = parts.iter().map(|(time, _)| micros(*time)).collect();
+            (revision_columns(&parts), times)
         }
         Table::Credits => {
             let revisions = revisions(facts);
@@ -196,44 +197,70 @@ fn pairs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// What a revision adds to a sum: the counted value now less the counted value before.
-fn delta(revision: &Revision, of: impl Fn(&Values) -> i64) -> i64 {
-    let counted = |values: &Values| if values.status.is_counted() { of(values) } else { 0 };
-    let before = revision.before.as_ref().map_or(0, counted);
-    counted(&revision.after).wrapping_sub(before)
+/// One row of a revision: what it gives to whom the conversion belongs to, or before that what it takes from whom it belonged to.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    revision: &'a Revision,
+    attributed: &'a Attributed,
+    before: Option<Values>,
+    after: Option<Values>,
 }
 
-fn revision_columns(rows: &[Timed<'_, Revision>]) -> BatchBuilder {
-    let revisions = || rows.iter().map(|(_, revision)| *revision);
-    let refunds = || revisions().map(|revision| revision.refund.as_ref());
+fn parts<'a>(revisions: &[Timed<'a, Revision>]) -> Vec<(Timestamp, Part<'a>)> {
+    let of_one = |(time, revision): &(Timestamp, &'a Revision)| {
+        let (before, after) = (revision.before, Some(revision.after));
+        let whole = Part { revision: *revision, attributed: &revision.attributed, before, after };
+        let taken = revision.attributed_before.as_deref();
+        let taken = taken.map(|attributed| Part { attributed, after: None, ..whole });
+        let given = Part { before: before.filter(|_| taken.is_none()), ..whole };
+        taken.into_iter().chain([given]).map(|part| (*time, part)).collect::<Vec<_>>()
+    };
+    revisions.iter().flat_map(of_one).collect()
+}
+
+impl Part<'_> {
+    /// What it adds to a sum: the counted value after it less the counted value before it.
+    fn delta(&self, of: impl Fn(&Values) -> i64) -> i64 {
+        let counted = |values: Option<Values>| {
+            values.filter(|values| values.status.is_counted()).map_or(0, |values| of(&values))
+        };
+        counted(self.after).wrapping_sub(counted(self.before))
+    }
+}
+
+fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
+    let parts = || rows.iter().map(|(_, part)| *part);
+    let revisions = || parts().map(|part| part.revision);
+    let attributed = || parts().map(|part| part.attributed);
+    let status = |values: Option<Values>| values.map_or("", |values| values.status.as_str());
+    // A refund is told once.
+    let refunds = || parts().map(|part| part.revision.refund.as_ref().filter(|_| part.after.is_some()));
     BatchBuilder::new()
         .column("workspace", revisions().map(|revision| revision.workspace.get()))
         .column("occurred_at", revisions().map(|revision| micros(revision.received.occurred_at)))
         .column("conversion", revisions().map(|revision| *revision.conversion.bytes()))
         .column("version", revisions().map(|revision| revision.version))
+        .column("is_taken", parts().map(|part| part.after.is_none()))
         .column("event", revisions().map(|revision| *revision.event.bytes()))
         .column("change", revisions().map(|revision| revision.change.as_str()))
         .column("reason", revisions().map(|revision| revision.reason.as_str()))
         .column("goal", revisions().map(|revision| revision.received.goal.as_str()))
-        .column("offer", revisions().map(|revision| id(revision.attributed.offer)))
-        .column("partner", revisions().map(|revision| id(revision.attributed.partner)))
-        .column("campaign", revisions().map(|revision| id(revision.attributed.campaign)))
-        .column("link", revisions().map(|revision| id(revision.attributed.link)))
-        .column("click", revisions().map(|revision| id(revision.attributed.click.map(|(click, _)| click))))
-        .column("click_at", revisions().map(click_at))
-        .column("visitor", revisions().map(|revision| id(revision.attributed.visitor)))
-        .column("creative", revisions().map(|revision| revision.attributed.creative.as_str()))
-        .column("source_id", revisions().map(|revision| revision.attributed.source_id.as_str()))
-        .column("subs", revisions().map(|revision| texts(&revision.attributed.subs)))
-        .column("labels", revisions().map(|revision| texts(&revision.attributed.labels)))
-        .column(
-            "status_before",
-            revisions().map(|revision| revision.before.map_or("", |before| before.status.as_str())),
-        )
-        .column("status", revisions().map(|revision| revision.after.status.as_str()))
-        .column("conversions_delta", revisions().map(|revision| delta(revision, |_| 1) as i8))
-        .column("revenue_delta", revisions().map(|revision| delta(revision, |values| values.revenue_micros)))
-        .column("payout_delta", revisions().map(|revision| delta(revision, |values| values.payout_micros)))
+        .column("offer", attributed().map(|to| id(to.offer)))
+        .column("partner", attributed().map(|to| id(to.partner)))
+        .column("campaign", attributed().map(|to| id(to.campaign)))
+        .column("link", attributed().map(|to| id(to.link)))
+        .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
+        .column("click_at", attributed().map(click_at))
+        .column("visitor", attributed().map(|to| id(to.visitor)))
+        .column("creative", attributed().map(|to| to.creative.as_str()))
+        .column("source_id", attributed().map(|to| to.source_id.as_str()))
+        .column("subs", attributed().map(|to| texts(&to.subs)))
+        .column("labels", attributed().map(|to| texts(&to.labels)))
+        .column("status_before", parts().map(|part| status(part.before)))
+        .column("status", parts().map(|part| status(part.after)))
+        .column("conversions_delta", parts().map(|part| part.delta(|_| 1) as i8))
+        .column("revenue_delta", parts().map(|part| part.delta(|values| values.revenue_micros)))
+        .column("payout_delta", parts().map(|part| part.delta(|values| values.payout_micros)))
         .column("refund_id", refunds().map(|refund| refund.map_or("", |refund| refund.refund_id.as_str())))
         .column("refund_amount", refunds().map(|refund| refund.map_or(0, |refund| refund.amount_micros)))
         .column("refund_reason", refunds().map(|refund| refund.map_or("", |refund| refund.reason.as_str())))
@@ -241,8 +268,8 @@ fn revision_columns(rows: &[Timed<'_, Revision>]) -> BatchBuilder {
 }
 
 /// When the winning click happened; 1970 without one.
-pub(super) fn click_at(revision: &Revision) -> Micros {
-    revision.attributed.click.map_or(Micros(0), |(_, at)| micros(at))
+pub(super) fn click_at(attributed: &Attributed) -> Micros {
+    attributed.click.map_or(Micros(0), |(_, at)| micros(at))
 }
 
 fn credit_columns(rows: &[(Timestamp, (&Revision, &Touch))]) -> BatchBuilder {

@@ -23,6 +23,7 @@ pub(crate) fn check(remains: &Remains) -> Result<(), String> {
     }
     every_event_ends_once(remains, &folded.decisions)?;
     conversions_are_sound(&folded.decisions)?;
+    revisions_follow_each_other(&folded.decisions)?;
     cuts_count_rows(&folded.decisions)?;
     same_as_alone(remains, &folded)
 }
@@ -123,6 +124,34 @@ pub(crate) fn conversions_are_sound(decisions: &[Decision]) -> Result<(), String
         if *sum != after.refunded_micros || *sum > amount {
             let said = after.refunded_micros;
             return Err(format!("of {amount} of {conversion} went back {sum}, {said} by its revision"));
+        }
+    }
+    Ok(())
+}
+
+/// Each revision of a conversion begins where the one before it ended.
+pub(crate) fn revisions_follow_each_other(decisions: &[Decision]) -> Result<(), String> {
+    let mut last: HashMap<_, &Revision> = HashMap::new();
+    for fact in decisions.iter().flat_map(|it| &it.facts) {
+        let Fact::Revision(revision) = fact else { continue };
+        let before = last.insert(revision.conversion, revision);
+        let moved_from = revision.attributed_before.as_deref().unwrap_or(&revision.attributed);
+        let follows = match before {
+            None => {
+                revision.version == 1 && revision.before.is_none() && revision.attributed_before.is_none()
+            }
+            Some(before) => {
+                revision.version == before.version + 1
+                    && revision.before == Some(before.after)
+                    && *moved_from == before.attributed
+            }
+        };
+        if !follows {
+            return Err(format!("{revision:?} does not follow {before:?}"));
+        }
+        let credits: u32 = revision.touches.iter().map(|touch| u32::from(touch.credits.linear)).sum();
+        if ![0, 10_000].contains(&credits) {
+            return Err(format!("the credits of {} add up to {credits}", revision.conversion));
         }
     }
     Ok(())

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use schemas::fact::{Cut, Decision, Fact, OutcomeStatus};
 
 use crate::alone::Folded;
-use crate::checker::{check, conversions_are_sound, cuts_count_rows, every_event_ends_once};
+use crate::checker::{
+    check, conversions_are_sound, cuts_count_rows, every_event_ends_once, revisions_follow_each_other,
+};
 use crate::world::{Remains, history};
 
 const SEEDS: u64 = 200;
@@ -118,6 +120,18 @@ fn a_conversion_that_is_recorded_twice_or_refunded_too_much_is_found() {
         }
     }
     assert!(conversions_are_sound(&generous).unwrap_err().contains("went back"));
+}
+
+#[test]
+fn a_revision_that_does_not_begin_where_the_one_before_it_ended_is_found() {
+    let (_, mut decisions) = sound();
+    assert_eq!(revisions_follow_each_other(&decisions), Ok(()));
+    for fact in facts_of(&mut decisions) {
+        if let Fact::Revision(revision) = fact {
+            revision.before = None;
+        }
+    }
+    assert!(revisions_follow_each_other(&decisions).unwrap_err().contains("does not follow"));
 }
 
 #[test]

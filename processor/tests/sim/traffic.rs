@@ -10,7 +10,7 @@ use schemas::wire;
 
 use crate::alone::CATALOGS;
 use crate::scene::{
-    CAPPED_OFFER, DAY, OFFER, OTHER_OFFER, REJECTING_OFFER, Traffic, click_id, event_id, id, usd,
+    CAPPED_OFFER, COUPON, DAY, OFFER, OTHER_OFFER, REJECTING_OFFER, Traffic, click_id, event_id, id, usd,
 };
 
 /// After this age an edge gives a spooled event up.
@@ -86,7 +86,7 @@ impl Edges {
                 let of = self.conversions.choose(rng).copied();
                 edge.refund(now, |it| refund(rng, of, it))
             }
-            92..96 => edge.impression(now, |_| {}),
+            92..96 => edge.impression(now, |hit| hit.visitor = Some(id(rng.random_range(0..3)))),
             _ => edge.delayed(now, rng.random_range(0..3)),
         }
     }
@@ -104,7 +104,12 @@ fn conversion(rng: &mut StdRng, click: ClickId, it: &mut Conversion) {
     } else {
         it.click = Some(click);
     }
-    it.goal = (*["sale", "sale", "sale", "lead", "review"].choose(rng).unwrap()).into();
+    if rng.random_ratio(1, 4) {
+        it.customer_id = format!("c{}", rng.random_range(0..2));
+    }
+    it.email_sha256 = rng.random_ratio(1, 8).then(|| [rng.random_range(0..2); 32]);
+    it.coupon = (*["", "", "", COUPON, "nobody's"].choose(rng).unwrap()).into();
+    it.goal = (*["sale", "sale", "lead", "review", "held", "last", "each"].choose(rng).unwrap()).into();
     it.amount = Some(usd(rng.random_range(1..4)));
     if rng.random_ratio(4, 5) {
         let number = rng.random_range(0..6);

@@ -158,7 +158,7 @@ fn revisions(
     let mut groups = Vec::new();
     for (at, dimension) in dimensions.iter().enumerate() {
         if is_status(dimension) {
-            columns.push(format!("argMax(toString(status), version) AS g{at}"));
+            columns.push(format!("{LAST_STATUS} AS g{at}"));
         } else {
             columns.push(format!("{} AS g{at}", dimension.over(Table::Revisions, &plan.offsets)));
             groups.push(format!("g{at}"));
@@ -166,7 +166,7 @@ fn revisions(
     }
     columns.extend(parts_of_sums(plan, Table::Revisions, bases, values));
     if needs_status {
-        columns.push("argMax(toString(status), version) AS last_status".to_owned());
+        columns.push(format!("{LAST_STATUS} AS last_status"));
         groups.push("conversion".to_owned());
     }
     let tail = if groups.is_empty() { String::new() } else { format!("GROUP BY {}", groups.join(", ")) };
@@ -183,6 +183,9 @@ fn revisions(
     let condition = if on_status.is_empty() { "1".to_owned() } else { on_status.join(" AND ") };
     format!("SELECT {} FROM ({text}) WHERE {condition}", outer.collect::<Vec<_>>().join(", "))
 }
+
+/// The status that a conversion's revisions leave it in. A row that takes it from somebody leaves it to them as it was.
+const LAST_STATUS: &str = "argMax(toString(if(is_taken, status_before, status)), (version, NOT is_taken))";
 
 /// The join that gives revisions what they have only from their click; empty where nothing of it is asked for.
 ///

@@ -2,7 +2,7 @@
 
 use catalog::host::allowed_host;
 use catalog::resource::DEFAULT_CLICK_ID_PARAM;
-use catalog::{Approval, Cap, Goal, Meta, Offer, Payout, Revenue};
+use catalog::{Approval, Cap, Duplicates, Goal, Meta, Offer, Revenue};
 use schemas::money::Currency;
 use serde::Serialize;
 use serde_json::Value;
@@ -80,12 +80,7 @@ fn hosts(value: Value) -> Result<Vec<String>, String> {
 }
 
 fn goal(fields: &mut Fields, currency: Currency) -> Goal {
-    let mut goal = Goal {
-        key: String::new(),
-        payout: Payout::None,
-        revenue: Revenue::Postback,
-        approval: Approval::Auto,
-    };
+    let mut goal = Goal::new(String::new());
     fields.required("key", &mut goal.key, value::text);
     if let Some(terms) = terms::inside(fields, "payout", NO_PAYOUT, currency) {
         goal.payout = terms.payout();
@@ -97,12 +92,16 @@ fn goal(fields: &mut Fields, currency: Currency) -> Goal {
             Terms::Percent(percent) => Revenue::Percent(percent),
         };
     }
-    fields.defaulted("approval", &mut goal.approval, Approval::Auto, |value| {
-        match value::text(value)?.as_str() {
-            "auto" => Ok(Approval::Auto),
-            "manual" => Ok(Approval::Manual),
-            _ => Err("must be auto or manual".to_owned()),
-        }
+    let approvals = [("auto", Approval::Auto), ("manual", Approval::Manual)];
+    fields.defaulted("approval", &mut goal.approval, Approval::Auto, |value| value::word(value, &approvals));
+    fields.defaulted("hold_days", &mut goal.hold_days, 0, |value| {
+        let days = value.as_u64().and_then(|days| u16::try_from(days).ok());
+        days.ok_or_else(|| format!("must be a whole number from 0 to {}", Goal::MAX_HOLD_DAYS))
+    });
+    let rules =
+        [("ignore", Duplicates::Ignore), ("revise", Duplicates::Revise), ("count", Duplicates::Count)];
+    fields.defaulted("duplicates", &mut goal.duplicates, Duplicates::default(), |value| {
+        value::word(value, &rules)
     });
     goal
 }
@@ -132,6 +131,8 @@ struct GoalView {
     payout: TermsView,
     revenue: TermsView,
     approval: Approval,
+    hold_days: u16,
+    duplicates: Duplicates,
 }
 
 impl GoalView {
@@ -146,6 +147,8 @@ impl GoalView {
             payout: TermsView::of_payout(goal.payout),
             revenue,
             approval: goal.approval,
+            hold_days: goal.hold_days,
+            duplicates: goal.duplicates,
         }
     }
 }

@@ -25,6 +25,7 @@ impl Crud for Partner {
             workspace,
             name: String::new(),
             slug: None,
+            coupons: Vec::new(),
             email: None,
             payouts: Vec::new(),
             meta: Meta::new(context.at),
@@ -35,6 +36,7 @@ impl Crud for Partner {
         fields.required("name", &mut self.name, value::text);
         fields.optional("slug", &mut self.slug, value::text);
         fields.optional("email", &mut self.email, value::text);
+        fields.defaulted("coupons", &mut self.coupons, Vec::new(), value::texts);
         fields.objects("payouts", &mut self.payouts, |inner| payout(inner, context));
     }
 
@@ -48,6 +50,7 @@ impl Crud for Partner {
             name: self.name.clone(),
             slug: self.slug.clone(),
             email: self.email.clone(),
+            coupons: self.coupons.clone(),
             payouts: self.payouts.iter().map(PayoutView::of).collect(),
             tail: Tail::of(self),
         }
@@ -78,6 +81,7 @@ pub(crate) struct PartnerView {
     name: String,
     slug: Option<String>,
     email: Option<String>,
+    coupons: Vec<String>,
     payouts: Vec<PayoutView>,
     #[serde(flatten)]
     tail: Tail,

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use catalog::{
-    Attribution, Change, Consent, Expected, IpStorage, Model, Privacy, Resource, Scope, Workspace, validate,
+    Attribution, Change, Consent, Expected, Identifier, IpStorage, Model, Privacy, Resource, Scope,
+    Workspace, validate,
 };
 use schemas::money::Currency;
 use serde::Serialize;
@@ -147,6 +148,12 @@ fn read_attribution(attribution: &mut Attribution, fields: &mut Fields) {
                 .map_err(|_| "must be three whole numbers that add up to 100".to_owned())
         },
     );
+    inner.defaulted("identify_by", &mut attribution.identify_by, default.identify_by, |value| {
+        serde_json::from_value(value).map_err(|_| {
+            let words = Identifier::ALL.map(Identifier::as_str);
+            format!("must be a list of {}", words.join(", "))
+        })
+    });
     fields.close(inner);
 }
 
@@ -189,6 +196,7 @@ struct AttributionView {
     min_time_to_convert: String,
     time_decay_half_life: String,
     position_weights: [u8; 3],
+    identify_by: [Identifier; 5],
 }
 
 impl AttributionView {
@@ -200,6 +208,7 @@ impl AttributionView {
             min_time_to_convert: value::duration_text(attribution.min_time_to_convert_micros),
             time_decay_half_life: value::duration_text(attribution.time_decay_half_life_micros),
             position_weights: attribution.position_weights,
+            identify_by: attribution.identify_by,
         }
     }
 }

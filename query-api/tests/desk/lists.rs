@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use catalog::{Approval, Goal, Meta, Offer, Partner, PartnerPayout, Payout, Resource, Revenue};
+use catalog::{Goal, Meta, Offer, Partner, PartnerPayout, Payout, Resource};
 use schemas::event::Status;
 use schemas::id::{ClickKind, ConversionId, ConversionKind};
 use schemas::time::Timestamp;
@@ -170,12 +170,7 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
     let mut harness = Harness::start().await;
     let number = harness.first.number;
     let percent = schemas::money::Percent::parse("10").unwrap();
-    let goal = Goal {
-        key: "sale".to_owned(),
-        payout: Payout::Percent(percent),
-        revenue: Revenue::Postback,
-        approval: Approval::Auto,
-    };
+    let goal = Goal { payout: Payout::Percent(percent), ..Goal::new("sale".to_owned()) };
     let offer = Offer {
         id: harness.id(NOW, number),
         workspace: number,
@@ -198,6 +193,7 @@ async fn the_terms_of_a_payout_are_told_while_they_are_certain() {
         workspace: number,
         name: "Anna".to_owned(),
         slug: None,
+        coupons: Vec::new(),
         email: None,
         payouts: vec![PartnerPayout { offer: id, goal: Some("sale".to_owned()), payout: own }],
         meta: Meta::new(NOW),

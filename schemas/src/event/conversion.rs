@@ -31,7 +31,7 @@ pub struct Conversion {
     /// What the sender earned.
     pub amount: Option<Money>,
     /// The same, as it was stated, where nobody named a currency and only the click tells the offer whose currency is meant.
-    /// Then `amount` is `None`.
+    /// Then `amount` is `None` until that is known.
     pub stated_amount: Option<StatedAmount>,
     /// The status that the sender wants.
     pub status: Option<Status>,

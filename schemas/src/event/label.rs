@@ -57,6 +57,9 @@ labels! {
     CAP = "cap";
     /// The edge knew the catalog from its disk only, while the log was away.
     STALE_CATALOG = "stale_catalog";
+    /// It came after a conversion that it would have been a touch of, when that was approved already or long past; the core's to
+    /// say.
+    LATE = "late";
     /// Of its visitor the first click on the link in 24 hours; the core's to say.
     UNIQUE_LINK_24H = "unique_link_24h";
     /// Of its visitor the first click on the offer in 24 hours; the core's to say.

@@ -18,8 +18,8 @@ use super::{
     optional_id_bytes, present, workspace,
 };
 use crate::fact::{
-    CapCounted, ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Parked, Record,
-    RecordHash, Revision, Subject, Unparked, UsedNonce,
+    CapCounted, ClickFact, Cut, Decision, Fact, Identity, IdentityKind, ImpressionFact, Joined, Outcome,
+    OutcomeStatus, Parked, Record, RecordHash, Revision, Subject, Touch, Unparked, UsedNonce,
 };
 use crate::table::RowCounts;
 use crate::time::Timestamp;
@@ -68,9 +68,9 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
     })
 }
 
-/// The bytes of one revision, for a state that keeps conversions as they are now.
-pub fn encode_revision(revision: &Revision) -> Vec<u8> {
-    revision_to_pb(revision).encode_to_vec()
+/// The bytes of one revision with these touches, for a state that keeps conversions as they are now.
+pub fn encode_revision(revision: &Revision, touches: &[Touch]) -> Vec<u8> {
+    revision_to_pb(revision, touches).encode_to_vec()
 }
 
 /// The revision in these bytes.
@@ -108,7 +108,7 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             received_at: shown.received_at.micros(),
             impression: Some(impression_to_pb(shown.impression.clone())),
         }),
-        Fact::Revision(revision) => pb::fact::Body::Revision(revision_to_pb(revision)),
+        Fact::Revision(revision) => pb::fact::Body::Revision(revision_to_pb(revision, &revision.touches)),
         Fact::Outcome(outcome) => pb::fact::Body::Outcome(outcome_to_pb(outcome)),
         Fact::Parked(parked) => pb::fact::Body::Parked(pb::Parked {
             event: Some(event_to_pb(parked.event.clone())),
@@ -134,6 +134,10 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             edge: optional_id_bytes(counted.edge),
             is_withdrawal: counted.is_withdrawal,
         }),
+        Fact::Joined(joined) => pb::fact::Body::Joined(pb::Joined {
+            workspace: joined.workspace.get(),
+            identities: joined.identities.iter().map(identity_to_pb).collect(),
+        }),
         Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(*delayed)),
         Fact::Ticked => pb::fact::Body::Ticked(pb::Ticked {}),
         Fact::Cut(cut) => {
@@ -141,6 +145,33 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
         }
     };
     pb::Fact { body: Some(body) }
+}
+
+fn identity_to_pb(identity: &Identity) -> pb::Identity {
+    pb::Identity {
+        kind: match identity.kind {
+            IdentityKind::Visitor => pb::IdentityKind::Visitor,
+            IdentityKind::Customer => pb::IdentityKind::Customer,
+            IdentityKind::Email => pb::IdentityKind::Email,
+        }
+        .into(),
+        id: Bytes::copy_from_slice(&identity.id),
+        test: identity.test,
+    }
+}
+
+fn identity_from_pb(identity: &pb::Identity) -> Result<Identity, WireError> {
+    let impossible = || WireError::Impossible("identity.kind");
+    Ok(Identity {
+        kind: match pb::IdentityKind::try_from(identity.kind).map_err(|_| impossible())? {
+            pb::IdentityKind::Unspecified => return Err(impossible()),
+            pb::IdentityKind::Visitor => IdentityKind::Visitor,
+            pb::IdentityKind::Customer => IdentityKind::Customer,
+            pb::IdentityKind::Email => IdentityKind::Email,
+        },
+        id: array(&identity.id, "identity.id")?,
+        test: identity.test,
+    })
 }
 
 fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
@@ -182,6 +213,10 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
             place: place_from_pb(&present(counted.place, "cap_counted.place")?)?,
             edge: optional_id(&counted.edge, "cap_counted.edge")?,
             is_withdrawal: counted.is_withdrawal,
+        })),
+        pb::fact::Body::Joined(joined) => Fact::Joined(Box::new(Joined {
+            workspace: workspace(joined.workspace)?,
+            identities: joined.identities.iter().map(identity_from_pb).collect::<Result<_, _>>()?,
         })),
         pb::fact::Body::Delayed(delayed) => Fact::Delayed(delayed_from_pb(&delayed)?),
         pb::fact::Body::Ticked(pb::Ticked {}) => Fact::Ticked,

@@ -12,8 +12,7 @@ use crate::fact::{
 use crate::money::Currency;
 use crate::time::Timestamp;
 
-pub(super) fn revision_to_pb(revision: &Revision) -> pb::Revision {
-    let attributed = &revision.attributed;
+pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revision {
     pb::Revision {
         conversion: id_bytes(revision.conversion),
         workspace: revision.workspace.get(),
@@ -23,27 +22,21 @@ pub(super) fn revision_to_pb(revision: &Revision) -> pb::Revision {
             Change::Recorded => pb::Change::Recorded,
             Change::Status => pb::Change::Status,
             Change::Refund => pb::Change::Refund,
+            Change::Report => pb::Change::Report,
+            Change::Attribution => pb::Change::Attribution,
         }
         .into(),
         reason: revision.reason.clone(),
         received: Some(conversion_to_pb(revision.received.clone())),
         dedupe_key: Bytes::copy_from_slice(&revision.dedupe_key),
-        offer: optional_id_bytes(attributed.offer),
-        partner: optional_id_bytes(attributed.partner),
-        campaign: optional_id_bytes(attributed.campaign),
-        link: optional_id_bytes(attributed.link),
-        click: optional_id_bytes(attributed.click.map(|(click, _)| click)),
-        click_at: attributed.click.map_or(0, |(_, at)| at.micros()),
-        visitor: optional_id_bytes(attributed.visitor),
-        subs: attributed.subs.clone(),
-        source_id: attributed.source_id.clone(),
-        creative: attributed.creative.clone(),
-        labels: attributed.labels.clone(),
+        attributed: Some(attributed_to_pb(&revision.attributed)),
+        attributed_before: revision.attributed_before.as_deref().map(attributed_to_pb),
+        hold_until: revision.hold_until.map(Timestamp::micros),
         identified_by: revision.identified_by.clone(),
         payout_rule: revision.payout_rule.clone(),
         before: revision.before.map(values_to_pb),
         after: Some(values_to_pb(revision.after)),
-        touches: revision.touches.iter().map(touch_to_pb).collect(),
+        touches: touches.iter().map(touch_to_pb).collect(),
         received_at: revision.received_at.micros(),
         gross: Some(pb::Gross {
             revenue: revision.gross.revenue_micros,
@@ -55,8 +48,6 @@ pub(super) fn revision_to_pb(revision: &Revision) -> pb::Revision {
 }
 
 pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireError> {
-    let click = optional_id(&revision.click, "revision.click")?;
-    let click_at = Timestamp::from_micros(revision.click_at);
     let change = pb::Change::try_from(revision.change).map_err(|_| WireError::Impossible("change"))?;
     Ok(Revision {
         conversion: id(&revision.conversion, "conversion")?,
@@ -68,22 +59,15 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
             pb::Change::Recorded => Change::Recorded,
             pb::Change::Status => Change::Status,
             pb::Change::Refund => Change::Refund,
+            pb::Change::Report => Change::Report,
+            pb::Change::Attribution => Change::Attribution,
         },
         reason: revision.reason,
         received: conversion_from_pb(present(revision.received, "received")?)?,
         dedupe_key: array(&revision.dedupe_key, "dedupe_key")?,
-        attributed: Attributed {
-            offer: optional_id(&revision.offer, "revision.offer")?,
-            partner: optional_id(&revision.partner, "revision.partner")?,
-            campaign: optional_id(&revision.campaign, "revision.campaign")?,
-            link: optional_id(&revision.link, "revision.link")?,
-            click: click.map(|click| (click, click_at)),
-            visitor: optional_id(&revision.visitor, "revision.visitor")?,
-            subs: revision.subs,
-            source_id: revision.source_id,
-            creative: revision.creative,
-            labels: revision.labels,
-        },
+        attributed: attributed_from_pb(present(revision.attributed, "attributed")?)?,
+        attributed_before: revision.attributed_before.map(attributed_from_pb).transpose()?.map(Box::new),
+        hold_until: revision.hold_until.map(Timestamp::from_micros),
         identified_by: revision.identified_by,
         payout_rule: revision.payout_rule,
         before: revision.before.map(values_from_pb).transpose()?,
@@ -93,6 +77,39 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
         gross: gross_from_pb(&present(revision.gross, "gross")?),
         refund: revision.refund.map(refund_from_pb),
         counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,
+    })
+}
+
+fn attributed_to_pb(attributed: &Attributed) -> pb::Attributed {
+    pb::Attributed {
+        offer: optional_id_bytes(attributed.offer),
+        partner: optional_id_bytes(attributed.partner),
+        campaign: optional_id_bytes(attributed.campaign),
+        link: optional_id_bytes(attributed.link),
+        click: optional_id_bytes(attributed.click.map(|(click, _)| click)),
+        click_at: attributed.click.map_or(0, |(_, at)| at.micros()),
+        visitor: optional_id_bytes(attributed.visitor),
+        subs: attributed.subs.clone(),
+        source_id: attributed.source_id.clone(),
+        creative: attributed.creative.clone(),
+        labels: attributed.labels.clone(),
+    }
+}
+
+fn attributed_from_pb(attributed: pb::Attributed) -> Result<Attributed, WireError> {
+    let click = optional_id(&attributed.click, "attributed.click")?;
+    let click_at = Timestamp::from_micros(attributed.click_at);
+    Ok(Attributed {
+        offer: optional_id(&attributed.offer, "attributed.offer")?,
+        partner: optional_id(&attributed.partner, "attributed.partner")?,
+        campaign: optional_id(&attributed.campaign, "attributed.campaign")?,
+        link: optional_id(&attributed.link, "attributed.link")?,
+        click: click.map(|click| (click, click_at)),
+        visitor: optional_id(&attributed.visitor, "attributed.visitor")?,
+        subs: attributed.subs,
+        source_id: attributed.source_id,
+        creative: attributed.creative,
+        labels: attributed.labels,
     })
 }
 
@@ -155,6 +172,7 @@ fn touch_to_pb(touch: &Touch) -> pb::Touch {
             Some(Lost::OutsideLookback) => pb::Lost::OutsideLookback,
             Some(Lost::AfterConversion) => pb::Lost::AfterConversion,
             Some(Lost::ExcludedLabel) => pb::Lost::ExcludedLabel,
+            Some(Lost::Coupon) => pb::Lost::Coupon,
         }
         .into(),
         credits: Some(credits_to_pb(touch.credits)),
@@ -181,6 +199,7 @@ fn touch_from_pb(touch: pb::Touch) -> Result<Touch, WireError> {
             pb::Lost::OutsideLookback => Some(Lost::OutsideLookback),
             pb::Lost::AfterConversion => Some(Lost::AfterConversion),
             pb::Lost::ExcludedLabel => Some(Lost::ExcludedLabel),
+            pb::Lost::Coupon => Some(Lost::Coupon),
         },
         credits: credits_from_pb(&present(touch.credits, "credits")?)?,
     })

@@ -185,6 +185,7 @@ fn revision() -> Revision {
         Lost::OutsideLookback,
         Lost::AfterConversion,
         Lost::ExcludedLabel,
+        Lost::Coupon,
     ];
     let losers = lost.map(|lost| touch(Some(lost), 0));
     Revision {
@@ -204,6 +205,8 @@ fn revision() -> Revision {
             labels: vec!["l".into()],
             ..Attributed::default()
         },
+        attributed_before: Some(Box::default()),
+        hold_until: Some(Timestamp::default()),
         identified_by: "click_id".into(),
         payout_rule: "none".into(),
         gross: Gross { revenue_micros: 1, payout_micros: 0 },
@@ -294,7 +297,7 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(decode_cap_counts(encode_cap_counts(&cap_counts())), Ok(cap_counts()));
     let [count] = &cap_counts().counts[..] else { panic!("one count") };
     assert_eq!(decode_cap_count(encode_cap_count(count).into()).as_ref(), Ok(count));
-    assert_eq!(decode_revision(encode_revision(&revision()).into()), Ok(revision()));
+    assert_eq!(decode_revision(encode_revision(&revision(), &revision().touches).into()), Ok(revision()));
 }
 
 /// A field of the number 2047.

@@ -1,6 +1,6 @@
 //! Conversions that arrive before their click.
 
-use processor::core::{OPEN_PARKED_LIMIT, PARKED_LIMIT, WAIT_MICROS, is_wait_due};
+use processor::core::{OPEN_PARKED_LIMIT, PARKED_LIMIT, WAIT_MICROS, is_timer_due};
 use schemas::event::{Event, Status, Trust};
 use schemas::fact::{Fact, OutcomeStatus};
 use schemas::id::ClickId;
@@ -32,7 +32,7 @@ fn a_conversion_waits_for_its_click_and_is_recorded_when_it_comes() {
     assert!(settled[1].mark.is_none(), "its delivery was settled when it was parked");
     assert_eq!(revision(&facts).after.status, Status::Approved);
     assert_eq!((core.count(OutcomeStatus::Parked), core.count(OutcomeStatus::Recorded)), (0, 2));
-    assert!(!is_wait_due(&core.state, &core.head, i64::MAX).unwrap(), "nothing is left to wait for");
+    assert!(!is_timer_due(&core.state, &core.head, i64::MAX).unwrap(), "nothing is left to wait for");
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn after_eight_days_of_core_time_the_next_tick_rejects_it() {
     let click = edge.click(0, |_| {});
     core.feed(&naming(&mut edge, click_id(&click), "t1"));
     core.now = WAIT_MICROS - 1;
-    assert!(!is_wait_due(&core.state, &core.head, T0 + core.now).unwrap());
+    assert!(!is_timer_due(&core.state, &core.head, T0 + core.now).unwrap());
     assert!(outcomes(&core.tick()).is_empty());
     core.now = WAIT_MICROS;
-    assert!(is_wait_due(&core.state, &core.head, T0 + core.now).unwrap());
+    assert!(is_timer_due(&core.state, &core.head, T0 + core.now).unwrap());
     assert_eq!(outcome(&core.tick()), (OutcomeStatus::Rejected, "unknown_click"));
     assert_eq!((core.count(OutcomeStatus::Parked), core.count(OutcomeStatus::Rejected)), (0, 1));
-    assert!(!is_wait_due(&core.state, &core.head, i64::MAX).unwrap());
+    assert!(!is_timer_due(&core.state, &core.head, i64::MAX).unwrap());
     // The click that comes after all finds nobody waiting, and a new report finds the click.
     assert_eq!(outcome(&core.feed(&click)).0, OutcomeStatus::Recorded);
     assert_eq!(outcome(&core.feed(&naming(&mut edge, click_id(&click), "t1"))).0, OutcomeStatus::Recorded);
@@ -99,13 +99,13 @@ fn one_click_or_tick_settles_no_more_than_fits_into_a_record_and_later_ticks_the
     let bytes = |facts: &[Fact]| -> usize {
         let revisions =
             facts.iter().filter_map(|fact| if let Fact::Revision(it) = fact { Some(it) } else { None });
-        revisions.map(|it| schemas::wire::encode_revision(it).len()).sum()
+        revisions.map(|it| schemas::wire::encode_revision(it, &it.touches).len()).sum()
     };
     let facts = core.feed_fast(&click);
     assert!((500_000..2_000_000).contains(&bytes(&facts)), "{}", bytes(&facts));
     core.now = WAIT_MICROS;
     let mut ticks = 0;
-    while is_wait_due(&core.state, &core.head, T0 + core.now).unwrap() {
+    while is_timer_due(&core.state, &core.head, T0 + core.now).unwrap() {
         let tick = edge.tick(core.now);
         assert!(bytes(&core.feed_fast(&tick)) < 2_000_000);
         ticks += 1;

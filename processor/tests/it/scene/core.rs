@@ -121,10 +121,11 @@ pub(crate) fn outcome(facts: &[Fact]) -> (OutcomeStatus, &str) {
 
 /// The only revision.
 pub(crate) fn revision(facts: &[Fact]) -> &Revision {
-    let revisions: Vec<_> = facts
-        .iter()
-        .filter_map(|fact| if let Fact::Revision(it) = fact { Some(&**it) } else { None })
-        .collect();
-    let [revision] = revisions[..] else { panic!("not one revision: {facts:?}") };
+    let [revision] = revisions(facts)[..] else { panic!("not one revision: {facts:?}") };
     revision
+}
+
+/// All revisions, in order.
+pub(crate) fn revisions(facts: &[Fact]) -> Vec<&Revision> {
+    facts.iter().filter_map(|fact| if let Fact::Revision(it) = fact { Some(&**it) } else { None }).collect()
 }

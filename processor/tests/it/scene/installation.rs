@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use catalog::{
-    Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Expected, Goal,
-    Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy, Proposal,
+    Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Duplicates, Expected,
+    Goal, Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy, Proposal,
     Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
@@ -25,6 +25,8 @@ pub(crate) const CAPPED_OFFER: OfferId = id(4);
 /// Takes 1 conversion an hour from each partner and rejects the others.
 pub(crate) const REJECTING_OFFER: OfferId = id(5);
 pub(crate) const PARTNER: PartnerId = id(1);
+/// A coupon of [`PARTNER`].
+pub(crate) const COUPON: &str = "ANNA10";
 /// For [`OFFER`] it has payouts of its own: 20 dollars for `sale`, 7 for `gift`, else 50 percent; nothing for the other's `lead`.
 pub(crate) const FAVOURITE: PartnerId = id(3);
 
@@ -46,9 +48,17 @@ fn meta() -> Meta {
     Meta::new(Timestamp::from_micros(T0))
 }
 
-/// `sale` pays 10 percent; `lead` pays 5 of 8 dollars; `review` waits for a person; `trial` pays nothing; `euro` pays euros.
+/// `sale` pays 10 percent; `lead` pays 5 of 8 dollars; `review` waits for a person; `trial` pays nothing; `euro` pays euros; `held` is
+/// approved after 14 days; of `last` the last report stands; of `each` each counts.
 fn goals() -> Vec<Goal> {
-    let goal = |key: &str, payout, revenue, approval| Goal { key: key.to_owned(), payout, revenue, approval };
+    let goal = |key: &str, payout, revenue, approval| Goal {
+        payout,
+        revenue,
+        approval,
+        ..Goal::new(key.to_owned())
+    };
+    let percent_goal =
+        |key: &str| goal(key, Payout::Percent(percent("10")), Revenue::Postback, Approval::Auto);
     let euros = Money { micros: 3_000_000, currency: Currency::from_code("EUR").unwrap() };
     vec![
         goal("sale", Payout::Percent(percent("10")), Revenue::Postback, Approval::Auto),
@@ -56,6 +66,9 @@ fn goals() -> Vec<Goal> {
         goal("review", Payout::Percent(percent("10")), Revenue::Percent(percent("50")), Approval::Manual),
         goal("trial", Payout::None, Revenue::Postback, Approval::Auto),
         goal("euro", Payout::Fixed(euros), Revenue::Postback, Approval::Auto),
+        Goal { hold_days: 14, ..percent_goal("held") },
+        Goal { duplicates: Duplicates::Revise, hold_days: 14, ..percent_goal("last") },
+        Goal { duplicates: Duplicates::Count, ..percent_goal("each") },
         goal("share", Payout::Percent(percent("10000")), Revenue::Postback, Approval::Auto),
     ]
 }
@@ -113,6 +126,7 @@ fn partner(id: PartnerId, payouts: Vec<PartnerPayout>) -> Resource {
         workspace: WORKSPACE,
         name: "Anna".into(),
         slug: None,
+        coupons: if id == PARTNER { vec![COUPON.to_owned()] } else { Vec::new() },
         email: None,
         payouts,
         meta: meta(),

@@ -4,9 +4,9 @@ mod core;
 pub(crate) mod installation;
 mod traffic;
 
-pub(crate) use self::core::{Core, Map, commit, outcome, outcomes, revision};
+pub(crate) use self::core::{Core, Map, commit, outcome, outcomes, revision, revisions};
 pub(crate) use installation::{
-    CAPPED_OFFER, EURO_OFFER, FAVOURITE, OFFER, OTHER_OFFER, PARTNER, REJECTING_OFFER, WORKSPACE, catalog,
-    catalog_with, id, proposals, usd,
+    CAPPED_OFFER, COUPON, EURO_OFFER, FAVOURITE, OFFER, OTHER_OFFER, PARTNER, REJECTING_OFFER, WORKSPACE,
+    catalog, catalog_with, id, proposals, usd,
 };
 pub(crate) use traffic::{DAY, HOUR, MINUTE, SECOND, T0, Traffic, click_id, event_id};

@@ -11,7 +11,7 @@ async fn an_offer_is_made_read_changed_and_archived() {
         "external_source": "crm", "external_id": "7",
         "goals": [
             {"key": "sale", "payout": {"type": "percent", "percent": "12.5"}},
-            {"key": "lead", "payout": {"type": "fixed", "amount": "2.5"}, "revenue": {"type": "fixed", "amount_minor": 300, "currency": "USD"}, "approval": "manual"},
+            {"key": "lead", "payout": {"type": "fixed", "amount": "2.5"}, "revenue": {"type": "fixed", "amount_minor": 300, "currency": "USD"}, "approval": "manual", "hold_days": 14, "duplicates": "revise"},
         ],
     });
     let made = desk.made("/offers", body).await;
@@ -25,9 +25,11 @@ async fn an_offer_is_made_read_changed_and_archived() {
             "click_id_param": "click_id", "fallback_url": null, "click_lookback": "36h", "view_lookback": null,
             "allowed_hosts": [], "caps": [],
             "goals": [
-                {"key": "sale", "payout": {"type": "percent", "percent": "12.5"}, "revenue": {"type": "postback"}, "approval": "auto"},
+                {"key": "sale", "payout": {"type": "percent", "percent": "12.5"}, "revenue": {"type": "postback"}, "approval": "auto",
+                 "hold_days": 0, "duplicates": "ignore"},
                 {"key": "lead", "payout": {"type": "fixed", "amount": {"amount": "2.50", "currency": "EUR"}},
-                 "revenue": {"type": "fixed", "amount": {"amount": "3.00", "currency": "USD"}}, "approval": "manual"},
+                 "revenue": {"type": "fixed", "amount": {"amount": "3.00", "currency": "USD"}}, "approval": "manual",
+                 "hold_days": 14, "duplicates": "revise"},
             ],
             "external_source": "crm", "external_id": "7", "tags": ["a"], "metadata": {"x": {"y": 1, "z": 2}},
             "version": 1, "created_at": now, "updated_at": now,
@@ -118,7 +120,7 @@ async fn every_fault_of_a_body_is_named() {
                 "fallback_url": "nowhere", "tags": "a", "metadata": [], "external_id": "1",
                 "goals": [
                     {"payout": {"type": "percent"}},
-                    {"key": "sale", "payout": {"type": "fixed", "amount": 5}, "hold_days": 3},
+                    {"key": "sale", "payout": {"type": "fixed", "amount": 5}, "hold_days": 3, "holds": 1},
                     {"key": "sale", "payout": {"type": "gift"}, "revenue": {"type": "percent", "percent": "10001"}},
                     "sale",
                 ],
@@ -141,7 +143,7 @@ async fn every_fault_of_a_body_is_named() {
             "fallback_url",
             "goals[0].key",
             "goals[0].payout.percent",
-            "goals[1].hold_days",
+            "goals[1].holds",
             "goals[1].payout.amount",
             "goals[2].key",
             "goals[2].payout.type",

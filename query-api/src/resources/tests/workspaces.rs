@@ -22,6 +22,7 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
             &json!({
                 "payable_model": "last_touch", "click_lookback": "30d", "view_lookback": "1d", "min_time_to_convert": "0d",
                 "time_decay_half_life": "7d", "position_weights": [40, 20, 40],
+                "identify_by": ["click_id", "visitor_id", "customer_id", "email", "coupon"],
             })
         )
     );
@@ -29,6 +30,7 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
         "name": "Berlin", "timezone": "Europe/Berlin", "fallback_url": "https://shop.example/home", "currency": "USD",
         "ip_storage": "none", "privacy": {"consent": "required"}, "attribution": {
             "click_lookback": "7d", "payable_model": "linear", "min_time_to_convert": "10s", "position_weights": [30, 40, 30],
+            "identify_by": ["coupon", "click_id", "visitor_id", "customer_id", "email"],
         },
         "expected_version": 1,
     });
@@ -45,6 +47,7 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
     let attribution = json!({
         "payable_model": "linear", "click_lookback": "7d", "view_lookback": "1d", "min_time_to_convert": "10s",
         "time_decay_half_life": "7d", "position_weights": [30, 40, 30],
+        "identify_by": ["coupon", "click_id", "visitor_id", "customer_id", "email"],
     });
     assert_eq!(changed["attribution"], attribution, "what is not named stays");
     desk.patch(&path, patch).await.is(409, "conflict", "expected_version");
@@ -53,13 +56,15 @@ async fn a_workspace_is_read_and_changed_by_its_admins() {
 
     let wrong = json!({
         "name": "", "timezone": "Mars", "currency": "EUR", "fallback_url": "nowhere", "ip_storage": "some", "partition": 3,
-        "privacy": {"consent": "yes"}, "attribution": {"click_lookback": "1000d", "model": "x", "payable_model": "first", "position_weights": [50, 50, 50]},
+        "privacy": {"consent": "yes"}, "attribution": {"click_lookback": "1000d", "model": "x", "payable_model": "first", "position_weights": [50, 50, 50],
+            "identify_by": ["coupon", "coupon", "click_id", "visitor_id", "customer_id"]},
     });
     let refused = desk.patch(&path, wrong).await;
     let mut fields = refused.fields();
     fields.sort();
     let expected = [
         "attribution.click_lookback",
+        "attribution.identify_by",
         "attribution.model",
         "attribution.payable_model",
         "attribution.position_weights",

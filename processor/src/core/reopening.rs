@@ -1,0 +1,147 @@
+//! Conversions that are assessed anew, because a touch came late or because two turned out to be one person.
+//!
+//! Attribution follows `occurred_at`, not arrival. So until a conversion is approved, and for 8 days of core time at most, whatever
+//! order its touches arrive in gives the same attribution. One that is approved and nobody's is as open: its partner is not
+//! known yet, so that nobody can have been paid. A touch that would have belonged to a conversion which stands
+//! already carries the label `late`.
+
+use catalog::Workspace;
+use schemas::event::{Event, Status, label};
+use schemas::fact::{Change, Revision, TouchId};
+use schemas::id::{ConversionId, OfferId};
+
+use super::WAIT_MICROS;
+use super::attribution::Windows;
+use super::conversion::NamedClick;
+use super::decide::Decider;
+use super::person::{self, Converted, Person};
+use super::state::StateError;
+use super::stored::StoredTouch;
+
+/// The conversions that a touch could belong to.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// Those that are not decided yet.
+    open: Vec<ConversionId>,
+    /// Whether there are others.
+    is_late: bool,
+}
+
+impl Reached {
+    /// Labels a touch that came too late for a conversion.
+    pub(super) fn label(&self, labels: &mut Vec<String>) {
+        labels.retain(|known| known != label::LATE);
+        if self.is_late {
+            labels.push(label::LATE.to_owned());
+        }
+    }
+}
+
+impl Decider<'_, '_> {
+    /// The conversions of a touch's visitor, and of whoever is the same person, that it could belong to.
+    pub(super) fn reached_by(
+        &self,
+        workspace: &Workspace,
+        touch: &StoredTouch,
+    ) -> Result<Reached, StateError> {
+        let mut reached = Reached::default();
+        let Some(visitor) = touch.visitor.filter(|_| !touch.excluded) else { return Ok(reached) };
+        let identity = person::of_visitor(visitor, touch.test);
+        let Some(person) = person::known_by(self.state, workspace.number, &identity)? else {
+            return Ok(reached);
+        };
+        let windows = Windows { catalog: self.catalog, workspace };
+        let lookback = windows.lookback(touch.offer, matches!(touch.id, TouchId::Click(_)));
+        for converted in &person.conversions {
+            let age = converted.occurred_at.micros_since(touch.at);
+            if !(0..=lookback).contains(&age) {
+                continue;
+            }
+            let existing = self.converted(workspace, converted)?;
+            if self.asked_offer(&existing)?.is_some_and(|offer| offer != touch.offer) {
+                continue;
+            }
+            if self.is_open(converted, &existing) {
+                reached.open.push(converted.conversion);
+            } else {
+                reached.is_late = true;
+            }
+        }
+        Ok(reached)
+    }
+
+    /// Assesses the open ones anew, now that the touch is here.
+    pub(super) fn reopen_reached(
+        &mut self,
+        event: &Event,
+        workspace: &Workspace,
+        reached: &Reached,
+    ) -> Result<(), StateError> {
+        reached.open.iter().try_for_each(|conversion| self.reassess(event, workspace, *conversion))
+    }
+
+    /// Assesses the open conversions of a person anew who is known by more now.
+    pub(super) fn reopen_joined(&mut self, event: &Event, joined: Option<Person>) -> Result<(), StateError> {
+        let Some(person) = joined else { return Ok(()) };
+        let Some(workspace) = self.catalog.workspace(event.workspace) else { return Ok(()) };
+        for converted in &person.conversions {
+            if self.is_open(converted, &self.converted(workspace, converted)?) {
+                self.reassess(event, workspace, converted.conversion)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn converted(&self, workspace: &Workspace, converted: &Converted) -> Result<Revision, StateError> {
+        let existing = self.revision(workspace.number, converted.conversion)?;
+        existing.ok_or(StateError::Unreadable("conversion of a person"))
+    }
+
+    fn is_open(&self, converted: &Converted, existing: &Revision) -> bool {
+        let age = self.state.head().core_time.micros_since(converted.recorded_at);
+        is_undecided(existing) && age <= WAIT_MICROS
+    }
+
+    /// The one offer whose touches a conversion asks for, if it names one itself or by its click.
+    fn asked_offer(&self, existing: &Revision) -> Result<Option<OfferId>, StateError> {
+        let received = &existing.received;
+        Ok(match self.named_click(existing.workspace, received.click)? {
+            NamedClick::Here(click) => Some(click.offer),
+            NamedClick::None | NamedClick::Missing | NamedClick::Foreign => received.offer,
+        })
+    }
+
+    /// Assesses a conversion anew, and revises it if anything comes out differently.
+    fn reassess(
+        &mut self,
+        event: &Event,
+        workspace: &Workspace,
+        conversion: ConversionId,
+    ) -> Result<(), StateError> {
+        let Some(existing) = self.revision(workspace.number, conversion)? else {
+            return Err(StateError::Unreadable("conversion of a person"));
+        };
+        let click = match self.named_click(workspace.number, existing.received.click)? {
+            NamedClick::Here(click) => Some(click),
+            NamedClick::None | NamedClick::Missing | NamedClick::Foreign => None,
+        };
+        // What cannot be assessed any more, since the catalog has changed, stays what it is.
+        let Ok(assessment) = self.assess(workspace, &existing.received, click)? else { return Ok(()) };
+        let restated = self.restated(event, workspace, &existing, assessment, (Change::Attribution, None))?;
+        match restated {
+            Ok(next) if next.attributed_before.is_some() || next.touches != existing.touches => {
+                self.revise(Some(&existing), next)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether a conversion's attribution can still change: it is not approved, or nobody can have been paid for it.
+pub(super) const fn is_undecided(revision: &Revision) -> bool {
+    match revision.after.status {
+        Status::Pending | Status::Hold => true,
+        Status::Approved => revision.attributed.partner.is_none(),
+        Status::Rejected | Status::Reversed | Status::Paid => false,
+    }
+}
