@@ -21,6 +21,7 @@ use crate::resource::{
 };
 use crate::table::Tables;
 
+mod rates;
 mod rules;
 
 /// The catalog at one revision. Pure: no clock, no randomness, no I/O.
@@ -156,7 +157,7 @@ impl Catalog {
         for Change::Put { resource, expected } in &proposal.changes {
             match rules::admit(&self.tables, resource, *expected) {
                 Ok(previous) => {
-                    let resource = stamped(resource.clone(), previous.as_ref(), proposal.at);
+                    let resource = stamped(resource.clone(), previous.as_ref(), proposal.at, self.revision);
                     self.tables.put(resource.clone());
                     stored.push(resource.clone());
                     undo.push((resource, previous));
@@ -341,7 +342,17 @@ impl Catalog {
 }
 
 /// The resource with the version and the times that it gets.
-fn stamped(mut resource: Resource, previous: Option<&Resource>, at: Timestamp) -> Resource {
+fn stamped(
+    mut resource: Resource,
+    previous: Option<&Resource>,
+    at: Timestamp,
+    revision: CatalogRevision,
+) -> Resource {
+    if let Resource::Rate(rate) = &mut resource {
+        let previous = if let Some(Resource::Rate(previous)) = previous { Some(previous) } else { None };
+        rate.stamp(previous, at, revision);
+        return resource;
+    }
     let before = previous.and_then(Resource::meta).map(|meta| (meta.version, meta.created_at));
     if let Some(meta) = resource.meta_mut() {
         meta.version = before.map_or(1, |(version, _)| version.saturating_add(1));

@@ -102,6 +102,7 @@ mod pb {
         Key = 7,
         Pixel = 8,
         Domain = 9,
+        Rate = 10,
     }
 }
 
@@ -213,6 +214,7 @@ const fn kind_to_pb(kind: ResourceKind) -> pb::Kind {
         ResourceKind::Key => pb::Kind::Key,
         ResourceKind::Pixel => pb::Kind::Pixel,
         ResourceKind::Domain => pb::Kind::Domain,
+        ResourceKind::Rate => pb::Kind::Rate,
     }
 }
 
@@ -230,6 +232,7 @@ fn body(resource: &Resource) -> Result<Bytes, RecordError> {
         Resource::Key(key) => json(key),
         Resource::Pixel(pixel) => json(pixel),
         Resource::Domain(domain) => json(domain),
+        Resource::Rate(rate) => json(rate),
     };
     body.map(Bytes::from)
         .map_err(|error| RecordError::Body { kind: resource.kind().as_str(), reason: error.to_string() })
@@ -251,5 +254,6 @@ fn resource(kind: pb::Kind, body: &[u8]) -> Result<Resource, RecordError> {
         pb::Kind::Key => Resource::Key(json(ResourceKind::Key, body)?),
         pb::Kind::Pixel => Resource::Pixel(json(ResourceKind::Pixel, body)?),
         pb::Kind::Domain => Resource::Domain(json(ResourceKind::Domain, body)?),
+        pb::Kind::Rate => Resource::Rate(json(ResourceKind::Rate, body)?),
     })
 }

@@ -8,9 +8,14 @@ use std::sync::Arc;
 use schemas::id::{DomainId, Id, KeyId, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
 
 use crate::resource::{
-    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
+    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Rate, Resource, ResourceKind,
     SecretHash, Source, Workspace,
 };
+
+mod rates;
+
+pub(crate) use rates::Rates;
+pub use rates::{MAX_RATE_AGE_DAYS, MAX_RATES};
 
 /// The resources of one kind, by workspace and id, which is the order in which they were created.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +87,8 @@ pub struct Tables {
     pub(crate) keys: Table<Key>,
     pub(crate) pixels: Table<Pixel>,
     pub(crate) domains: Table<Domain>,
+    /// Of the workspaces that have any.
+    rates: HashMap<WorkspaceNumber, Rates>,
     workspace_ids: HashMap<WorkspaceId, WorkspaceNumber>,
     /// Every id of an entity, with its kind: ids are unique per installation, not per workspace.
     ids: HashMap<(ResourceKind, [u8; 16]), WorkspaceNumber>,
@@ -148,6 +155,10 @@ impl Tables {
         self.sources.get(workspace, id)
     }
 
+    pub(crate) fn rates(&self, workspace: WorkspaceNumber) -> Option<&Rates> {
+        self.rates.get(&workspace)
+    }
+
     /// The workspace of the resource with this id.
     pub(crate) fn owner(&self, kind: ResourceKind, id: &[u8; 16]) -> Option<WorkspaceNumber> {
         self.ids.get(&(kind, *id)).copied()
@@ -183,6 +194,9 @@ impl Tables {
             Resource::Key(key) => self.keys.put(key).map(Resource::Key),
             Resource::Pixel(pixel) => self.pixels.put(pixel).map(Resource::Pixel),
             Resource::Domain(domain) => self.domains.put(domain).map(Resource::Domain),
+            Resource::Rate(rate) => {
+                self.rates.entry(rate.workspace).or_default().put(rate).map(Resource::Rate)
+            }
         }
     }
 
@@ -201,6 +215,17 @@ impl Tables {
             Resource::Key(key) => self.keys.remove(key),
             Resource::Pixel(pixel) => self.pixels.remove(pixel),
             Resource::Domain(domain) => self.domains.remove(domain),
+            Resource::Rate(rate) => self.remove_rate(rate),
+        }
+    }
+
+    fn remove_rate(&mut self, rate: &Rate) {
+        if let Some(rates) = self.rates.get_mut(&rate.workspace) {
+            rates.remove(rate);
+            // What was put and taken back leaves no trace.
+            if rates.is_empty() {
+                self.rates.remove(&rate.workspace);
+            }
         }
     }
 
@@ -220,12 +245,17 @@ impl Tables {
             Resource::Key(row) => self.keys.get(row.workspace, row.id).cloned().map(Resource::Key),
             Resource::Pixel(row) => self.pixels.get(row.workspace, row.id).cloned().map(Resource::Pixel),
             Resource::Domain(row) => self.domains.get(row.workspace, row.id).cloned().map(Resource::Domain),
+            Resource::Rate(rate) => self
+                .rates(rate.workspace)
+                .and_then(|rates| rates.get(&rate.key()))
+                .cloned()
+                .map(Resource::Rate),
         }
     }
 
     fn index(&mut self, resource: &Resource) {
         match resource {
-            Resource::Installation(_) => {}
+            Resource::Installation(_) | Resource::Rate(_) => {}
             Resource::Workspace(workspace) => {
                 self.workspace_ids.insert(workspace.id, workspace.number);
             }
@@ -264,7 +294,7 @@ impl Tables {
 
     fn unindex(&mut self, resource: &Resource) {
         match resource {
-            Resource::Installation(_) => {}
+            Resource::Installation(_) | Resource::Rate(_) => {}
             Resource::Workspace(workspace) => {
                 self.workspace_ids.remove(&workspace.id);
             }

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
+use jiff::civil::Date;
 use schemas::error_code::FieldError;
 use url::Url;
 
 use crate::host::{allowed_host, domain_name};
 use crate::macros::Template;
 use crate::resource::{
-    Attribution, Domain, Entity, Goal, Identifier, Key, KeyKind, Link, Meta, Offer, Payout, Pixel, Resource,
-    Revenue, Scope, Workspace,
+    Attribution, Domain, Entity, Goal, Identifier, Key, KeyKind, Link, Meta, Offer, Payout, Pixel, Rate,
+    Resource, Revenue, Scope, Workspace,
 };
 
 mod partners;
@@ -59,6 +60,9 @@ pub const REDIRECT_STATUSES: [u16; 2] = [302, 307];
 /// Paths of the edge that look like the key of a link on a domain, `/{key}`; such a link could not be reached.
 pub const EDGE_ROUTES: [&str; 5] = ["click", "healthz", "metrics", "postback", "readyz"];
 
+/// The first day that may have a rate: no event is older.
+pub const FIRST_RATE_DATE: Date = jiff::civil::date(1970, 1, 1);
+
 /// What an amount of an offer or a partner is told that is below zero.
 const NEGATIVE: &str = "must not be negative";
 
@@ -94,8 +98,14 @@ pub fn faults(resource: &Resource) -> Vec<FieldError> {
         Resource::Key(key) => key_faults(&mut faults, key),
         Resource::Pixel(pixel) => pixel_faults(&mut faults, pixel),
         Resource::Domain(domain) => domain_faults(&mut faults, domain),
+        Resource::Rate(rate) => rate_faults(&mut faults, rate),
     }
     faults.0
+}
+
+fn rate_faults(faults: &mut Faults, rate: &Rate) {
+    faults.unless(rate.date >= FIRST_RATE_DATE, "date", format!("must not be before {FIRST_RATE_DATE}"));
+    faults.unless(rate.from != rate.to, "to", "is the currency that is to be converted");
 }
 
 fn workspace_faults(faults: &mut Faults, workspace: &Workspace) {

@@ -6,6 +6,10 @@ use iso_currency::Currency as Iso;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod rate;
+
+pub use rate::{ExchangeRate, RateError};
+
 /// Micro-units in one unit of any currency.
 pub const MICROS_PER_UNIT: i64 = 1_000_000;
 const MICRO_DIGITS: u32 = 6;
@@ -42,6 +46,8 @@ pub enum MoneyError {
 impl Currency {
     /// The US dollar, a workspace's default.
     pub const USD: Self = Self(Iso::USD);
+    /// The first in the order of codes: where a range of currencies begins.
+    pub const FIRST: Self = Self(Iso::AED);
 
     /// The currency with this code, capitals only.
     pub fn from_code(code: &str) -> Result<Self, MoneyError> {
@@ -64,6 +70,19 @@ impl Currency {
     /// Micro-units in the currency's smallest unit.
     pub fn micros_per_minor(self) -> i64 {
         10_i64.pow(MICRO_DIGITS.saturating_sub(self.exponent()))
+    }
+}
+
+/// By code.
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -288,6 +307,16 @@ mod tests {
         ] {
             assert_eq!(Money::parse(text, currency(code)).map(|money| money.micros), micros, "{text} {code}");
         }
+    }
+
+    #[test]
+    fn currencies_are_in_the_order_of_their_codes() {
+        let letters = || 'A'..='Z';
+        let codes = letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| [a, b, c])));
+        let all: Vec<Currency> =
+            codes.filter_map(|code| Currency::from_code(&String::from_iter(code)).ok()).collect();
+        assert!(all.len() > 100 && all.is_sorted());
+        assert_eq!(all.first(), Some(&Currency::FIRST));
     }
 
     #[test]

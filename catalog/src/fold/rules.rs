@@ -8,9 +8,9 @@ use schemas::id::{Id, OfferId, WorkspaceNumber};
 use super::Rejected;
 use crate::proposal::Expected;
 use crate::resource::{
-    Domain, Entity, Key, Link, Partner, Pixel, Resource, ResourceKind, TargetDestination, Workspace,
+    Domain, Entity, Key, Link, Partner, Pixel, Rate, Resource, ResourceKind, TargetDestination, Workspace,
 };
-use crate::table::{Tables, key_hashes};
+use crate::table::{MAX_RATES, Tables, key_hashes};
 
 /// Judges one change, and answers with the resource that it replaces.
 pub(super) fn admit(
@@ -48,6 +48,7 @@ pub(super) fn admit(
             entity_rules(tables, domain)?;
             domain_rules(tables, domain)?;
         }
+        Resource::Rate(rate) => rate_rules(tables, rate, previous.is_none())?,
     }
     Ok(previous)
 }
@@ -63,7 +64,7 @@ fn precondition(
         (Expected::New, Some(_)) => Err(Rejected::Exists { kind, field: "id", id: resource.id_text() }),
         (Expected::Version(_), None) => Err(Rejected::NotFound { kind, id: resource.id_text() }),
         (Expected::Version(version), Some(previous)) => {
-            let current = previous.meta().map_or(1, |meta| meta.version);
+            let current = previous.version();
             if current == version { Ok(()) } else { Err(Rejected::VersionConflict { current }) }
         }
     }
@@ -93,6 +94,17 @@ fn workspace_rules(
         }
     } else if tables.workspace_by_id(workspace.id).is_some() {
         return Err(Rejected::Exists { kind, field: "id", id: workspace.id.to_string() });
+    }
+    Ok(())
+}
+
+fn rate_rules(tables: &Tables, rate: &Rate, is_new: bool) -> Result<(), Rejected> {
+    if !tables.workspaces.contains_key(&rate.workspace) {
+        return Err(Rejected::UnknownReference { field: "workspace" });
+    }
+    let is_full = tables.rates(rate.workspace).is_some_and(|rates| rates.len() >= MAX_RATES);
+    if is_new && is_full {
+        return Err(Rejected::Limit { what: "rates", limit: MAX_RATES as u64 });
     }
     Ok(())
 }

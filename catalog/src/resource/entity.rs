@@ -5,7 +5,7 @@ use schemas::id::{
     WorkspaceNumber,
 };
 
-use super::{Domain, Installation, Key, Link, Meta, Offer, Partner, Pixel, Source, Workspace};
+use super::{Domain, Installation, Key, Link, Meta, Offer, Partner, Pixel, Rate, Source, Workspace};
 use crate::table::{Table, Tables};
 
 /// The kinds of resources.
@@ -29,6 +29,8 @@ pub enum ResourceKind {
     Pixel,
     /// [`Domain`].
     Domain,
+    /// [`Rate`].
+    Rate,
 }
 
 impl ResourceKind {
@@ -44,6 +46,7 @@ impl ResourceKind {
             Self::Key => "key",
             Self::Pixel => "pixel",
             Self::Domain => "domain",
+            Self::Rate => "rate",
         }
     }
 }
@@ -69,6 +72,8 @@ pub enum Resource {
     Pixel(Pixel),
     /// A domain.
     Domain(Domain),
+    /// An exchange rate.
+    Rate(Rate),
 }
 
 impl Resource {
@@ -84,6 +89,7 @@ impl Resource {
             Self::Key(_) => ResourceKind::Key,
             Self::Pixel(_) => ResourceKind::Pixel,
             Self::Domain(_) => ResourceKind::Domain,
+            Self::Rate(_) => ResourceKind::Rate,
         }
     }
 
@@ -99,13 +105,22 @@ impl Resource {
             Self::Key(key) => key.id.to_string(),
             Self::Pixel(pixel) => pixel.id.to_string(),
             Self::Domain(domain) => domain.id.to_string(),
+            Self::Rate(rate) => rate.key().to_string(),
         }
     }
 
-    /// What every resource but the installation carries.
+    /// Which version it is; the installation has one only.
+    pub fn version(&self) -> u64 {
+        if let Self::Rate(rate) = self {
+            return rate.stamp.version;
+        }
+        self.meta().map_or(1, |meta| meta.version)
+    }
+
+    /// What every resource but the installation and rates carries.
     pub const fn meta(&self) -> Option<&Meta> {
         match self {
-            Self::Installation(_) => None,
+            Self::Installation(_) | Self::Rate(_) => None,
             Self::Workspace(workspace) => Some(&workspace.meta),
             Self::Offer(offer) => Some(&offer.meta),
             Self::Partner(partner) => Some(&partner.meta),
@@ -119,7 +134,7 @@ impl Resource {
 
     pub(crate) const fn meta_mut(&mut self) -> Option<&mut Meta> {
         match self {
-            Self::Installation(_) => None,
+            Self::Installation(_) | Self::Rate(_) => None,
             Self::Workspace(workspace) => Some(&mut workspace.meta),
             Self::Offer(offer) => Some(&mut offer.meta),
             Self::Partner(partner) => Some(&mut partner.meta),
@@ -155,6 +170,12 @@ pub trait Entity: sealed::Sealed + Clone + Into<Resource> + Send + Sync + 'stati
     fn from_resource(resource: Resource) -> Option<Self>;
     #[doc(hidden)]
     fn table(tables: &Tables) -> &Table<Self>;
+}
+
+impl From<Rate> for Resource {
+    fn from(rate: Rate) -> Self {
+        Self::Rate(rate)
+    }
 }
 
 macro_rules! entities {

@@ -1,5 +1,7 @@
 //! What holds for any sequence of proposals.
 
+use std::ops::Bound;
+
 use super::*;
 
 fn any_expected() -> impl Strategy<Value = Expected> {
@@ -17,7 +19,7 @@ fn any_resource() -> impl Strategy<Value = Resource> {
         (0_u8..2).prop_map(|number| ExternalId { source: "crm".into(), id: number.to_string() }),
     );
     let shape = (spaces, small, 0_u8..4, proptest::option::of(0_u8..4), any::<bool>(), external);
-    (0_u8..9, shape).prop_map(|(kind, (space, number, other, maybe, archived, external))| {
+    (0_u8..10, shape).prop_map(|(kind, (space, number, other, maybe, archived, external))| {
         let text = format!("t{other}");
         let mut resource = match kind {
             0 => Resource::Installation(Installation { events_partitions: 1 }),
@@ -39,6 +41,7 @@ fn any_resource() -> impl Strategy<Value = Resource> {
             .into(),
             6 => pixel(space, number, other).into(),
             7 => domain(space, number, &text).into(),
+            8 => rates::rate(space, other, "EUR", &format!("1.{number}")).into(),
             _ => {
                 let mut key = key(space, number, &text);
                 key.previous = maybe.map(|maybe| PreviousSecret {
@@ -85,6 +88,13 @@ fn check_indexes(catalog: &Catalog) {
                 assert_eq!(catalog.by_external::<Partner>(space, external), Some(partner));
             }
         }
+        for rate in catalog.rates(space, Bound::Unbounded, Bound::Unbounded) {
+            assert_eq!(catalog.rate_of(space, &rate.key()), Some(rate));
+            assert!(catalog.rates_changed_after(space, rate.stamp.revision - 1).any(|other| other == rate));
+            assert!((1..=catalog.rates_revision(space)).contains(&rate.stamp.revision));
+        }
+        let listed = catalog.rates(space, Bound::Unbounded, Bound::Unbounded).count();
+        assert_eq!(catalog.rates_changed_after(space, 0).count(), listed);
         for domain in catalog.ascending::<Domain>(space, None) {
             assert_eq!(catalog.domain_by_host(&domain.hostname), Some(domain));
             assert_eq!(catalog.domain(domain.id), Some(domain));
