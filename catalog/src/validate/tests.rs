@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use schemas::id::{Id, WorkspaceNumber};
-use schemas::money::{Currency, Money};
+use schemas::money::{Currency, ExchangeRate, Money};
 use schemas::time::Timestamp;
 
 use super::*;
 use crate::resource::{
-    DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, PartnerPayout, Source, SourceAuth,
+    DEFAULT_CLICK_ID_PARAM, DomainRole, Environment, ExternalId, Partner, PartnerPayout, RateStamp, Source,
+    SourceAuth,
 };
 
 fn offer() -> Offer {
@@ -33,6 +34,20 @@ fn goal(key: &str) -> Goal {
 
 fn fields(resource: impl Into<Resource>) -> Vec<String> {
     faults(&resource.into()).into_iter().map(|fault| fault.field).collect()
+}
+
+#[test]
+fn a_rate_is_between_two_currencies_on_a_day_that_events_can_have() {
+    let rate = |date: &str, to: &str| Rate {
+        workspace: WorkspaceNumber::new(1).unwrap(),
+        date: schemas::time::parse_date(date).unwrap(),
+        from: Currency::USD,
+        to: Currency::from_code(to).unwrap(),
+        rate: ExchangeRate::ONE,
+        stamp: RateStamp::default(),
+    };
+    assert_eq!(fields(rate("1970-01-01", "EUR")), [""; 0]);
+    assert_eq!(fields(rate("1969-12-31", "USD")), ["date", "to"]);
 }
 
 fn destination_is_taken(url: &str) -> bool {

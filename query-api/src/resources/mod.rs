@@ -1,5 +1,5 @@
 //! The catalog over HTTP: offers, partners, links, pixels, domains, sources and keys, each by the same handlers; workspaces
-//! by their own.
+//! and exchange rates by their own.
 //!
 //! A request passes the modules in this order: [`handlers`], then [`fields`] and the resource's own module, which read the
 //! body, then [`change`], which proposes it to the log and maps the verdict.
@@ -17,6 +17,7 @@ mod macros;
 mod offer;
 mod partner;
 mod pixel;
+mod rate;
 mod reference;
 mod rotation;
 mod rule;
@@ -49,6 +50,8 @@ pub(crate) fn routes() -> Router<Desk> {
         .merge(routes_of::<Key>())
         .route("/api/v1/workspaces", get(workspace::list))
         .route("/api/v1/workspaces/{id}", get(workspace::one).patch(workspace::patch))
+        .route("/api/v1/rates", get(rate::list))
+        .route("/api/v1/rates/{date}/{from}/{to}", get(rate::one).put(rate::put))
         .route("/api/v1/links/{reference}/simulate", post(simulate::simulate))
         .route("/api/v1/macros", get(macros::list))
         .route("/api/v1/sources/{reference}/rotate", post(source::rotate))

@@ -27,6 +27,7 @@ mod limits;
 mod offers;
 mod payouts;
 mod places;
+mod rates;
 mod rules;
 mod smart_links;
 mod workspaces;
