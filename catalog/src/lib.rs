@@ -1,4 +1,5 @@
-//! The catalog: offers, partners, links, sources and keys, decided by the log and folded in memory by every role.
+//! The catalog: offers, partners, links, sources, keys and exchange rates, decided by the log and folded in memory by every
+//! role.
 //!
 //! A change is a [`proposal::Proposal`], which is one record of the topic `catalog` and one transaction. [`fold::Catalog`]
 //! accepts or rejects it in the log's order, the same on every node. [`follower::Follower`] keeps a copy up to date.
