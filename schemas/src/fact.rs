@@ -1,12 +1,14 @@
 //! Facts: what was decided. State, rows and notifications are folds of facts. Wire form in [`crate::wire`].
 
+use jiff::civil::Date;
+
 use crate::cap::CapPlace;
 use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Nonce, Status};
 use crate::id::{
     CampaignId, ClickId, ConversionId, EdgeId, EventId, ImpressionId, LinkId, OfferId, PartnerId, SourceId,
     VisitorId, WorkspaceNumber,
 };
-use crate::money::Currency;
+use crate::money::{Currency, ExchangeRate};
 use crate::table::RowCounts;
 use crate::time::Timestamp;
 
@@ -79,6 +81,8 @@ pub enum Fact {
     CapCounted(Box<CapCounted>),
     /// Several marks of identity are one person's.
     Joined(Box<Joined>),
+    /// How far the conversions that waited for a new exchange rate were assessed anew.
+    RateSweep(RateSweep),
     /// An edge holds back as many events, or none any more.
     Delayed(Delayed),
     /// A tick was taken in.
@@ -151,6 +155,10 @@ pub struct Revision {
     pub refund: Option<AppliedRefund>,
     /// The counts of caps that count the conversion while its status counts.
     pub counted_in: Vec<CapPlace>,
+    /// The rates that the values come from: first the amount's, if it needs one.
+    pub rates: Vec<AppliedRate>,
+    /// The currencies that have no rate; none once the reason is not `no_rate` any more.
+    pub lacks_rates_of: Vec<Currency>,
     /// Core time at which a hold that the goal wanted ends, or was to end.
     pub hold_until: Option<Timestamp>,
     /// Every touch that was considered; empty in a revision that did not consider them anew.
@@ -200,6 +208,8 @@ pub enum Change {
     Report,
     /// What is known of its touches or of its customer changed.
     Attribution,
+    /// A rate came that it had waited for.
+    Rate,
 }
 
 impl Change {
@@ -211,6 +221,7 @@ impl Change {
             Self::Refund => "refund",
             Self::Report => "report",
             Self::Attribution => "attribution",
+            Self::Rate => "rate",
         }
     }
 }
@@ -522,6 +533,43 @@ pub struct CapCounted {
     pub edge: Option<EdgeId>,
     /// Whether it is one less: a conversion does not count any more.
     pub is_withdrawal: bool,
+}
+
+/// How far the conversions were assessed anew that waited for a new exchange rate: there may be more than one event can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateSweep {
+    /// Whose rate.
+    pub workspace: WorkspaceNumber,
+    /// The currency that it converts, into the workspace's.
+    pub from: Currency,
+    /// Its day.
+    pub date: Date,
+    /// How far.
+    pub reached: SweepReached,
+}
+
+/// How far a sweep got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepReached {
+    /// It begins.
+    Start,
+    /// Up to and with this conversion, by when it occurred.
+    Conversion(Timestamp, ConversionId),
+    /// Nothing is left.
+    End,
+}
+
+/// An exchange rate that a conversion was valued by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedRate {
+    /// The currency that it converts.
+    pub from: Currency,
+    /// The currency into which it converts, the workspace's.
+    pub to: Currency,
+    /// The rate's day.
+    pub date: Date,
+    /// The rate.
+    pub rate: ExchangeRate,
 }
 
 /// Marks of identity that are one person's, and all that is known by any of them with them.

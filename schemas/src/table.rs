@@ -55,6 +55,7 @@ impl Table {
                 | Fact::Nonce(_)
                 | Fact::CapCounted(_)
                 | Fact::Joined(_)
+                | Fact::RateSweep(_)
                 | Fact::Delayed(_)
                 | Fact::Ticked
                 | Fact::Cut(_),

@@ -61,6 +61,15 @@ impl Timestamp {
         }
     }
 
+    /// When a day begins in UTC; stops at the ends of the range.
+    pub fn at_start_of(date: Date) -> Self {
+        match date.to_zoned(TimeZone::UTC) {
+            Ok(start) => Self(start.timestamp().as_microsecond()),
+            Err(_) if date.year() < 0 => Self(i64::MIN),
+            Err(_) => Self(i64::MAX),
+        }
+    }
+
     /// This many microseconds later; stops at the ends of the range.
     pub const fn saturating_add(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
@@ -154,6 +163,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Timestamp>().unwrap().utc_date(), parse_date(date).unwrap(), "{text}");
         }
+        let date = parse_date("2026-11-01").unwrap();
+        assert_eq!(Timestamp::at_start_of(date).to_string(), "2026-11-01T00:00:00Z");
         assert_eq!(Timestamp::from_micros(i64::MAX).utc_date(), Date::MAX);
         assert_eq!(Timestamp::from_micros(i64::MIN).utc_date(), Date::MIN);
     }

@@ -12,6 +12,7 @@ use super::key;
 use super::mark;
 use super::nonce;
 use super::person;
+use super::rates;
 use super::refund::apply_refund;
 use super::reopening::is_undecided;
 use super::state::{Overlay, State, StateError};
@@ -106,6 +107,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             nonce::apply_nonce(state, used);
             Ok(())
         }
+        Fact::RateSweep(sweep) => rates::apply_sweep(state, sweep),
         Fact::Joined(joined) => person::apply_joined(state, joined),
         Fact::CapCounted(counted) => cap::apply_counted(state, counted),
         Fact::Cut(cut) => {
@@ -143,6 +145,7 @@ fn row_bytes(fact: &Fact) -> u64 {
         | Fact::Nonce(_)
         | Fact::CapCounted(_)
         | Fact::Joined(_)
+        | Fact::RateSweep(_)
         | Fact::Delayed(_)
         | Fact::Ticked
         | Fact::Cut(_) => FIXED,
@@ -153,27 +156,34 @@ fn row_bytes(fact: &Fact) -> u64 {
 fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) -> Result<(), StateError> {
     let (workspace, conversion) = (revision.workspace, revision.conversion);
     let key = key::conversion(workspace, conversion);
-    let touches = kept_touches(state, revision, &key)?;
+    let before = match revision.before {
+        None => None,
+        Some(_) => Some(present(state, &key)?),
+    };
+    let touches = kept_touches(before.as_ref(), revision);
     state.put(key::dedupe(workspace, &revision.dedupe_key), conversion.bytes().to_vec());
-    state.put(key, wire::encode_revision(revision, &touches));
+    state.put(key, wire::encode_revision(revision, touches));
     if let Some(refund) = &revision.refund {
         apply_refund(state, revision, refund);
     }
     hold::apply_revision(state, revision);
-    if revision.before.is_none() { person::apply_recorded(state, revision) } else { Ok(()) }
+    rates::apply_revision(state, before.as_ref(), revision);
+    if before.is_none() { person::apply_recorded(state, revision) } else { Ok(()) }
+}
+
+fn present(state: &Overlay<'_>, key: &[u8]) -> Result<Revision, StateError> {
+    let unreadable = || StateError::Unreadable("conversion");
+    let bytes = state.get(key)?.ok_or_else(unreadable)?;
+    wire::decode_revision(bytes.into()).map_err(|_| unreadable())
 }
 
 /// The touches that the state keeps with a conversion: those considered last, as long as others may still come.
-fn kept_touches(state: &Overlay<'_>, revision: &Revision, key: &[u8]) -> Result<Vec<Touch>, StateError> {
-    let is_new = revision.before.is_none() || !revision.touches.is_empty();
-    if !is_undecided(revision) {
-        return Ok(Vec::new());
-    } else if is_new {
-        return Ok(revision.touches.clone());
+fn kept_touches<'a>(before: Option<&'a Revision>, revision: &'a Revision) -> &'a [Touch] {
+    match before {
+        _ if !is_undecided(revision) => &[],
+        Some(before) if revision.touches.is_empty() => &before.touches,
+        Some(_) | None => &revision.touches,
     }
-    let unreadable = || StateError::Unreadable("conversion");
-    let before = state.get(key)?.ok_or_else(unreadable)?;
-    Ok(wire::decode_revision(before.into()).map_err(|_| unreadable())?.touches)
 }
 
 fn apply_outcome(state: &mut Overlay<'_>, outcome: &Outcome) -> Result<(), StateError> {

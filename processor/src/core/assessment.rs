@@ -2,7 +2,7 @@
 
 use catalog::{Identifier, Workspace};
 use schemas::event::{Conversion, label};
-use schemas::fact::{Attributed, Credits, Identity, Lost, Touch, TouchId, reason};
+use schemas::fact::{AppliedRate, Attributed, Credits, Identity, Lost, Touch, TouchId, reason};
 use schemas::id::{PartnerId, VisitorId, WorkspaceNumber};
 
 use super::attribution::{Answer, Question, Windows, attribute};
@@ -37,12 +37,14 @@ struct Identified {
 }
 
 impl Decider<'_, '_> {
-    /// Assesses a report, with the click that it names; else says for which reason it cannot count.
+    /// Assesses a report, with the click that it names; else says for which reason it cannot count. Rates that were applied before
+    /// are `kept`.
     pub(super) fn assess(
         &self,
         workspace: &Workspace,
         conversion: &Conversion,
         click: Option<StoredTouch>,
+        kept: &[AppliedRate],
     ) -> Result<Result<Assessment, &'static str>, StateError> {
         let identified = self.identify(workspace, conversion, click)?;
         let question = Question {
@@ -73,7 +75,9 @@ impl Decider<'_, '_> {
         let Ok(received) = priced(conversion, workspace, terms.offer) else {
             return Ok(Err(reason::INVALID_AMOUNT));
         };
-        let Ok(valuation) = value(&terms, &received) else { return Ok(Err(reason::AMOUNT_OUT_OF_RANGE)) };
+        let Ok(valuation) = value(&terms, &received, kept) else {
+            return Ok(Err(reason::AMOUNT_OUT_OF_RANGE));
+        };
         attributed.labels.extend(valuation.label.map(str::to_owned));
         let received = received.into_owned();
         Ok(Ok(Assessment { received, attributed, identified_by: by, touches, valuation }))

@@ -104,7 +104,7 @@ impl Decider<'_, '_> {
     ) -> Result<(), StateError> {
         let (event, conversion) = (reported.case.event, reported.conversion);
         let joined = self.join_reported(workspace, conversion, click.as_ref())?;
-        let assessment = match self.assess(workspace, conversion, click)? {
+        let assessment = match self.assess(workspace, conversion, click, &[])? {
             Ok(assessment) => assessment,
             Err(reason) => return self.reject(&reported.case, reason),
         };

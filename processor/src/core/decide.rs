@@ -60,10 +60,13 @@ impl Input {
 pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: &Input) -> Result<Decision, StateError> {
     let core_time = state.head().core_time.max(input.log_time);
     begin(state, input.position, core_time);
-    state.head_mut().catalog = catalog.revision();
+    let before = std::mem::replace(&mut state.head_mut().catalog, catalog.revision());
     let mut decider = Decider { state, catalog, facts: Vec::with_capacity(2), wait_bytes: 0 };
     match &input.event {
-        Ok(event) => decider.event(event)?,
+        Ok(event) => {
+            decider.event(event)?;
+            decider.rates(event, before.number)?;
+        }
         Err(_) => decider.unreadable(input)?,
     }
     decider.cut_if_full()?;
@@ -201,6 +204,14 @@ impl Decider<'_, '_> {
     /// Whether this event has given facts enough; the other waits end with later events.
     pub(super) const fn is_full(&self) -> bool {
         self.wait_bytes >= WAIT_BYTES_PER_EVENT
+    }
+
+    /// Assesses conversions anew for which the catalog has a rate since its revision `before`.
+    fn rates(&mut self, event: &Event, before: u64) -> Result<(), StateError> {
+        if self.catalog.revision().number > before {
+            self.begin_rate_sweeps(before)?;
+        }
+        self.go_on_with_rate_sweeps(event)
     }
 
     fn tick(&mut self, event: &Event) -> Result<(), StateError> {

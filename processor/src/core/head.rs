@@ -35,6 +35,8 @@ pub struct Head {
     pub uncut_bytes: u64,
     /// Core time at which stale delivery marks were last looked for.
     pub marks_swept: Timestamp,
+    /// New exchange rates for which conversions are still being assessed anew.
+    pub rate_sweeps: u64,
     /// What was counted.
     pub counters: Counters,
 }
@@ -79,6 +81,7 @@ impl Default for Head {
             uncut: 0,
             uncut_bytes: 0,
             marks_swept: Timestamp::default(),
+            rate_sweeps: 0,
             counters: Counters::default(),
         }
     }
@@ -118,6 +121,8 @@ struct HeadMessage {
     outcomes: Vec<u64>,
     #[prost(bytes = "vec", tag = "16")]
     last_event: Vec<u8>,
+    #[prost(uint64, tag = "17")]
+    rate_sweeps: u64,
 }
 
 impl Head {
@@ -140,6 +145,7 @@ impl Head {
             redelivered: self.counters.redelivered,
             outcomes: self.counters.outcomes.to_vec(),
             last_event: self.last_event.to_vec(),
+            rate_sweeps: self.rate_sweeps,
         }
         .encode_to_vec()
     }
@@ -161,6 +167,7 @@ impl Head {
             uncut: head.uncut,
             uncut_bytes: head.uncut_bytes,
             marks_swept: Timestamp::from_micros(head.marks_swept),
+            rate_sweeps: head.rate_sweeps,
             counters: Counters {
                 ticks: head.ticks,
                 redelivered: head.redelivered,

@@ -5,6 +5,7 @@ use schemas::fact::{DedupeKey, Identity, TouchId};
 use schemas::id::{
     ClickId, ConversionId, EdgeId, EventId, ImpressionId, SourceId, VisitorId, WorkspaceNumber,
 };
+use schemas::money::Currency;
 use schemas::time::Timestamp;
 
 use super::person::kind_letter;
@@ -30,6 +31,8 @@ const UNIQUE_AGE: u8 = b'w';
 const HOLD: u8 = b'h';
 const IDENTITY: u8 = b'j';
 const PERSON: u8 = b'o';
+const LACKS_RATE: u8 = b'y';
+const RATE_SWEEP: u8 = b'x';
 
 /// The first 16 bytes of a SHA-256.
 pub(super) type Digest = [u8; 16];
@@ -277,4 +280,47 @@ pub(super) fn identity(workspace: WorkspaceNumber, identity: &Identity) -> Vec<u
 /// A person.
 pub(super) fn person(workspace: WorkspaceNumber, name: &Digest) -> Vec<u8> {
     key(PERSON, Some(workspace), &[name])
+}
+
+/// A conversion that waits for a rate of this currency, in order of when it occurred.
+pub(super) fn lacks_rate(
+    workspace: WorkspaceNumber,
+    from: Currency,
+    occurred_at: Timestamp,
+    conversion: ConversionId,
+) -> Vec<u8> {
+    let time = time_bytes(occurred_at);
+    key(LACKS_RATE, Some(workspace), &[from.code().as_bytes(), &time, conversion.bytes()])
+}
+
+/// The half-open range of conversions that wait for a rate of this currency, between two instants.
+pub(super) fn lacking_rate(
+    workspace: WorkspaceNumber,
+    from: Currency,
+    times: std::ops::Range<Timestamp>,
+) -> (Vec<u8>, Vec<u8>) {
+    let bound = |time| key(LACKS_RATE, Some(workspace), &[from.code().as_bytes(), &time_bytes(time)]);
+    (bound(times.start), bound(times.end))
+}
+
+/// The half-open range of all conversions of a workspace that wait for a rate; without one, of all workspaces.
+pub(super) fn all_lacking_rates(workspace: Option<WorkspaceNumber>) -> (Vec<u8>, Vec<u8>) {
+    (key(LACKS_RATE, workspace, &[]), key(LACKS_RATE, workspace, &[&[0xff; 28]]))
+}
+
+/// The conversion at the end of such a key, and when it occurred.
+pub(super) fn conversion_lacking_rate(key: &[u8]) -> Option<(Timestamp, ConversionId)> {
+    let (rest, conversion) = key.split_last_chunk::<16>()?;
+    let time = u64::from_be_bytes(*rest.last_chunk()?) ^ (1 << 63);
+    Some((Timestamp::from_micros(time as i64), ConversionId::from_bytes(*conversion)))
+}
+
+/// A sweep for a new rate that is under way; the value says how far it got.
+pub(super) fn rate_sweep(workspace: WorkspaceNumber, from: Currency, day: Timestamp) -> Vec<u8> {
+    key(RATE_SWEEP, Some(workspace), &[from.code().as_bytes(), &time_bytes(day)])
+}
+
+/// The half-open range of all sweeps.
+pub(super) fn rate_sweeps() -> (Vec<u8>, Vec<u8>) {
+    (key(RATE_SWEEP, None, &[]), vec![RATE_SWEEP + 1])
 }

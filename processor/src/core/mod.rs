@@ -18,6 +18,7 @@ mod model;
 mod nonce;
 mod payout;
 mod person;
+mod rates;
 mod refund;
 mod reopening;
 mod repetition;
@@ -31,6 +32,7 @@ pub use apply::{apply_decision, apply_record};
 pub use cap::{live_cap_counts, moved_cap_counts};
 pub use decide::{Input, decide};
 pub use head::{Counters, Head};
+pub use rates::is_waiting_for_rates;
 pub use state::{Changes, Overlay, Pair, State, StateError};
 pub use waiting::is_timer_due;
 

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use catalog::{Approval, Catalog, Goal, Offer, Partner, Payout, PayoutRule, Revenue, Workspace};
+use jiff::civil::Date;
 use schemas::event::{Conversion, Status, label};
-use schemas::fact::{Attributed, Values, reason};
-use schemas::money::{Money, MoneyError};
+use schemas::fact::{AppliedRate, Attributed, Values, reason};
+use schemas::money::{Currency, Money, MoneyError};
 
 /// Values of a new conversion and how they came about.
 #[derive(Clone)]
@@ -17,12 +18,17 @@ pub(super) struct Valuation {
     pub(super) rule: &'static str,
     /// For how many days the conversion is held, where it begins with a hold that its goal wants.
     pub(super) hold_days: u16,
+    /// The rates that the values come from, the amount's first.
+    pub(super) rates: Vec<AppliedRate>,
+    /// The currencies that have none.
+    pub(super) lacks_rates_of: Vec<Currency>,
     /// A label that the conversion gets.
     pub(super) label: Option<&'static str>,
 }
 
 /// What a conversion is valued by.
 pub(super) struct Terms<'a> {
+    catalog: &'a Catalog,
     workspace: &'a Workspace,
     pub(super) offer: Option<&'a Offer>,
     partner: Option<&'a Partner>,
@@ -33,31 +39,32 @@ impl<'a> Terms<'a> {
     pub(super) fn of(catalog: &'a Catalog, workspace: &'a Workspace, attributed: &Attributed) -> Self {
         let offer = attributed.offer.and_then(|offer| catalog.offer(workspace.number, offer));
         let partner = attributed.partner.and_then(|partner| catalog.partner(workspace.number, partner));
-        Self { workspace, offer, partner }
+        Self { catalog, workspace, offer, partner }
     }
 }
 
 /// Values a conversion: its revenue by its offer's goal, its payout by the most specific rule.
 ///
-/// Amounts in another currency than the workspace's have no rate yet: they count as nothing, and the conversion is
-/// pending with `no_rate`.
+/// Amounts in another currency than the workspace's are converted by the rate of the day on which the conversion occurred; one
+/// that is among the `kept` stays, whatever the catalog says since. An amount without a rate counts as nothing, and the
+/// conversion is pending with `no_rate`.
 ///
 /// # Errors
 /// [`MoneyError::TooLarge`] if a share of the amount does not fit.
-pub(super) fn value(terms: &Terms<'_>, conversion: &Conversion) -> Result<Valuation, MoneyError> {
-    let Terms { workspace, offer, partner } = *terms;
+pub(super) fn value(
+    terms: &Terms<'_>,
+    conversion: &Conversion,
+    kept: &[AppliedRate],
+) -> Result<Valuation, MoneyError> {
+    let Terms { catalog, workspace, offer, partner } = *terms;
     let goal = offer.and_then(|offer| offer.goal(&conversion.goal));
-    let mut no_rate = false;
-    let mut in_workspace_currency = |money: Option<Money>| {
-        let converted = money.filter(|money| money.currency == workspace.currency);
-        no_rate |= money.is_some() && converted.is_none();
-        converted
-    };
-    let amount = in_workspace_currency(conversion.amount);
+    let on = conversion.occurred_at.utc_date();
+    let mut exchange = Exchange { catalog, workspace, on, kept, rates: Vec::new(), lacks: Vec::new() };
+    let amount = exchange.convert(conversion.amount)?;
     let share = |percent| amount.map(|amount| amount.share(percent)).transpose();
     let revenue = match goal.map(|goal| &goal.revenue) {
         None | Some(Revenue::Postback) => amount,
-        Some(Revenue::Fixed(fixed)) => in_workspace_currency(Some(*fixed)),
+        Some(Revenue::Fixed(fixed)) => exchange.convert(Some(*fixed))?,
         Some(Revenue::Percent(percent)) => share(*percent)?,
     };
     let rule = offer
@@ -65,10 +72,11 @@ pub(super) fn value(terms: &Terms<'_>, conversion: &Conversion) -> Result<Valuat
         .and_then(|(offer, partner)| PayoutRule::most_specific(offer, partner, &conversion.goal));
     let payout = match rule.map(|(_, payout)| payout) {
         None | Some(Payout::None) => None,
-        Some(Payout::Fixed(fixed)) => in_workspace_currency(Some(fixed)),
+        Some(Payout::Fixed(fixed)) => exchange.convert(Some(fixed))?,
         Some(Payout::Percent(percent)) => share(percent)?,
     };
-    let (status, reason) = status(conversion, goal, no_rate);
+    let Exchange { rates, lacks: lacks_rates_of, .. } = exchange;
+    let (status, reason) = status(conversion, goal, !lacks_rates_of.is_empty());
     Ok(Valuation {
         values: Values {
             status,
@@ -80,9 +88,48 @@ pub(super) fn value(terms: &Terms<'_>, conversion: &Conversion) -> Result<Valuat
         },
         reason,
         rule: rule.map_or("none", |(rule, _)| rule.as_str()),
+        rates,
+        lacks_rates_of,
         hold_days: goal.map_or(0, |goal| goal.hold_days),
         label: (offer.is_some() && goal.is_none()).then_some(label::UNKNOWN_GOAL),
     })
+}
+
+/// Converts amounts into a workspace's currency and notes by which rates.
+struct Exchange<'a> {
+    catalog: &'a Catalog,
+    workspace: &'a Workspace,
+    on: Date,
+    kept: &'a [AppliedRate],
+    rates: Vec<AppliedRate>,
+    lacks: Vec<Currency>,
+}
+
+impl Exchange<'_> {
+    /// The amount in the workspace's currency; `None` if there is none, or no rate.
+    fn convert(&mut self, money: Option<Money>) -> Result<Option<Money>, MoneyError> {
+        let Some(money) = money else { return Ok(None) };
+        let (from, to) = (money.currency, self.workspace.currency);
+        if from == to {
+            return Ok(Some(money));
+        }
+        let kept = self.kept.iter().find(|rate| rate.from == from && rate.to == to).copied();
+        let Some(applied) = kept.or_else(|| self.look_up(from, to)) else {
+            if !self.lacks.contains(&from) {
+                self.lacks.push(from);
+            }
+            return Ok(None);
+        };
+        if !self.rates.contains(&applied) {
+            self.rates.push(applied);
+        }
+        applied.rate.convert(money, to).map(Some)
+    }
+
+    fn look_up(&self, from: Currency, to: Currency) -> Option<AppliedRate> {
+        let found = self.catalog.rate(self.workspace.number, from, to, self.on)?;
+        Some(AppliedRate { from, to, date: found.date, rate: found.rate })
+    }
 }
 
 /// The conversion with its amount as money: one that was stated without a currency is in the offer's, else in the

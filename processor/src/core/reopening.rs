@@ -77,7 +77,7 @@ impl Decider<'_, '_> {
         workspace: &Workspace,
         reached: &Reached,
     ) -> Result<(), StateError> {
-        reached.open.iter().try_for_each(|conversion| self.reassess(event, workspace, *conversion))
+        reached.open.iter().try_for_each(|conversion| self.reattribute(event, workspace, *conversion))
     }
 
     /// Assesses the open conversions of a person anew who is known by more now.
@@ -86,7 +86,7 @@ impl Decider<'_, '_> {
         let Some(workspace) = self.catalog.workspace(event.workspace) else { return Ok(()) };
         for converted in &person.conversions {
             if self.is_open(converted, &self.converted(workspace, converted)?) {
-                self.reassess(event, workspace, converted.conversion)?;
+                self.reattribute(event, workspace, converted.conversion)?;
             }
         }
         Ok(())
@@ -111,29 +111,43 @@ impl Decider<'_, '_> {
         })
     }
 
-    /// Assesses a conversion anew, and revises it if anything comes out differently.
-    fn reassess(
+    /// Assesses a conversion anew because its touches may have changed.
+    fn reattribute(
         &mut self,
         event: &Event,
         workspace: &Workspace,
         conversion: ConversionId,
     ) -> Result<(), StateError> {
-        let Some(existing) = self.revision(workspace.number, conversion)? else {
-            return Err(StateError::Unreadable("conversion of a person"));
-        };
+        let existing = self.revision(workspace.number, conversion)?;
+        let existing = existing.ok_or(StateError::Unreadable("conversion of a person"))?;
+        self.reassess(event, workspace, &existing, Change::Attribution)
+    }
+
+    /// Assesses a conversion anew, and revises it if anything comes out differently.
+    pub(super) fn reassess(
+        &mut self,
+        event: &Event,
+        workspace: &Workspace,
+        existing: &Revision,
+        change: Change,
+    ) -> Result<(), StateError> {
         let click = match self.named_click(workspace.number, existing.received.click)? {
             NamedClick::Here(click) => Some(click),
             NamedClick::None | NamedClick::Missing | NamedClick::Foreign => None,
         };
         // What cannot be assessed any more, since the catalog has changed, stays what it is.
-        let Ok(assessment) = self.assess(workspace, &existing.received, click)? else { return Ok(()) };
-        let restated = self.restated(event, workspace, &existing, assessment, (Change::Attribution, None))?;
-        match restated {
-            Ok(next) if next.attributed_before.is_some() || next.touches != existing.touches => {
-                self.revise(Some(&existing), next)
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
+        let Ok(assessment) = self.assess(workspace, &existing.received, click, &existing.rates)? else {
+            return Ok(());
+        };
+        let Ok(next) = self.restated(event, workspace, existing, assessment, (change, None))? else {
+            return Ok(());
+        };
+        let is_new = next.attributed_before.is_some()
+            || next.touches != existing.touches
+            || next.after != existing.after
+            || next.reason != existing.reason
+            || next.rates != existing.rates;
+        if is_new { self.revise(Some(existing), next) } else { Ok(()) }
     }
 }
 

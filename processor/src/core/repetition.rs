@@ -71,14 +71,14 @@ impl Decider<'_, '_> {
         confirmed.trust = repetition.trust;
         confirmed.status = repetition.status;
         confirmed.amount = confirmed.amount.or(repetition.amount);
-        let Ok(valuation) = value(&terms, &confirmed) else {
+        let Ok(valuation) = value(&terms, &confirmed, &existing.rates) else {
             let out_of_range = settled(reason::AMOUNT_OUT_OF_RANGE);
             return self.settle(&reported.case, OutcomeStatus::Rejected, out_of_range);
         };
         let gross = gross(&valuation.values);
         let valuation = capped(valuation, demand_of_caps(existing));
         let hold_until = existing.hold_until.or_else(|| self.hold_until(&valuation));
-        let Valuation { values, reason, rule, .. } = valuation;
+        let Valuation { values, reason, rule, rates, lacks_rates_of, .. } = valuation;
         let amount_micros = confirmed.amount.map_or(0, |amount| amount.micros);
         let refunded_micros = existing.after.refunded_micros;
         let left = if refunded_micros == 0 { gross } else { left(gross, amount_micros, refunded_micros) };
@@ -93,6 +93,8 @@ impl Decider<'_, '_> {
             payout_rule: rule.to_owned(),
             received: confirmed,
             gross,
+            rates,
+            lacks_rates_of,
             hold_until,
             ..revised(reported.case.event, existing, after)
         };
@@ -126,7 +128,7 @@ impl Decider<'_, '_> {
             }
         };
         let joined = self.join_reported(workspace, &received, click.as_ref())?;
-        let assessment = match self.assess(workspace, &received, click)? {
+        let assessment = match self.assess(workspace, &received, click, &existing.rates)? {
             Ok(assessment) => assessment,
             Err(reason) => return self.settle(case, OutcomeStatus::Rejected, settled(reason)),
         };

@@ -56,6 +56,8 @@ impl Decider<'_, '_> {
             gross: gross(&valuation.values),
             refund: None,
             counted_in: Vec::new(),
+            rates: valuation.rates.clone(),
+            lacks_rates_of: valuation.lacks_rates_of.clone(),
             hold_until: None,
             touches,
             received_at: event.received_at,
@@ -102,6 +104,8 @@ impl Decider<'_, '_> {
             identified_by: identified_by.to_owned(),
             payout_rule: valuation.rule.to_owned(),
             gross: gross(&valuation.values),
+            rates: valuation.rates.clone(),
+            lacks_rates_of: valuation.lacks_rates_of.clone(),
             touches,
             ..revised(event, existing, existing.after)
         };

@@ -12,14 +12,15 @@ use super::event::{
 };
 use super::hit::{click_from_pb, click_to_pb, impression_from_pb, impression_to_pb};
 use super::pb_facts as pb;
-use super::revision::{revision_from_pb, revision_to_pb};
+use super::revision::{currency_from, date_from, revision_from_pb, revision_to_pb};
 use super::{
     RECORD_VERSION, WireError, array, decode_strictly, decode_versioned, id, id_bytes, optional_id,
     optional_id_bytes, present, workspace,
 };
 use crate::fact::{
     CapCounted, ClickFact, Cut, Decision, Fact, Identity, IdentityKind, ImpressionFact, Joined, Outcome,
-    OutcomeStatus, Parked, Record, RecordHash, Revision, Subject, Touch, Unparked, UsedNonce,
+    OutcomeStatus, Parked, RateSweep, Record, RecordHash, Revision, Subject, SweepReached, Touch, Unparked,
+    UsedNonce,
 };
 use crate::table::RowCounts;
 use crate::time::Timestamp;
@@ -81,6 +82,19 @@ pub fn decode_revision(bytes: Bytes) -> Result<Revision, WireError> {
     revision_from_pb(decode_strictly(bytes)?)
 }
 
+/// The bytes of a sweep, for a state that keeps how far it got.
+pub fn encode_rate_sweep(sweep: &RateSweep) -> Vec<u8> {
+    sweep_to_pb(sweep).encode_to_vec()
+}
+
+/// The sweep in these bytes.
+///
+/// # Errors
+/// [`WireError`] if the bytes are not exactly a sweep.
+pub fn decode_rate_sweep(bytes: Bytes) -> Result<RateSweep, WireError> {
+    sweep_from_pb(&decode_strictly(bytes)?)
+}
+
 /// The hash that names a record or an event, over its bytes.
 pub fn hash_record(bytes: &[u8]) -> RecordHash {
     Sha256::digest(bytes).into()
@@ -138,6 +152,7 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             workspace: joined.workspace.get(),
             identities: joined.identities.iter().map(identity_to_pb).collect(),
         }),
+        Fact::RateSweep(sweep) => pb::fact::Body::RateSweep(sweep_to_pb(sweep)),
         Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(*delayed)),
         Fact::Ticked => pb::fact::Body::Ticked(pb::Ticked {}),
         Fact::Cut(cut) => {
@@ -145,6 +160,38 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
         }
     };
     pb::Fact { body: Some(body) }
+}
+
+fn sweep_to_pb(sweep: &RateSweep) -> pb::RateSweep {
+    let (conversion, occurred_at) = match sweep.reached {
+        SweepReached::Conversion(occurred_at, conversion) => (id_bytes(conversion), occurred_at.micros()),
+        SweepReached::Start | SweepReached::End => (Bytes::new(), 0),
+    };
+    pb::RateSweep {
+        workspace: sweep.workspace.get(),
+        from: sweep.from.code().to_owned(),
+        date: sweep.date.to_string(),
+        conversion,
+        occurred_at,
+        is_end: sweep.reached == SweepReached::End,
+    }
+}
+
+fn sweep_from_pb(sweep: &pb::RateSweep) -> Result<RateSweep, WireError> {
+    let conversion = optional_id(&sweep.conversion, "rate_sweep.conversion")?;
+    Ok(RateSweep {
+        workspace: workspace(sweep.workspace)?,
+        from: currency_from(&sweep.from)?,
+        date: date_from(&sweep.date)?,
+        reached: match (conversion, sweep.is_end) {
+            (None, true) => SweepReached::End,
+            (None, false) => SweepReached::Start,
+            (Some(conversion), false) => {
+                SweepReached::Conversion(Timestamp::from_micros(sweep.occurred_at), conversion)
+            }
+            (Some(_), true) => return Err(WireError::Impossible("rate_sweep")),
+        },
+    })
 }
 
 fn identity_to_pb(identity: &Identity) -> pb::Identity {
@@ -218,6 +265,7 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
             workspace: workspace(joined.workspace)?,
             identities: joined.identities.iter().map(identity_from_pb).collect::<Result<_, _>>()?,
         })),
+        pb::fact::Body::RateSweep(sweep) => Fact::RateSweep(sweep_from_pb(&sweep)?),
         pb::fact::Body::Delayed(delayed) => Fact::Delayed(delayed_from_pb(&delayed)?),
         pb::fact::Body::Ticked(pb::Ticked {}) => Fact::Ticked,
         pb::fact::Body::Cut(cut) => Fact::Cut(Cut {

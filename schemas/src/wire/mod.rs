@@ -13,7 +13,10 @@ mod revision;
 
 pub use cap::{decode_cap_count, decode_cap_counts, encode_cap_count, encode_cap_counts};
 pub use event::{decode_event, encode_event};
-pub use fact::{decode_record, decode_revision, encode_record, encode_revision, hash_record};
+pub use fact::{
+    decode_rate_sweep, decode_record, decode_revision, encode_rate_sweep, encode_record, encode_revision,
+    hash_record,
+};
 pub use mark::{append_mark, encode_unmarked_event};
 
 /// Version of [`crate::event::Event`] on the wire.

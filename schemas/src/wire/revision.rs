@@ -1,16 +1,17 @@
 //! Revisions of conversions on the wire.
 
 use bytes::Bytes;
+use jiff::civil::Date;
 
 use super::cap::{place_from_pb, place_to_pb};
 use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
 use super::pb_facts as pb;
 use super::{WireError, array, id, id_bytes, optional_id, optional_id_bytes, present, workspace};
 use crate::fact::{
-    AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, TouchId, Values,
+    AppliedRate, AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, TouchId, Values,
 };
-use crate::money::Currency;
-use crate::time::Timestamp;
+use crate::money::{Currency, ExchangeRate};
+use crate::time::{Timestamp, parse_date};
 
 pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revision {
     pb::Revision {
@@ -24,6 +25,7 @@ pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revi
             Change::Refund => pb::Change::Refund,
             Change::Report => pb::Change::Report,
             Change::Attribution => pb::Change::Attribution,
+            Change::Rate => pb::Change::Rate,
         }
         .into(),
         reason: revision.reason.clone(),
@@ -31,6 +33,8 @@ pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revi
         dedupe_key: Bytes::copy_from_slice(&revision.dedupe_key),
         attributed: Some(attributed_to_pb(&revision.attributed)),
         attributed_before: revision.attributed_before.as_deref().map(attributed_to_pb),
+        rates: revision.rates.iter().map(rate_to_pb).collect(),
+        lacks_rates_of: revision.lacks_rates_of.iter().map(|currency| currency.code().to_owned()).collect(),
         hold_until: revision.hold_until.map(Timestamp::micros),
         identified_by: revision.identified_by.clone(),
         payout_rule: revision.payout_rule.clone(),
@@ -61,12 +65,19 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
             pb::Change::Refund => Change::Refund,
             pb::Change::Report => Change::Report,
             pb::Change::Attribution => Change::Attribution,
+            pb::Change::Rate => Change::Rate,
         },
         reason: revision.reason,
         received: conversion_from_pb(present(revision.received, "received")?)?,
         dedupe_key: array(&revision.dedupe_key, "dedupe_key")?,
         attributed: attributed_from_pb(present(revision.attributed, "attributed")?)?,
         attributed_before: revision.attributed_before.map(attributed_from_pb).transpose()?.map(Box::new),
+        rates: revision.rates.iter().map(rate_from_pb).collect::<Result<_, _>>()?,
+        lacks_rates_of: revision
+            .lacks_rates_of
+            .iter()
+            .map(|code| currency_from(code))
+            .collect::<Result<_, _>>()?,
         hold_until: revision.hold_until.map(Timestamp::from_micros),
         identified_by: revision.identified_by,
         payout_rule: revision.payout_rule,
@@ -78,6 +89,32 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
         refund: revision.refund.map(refund_from_pb),
         counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,
     })
+}
+
+fn rate_to_pb(rate: &AppliedRate) -> pb::AppliedRate {
+    pb::AppliedRate {
+        from: rate.from.code().to_owned(),
+        to: rate.to.code().to_owned(),
+        date: rate.date.to_string(),
+        rate: rate.rate.to_string(),
+    }
+}
+
+fn rate_from_pb(rate: &pb::AppliedRate) -> Result<AppliedRate, WireError> {
+    Ok(AppliedRate {
+        from: currency_from(&rate.from)?,
+        to: currency_from(&rate.to)?,
+        date: date_from(&rate.date)?,
+        rate: ExchangeRate::parse(&rate.rate).map_err(|_| WireError::Impossible("rate"))?,
+    })
+}
+
+pub(super) fn currency_from(code: &str) -> Result<Currency, WireError> {
+    Currency::from_code(code).map_err(|_| WireError::Impossible("currency"))
+}
+
+pub(super) fn date_from(text: &str) -> Result<Date, WireError> {
+    parse_date(text).map_err(|_| WireError::Impossible("date"))
 }
 
 fn attributed_to_pb(attributed: &Attributed) -> pb::Attributed {
@@ -143,8 +180,7 @@ fn values_to_pb(values: Values) -> pb::Values {
 fn values_from_pb(values: pb::Values) -> Result<Values, WireError> {
     Ok(Values {
         status: present(optional_status_from_pb(values.status)?, "values.status")?,
-        currency: Currency::from_code(&values.currency)
-            .map_err(|_| WireError::Impossible("values.currency"))?,
+        currency: currency_from(&values.currency)?,
         amount_micros: values.amount,
         revenue_micros: values.revenue,
         payout_micros: values.payout,

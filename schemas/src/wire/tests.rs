@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use jiff::civil::Date;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,11 +9,11 @@ use crate::event::{
     Refund, StatedAmount, Status, Trust,
 };
 use crate::fact::{
-    AppliedRefund, Attributed, CapCounted, Change, ClickFact, Credits, Cut, Decision, Fact, Gross,
-    ImpressionFact, Lost, Outcome, OutcomeStatus, Parked, Record, Revision, Subject, Touch, TouchId,
-    Unparked, UsedNonce, Values,
+    AppliedRate, AppliedRefund, Attributed, CapCounted, Change, ClickFact, Credits, Cut, Decision, Fact,
+    Gross, Identity, IdentityKind, ImpressionFact, Joined, Lost, Outcome, OutcomeStatus, Parked, RateSweep,
+    Record, Revision, Subject, SweepReached, Touch, TouchId, Unparked, UsedNonce, Values,
 };
-use crate::money::{Currency, Money};
+use crate::money::{Currency, ExchangeRate, Money};
 use crate::table::RowCounts;
 use crate::time::Timestamp;
 
@@ -160,6 +161,16 @@ fn cap_counts() -> CapCounts {
     CapCounts { partition: 3, source: 9, counts: vec![count] }
 }
 
+fn identities() -> Vec<Identity> {
+    let kinds = [IdentityKind::Visitor, IdentityKind::Customer, IdentityKind::Email];
+    kinds.map(|kind| Identity { kind, id: [5; 16], test: kind == IdentityKind::Email }).to_vec()
+}
+
+fn sweep(reached: SweepReached) -> Fact {
+    let (workspace, from) = (WorkspaceNumber::NONE, Currency::USD);
+    Fact::RateSweep(RateSweep { workspace, from, date: Date::MAX, reached })
+}
+
 fn revision() -> Revision {
     let values = |status, amount_micros| Values {
         status,
@@ -207,6 +218,13 @@ fn revision() -> Revision {
         },
         attributed_before: Some(Box::default()),
         hold_until: Some(Timestamp::default()),
+        rates: vec![AppliedRate {
+            from: Currency::USD,
+            to: Currency::USD,
+            date: Date::MAX,
+            rate: ExchangeRate::parse("1.0842").unwrap(),
+        }],
+        lacks_rates_of: vec![Currency::USD],
         identified_by: "click_id".into(),
         payout_rule: "none".into(),
         gross: Gross { revenue_micros: 1, payout_micros: 0 },
@@ -261,6 +279,10 @@ fn record() -> Record {
             edge: Some(an_id(7)),
             is_withdrawal: true,
         })),
+        Fact::Joined(Box::new(Joined { workspace: WorkspaceNumber::NONE, identities: identities() })),
+        sweep(SweepReached::Start),
+        sweep(SweepReached::Conversion(Timestamp::default(), an_id(8))),
+        sweep(SweepReached::End),
         Fact::Delayed(delayed()),
         Fact::Delayed(Delayed { since: None, events: 0, ..delayed() }),
         Fact::Revision(Box::new(revision())),

@@ -10,6 +10,7 @@ mod money;
 mod nonces;
 mod payouts;
 mod persons;
+mod rates;
 mod reference;
 mod refunds;
 mod repetitions;

@@ -10,6 +10,7 @@ use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Revision};
 use schemas::time::Timestamp;
 use schemas::wire;
 
+use super::installation::put_rate;
 use super::{T0, Traffic, catalog_with};
 
 pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -87,6 +88,11 @@ impl Core {
             "{counters:?}"
         );
         decision
+    }
+
+    /// Puts an exchange rate into dollars into the catalog.
+    pub(crate) fn put_rate(&mut self, date: &str, from: &str, rate: &str) {
+        put_rate(&mut self.catalog, date, from, rate);
     }
 
     pub(crate) fn tick(&mut self) -> Vec<Fact> {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use catalog::{
     Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Duplicates, Expected,
     Goal, Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy, Proposal,
-    Resource, Revenue, Source, SourceAuth, Workspace,
+    Rate, RateStamp, Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
-use schemas::money::{Currency, Money, Percent};
-use schemas::time::Timestamp;
+use schemas::money::{Currency, ExchangeRate, Money, Percent};
+use schemas::time::{Timestamp, parse_date};
 
 use super::{DAY, T0};
 
@@ -179,8 +179,12 @@ fn proposals_with(edit: impl FnOnce(&mut Workspace)) -> Vec<Bytes> {
 }
 
 fn proposal(number: usize, resources: Vec<Resource>) -> Bytes {
+    proposal_of(number, resources.into_iter().map(|resource| (resource, Expected::New)).collect())
+}
+
+fn proposal_of(number: usize, resources: Vec<(Resource, Expected)>) -> Bytes {
     let changes =
-        resources.into_iter().map(|resource| Change::Put { resource, expected: Expected::New }).collect();
+        resources.into_iter().map(|(resource, expected)| Change::Put { resource, expected }).collect();
     let proposal = Proposal {
         id: id(number as u8 + 1),
         workspace: WORKSPACE,
@@ -216,4 +220,21 @@ pub(crate) fn folded(proposals: Vec<Bytes>) -> Catalog {
         catalog.fold(&record).unwrap().verdict.unwrap();
     }
     catalog
+}
+
+/// Folds one more record, with an exchange rate into dollars.
+pub(crate) fn put_rate(catalog: &mut Catalog, date: &str, from: &str, rate: &str) {
+    let rate = Resource::Rate(Rate {
+        workspace: WORKSPACE,
+        date: parse_date(date).unwrap(),
+        from: Currency::from_code(from).unwrap(),
+        to: Currency::USD,
+        rate: ExchangeRate::parse(rate).unwrap(),
+        stamp: RateStamp::default(),
+    });
+    let position = catalog.revision().number;
+    let payload = proposal_of(position as usize, vec![(rate, Expected::Any)]);
+    let record =
+        eventlog::Record { position, log_time: Timestamp::from_micros(T0), key: Bytes::new(), payload };
+    assert!(catalog.fold(&record).unwrap().verdict.is_ok());
 }
