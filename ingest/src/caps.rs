@@ -162,7 +162,12 @@ impl<'c> Clicked<'c> {
     pub(crate) fn of(event: &'c Event, catalog: &'c Catalog) -> Option<Self> {
         let hit = match &event.body {
             Body::Click(click) => &click.hit,
-            Body::Impression(_) | Body::Conversion(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => {
+            Body::Impression(_)
+            | Body::Conversion(_)
+            | Body::Refund(_)
+            | Body::Command(_)
+            | Body::Delayed(_)
+            | Body::Tick => {
                 return None;
             }
         };

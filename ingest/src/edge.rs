@@ -368,7 +368,7 @@ fn labels(body: &mut Body) -> Option<&mut Vec<String>> {
         Body::Impression(impression) => Some(&mut impression.hit.labels),
         Body::Conversion(conversion) => Some(&mut conversion.labels),
         Body::Refund(refund) => Some(&mut refund.labels),
-        Body::Delayed(_) | Body::Tick => None,
+        Body::Command(_) | Body::Delayed(_) | Body::Tick => None,
     }
 }
 

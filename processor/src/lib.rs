@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod metrics;
 pub mod owner;
+mod results;
 pub mod runner;
 mod settings;
 pub mod sink;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventlog::{EventLog, NewRecord, Partition, Position, Producer, ProducerUse, Subscription};
 use schemas::event::CatalogRevision;
-use schemas::fact::{Record, RecordHash};
+use schemas::fact::{Outcome, Record, RecordHash};
 use schemas::time::Timestamp;
 use schemas::wire::{EVENT_VERSION, WireError};
 use schemas::{topic, wire};
@@ -24,6 +24,7 @@ use crate::core_catalog::CoreCatalog;
 use crate::error::Error;
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
+use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::settings::ProcessorSettings;
 use crate::store::Committed;
 use crate::ticker::Ticker;
@@ -72,6 +73,8 @@ pub struct Owner<'a> {
     ticker: Ticker,
     /// Counts of caps that the edges do not know yet.
     moved: Arc<MovedCounts>,
+    /// Commands of which the desks do not know yet that they ended.
+    ended: Arc<EndedCommands>,
     /// Why the event after those collected cannot be decided; said when those before it are.
     halt: Option<Error>,
 }
@@ -81,6 +84,8 @@ struct Speculation {
     payload: Bytes,
     hash: RecordHash,
     changes: Changes,
+    /// How commands ended.
+    commands: Vec<Outcome>,
 }
 
 impl<'a> Owner<'a> {
@@ -116,6 +121,7 @@ impl<'a> Owner<'a> {
             producer,
             ticker,
             moved: Arc::default(),
+            ended: Arc::default(),
             halt: None,
         })
     }
@@ -132,9 +138,15 @@ impl<'a> Owner<'a> {
             partition: self.parts.partition,
             moved: self.moved.clone(),
         };
+        let results = ResultPublisher {
+            log: self.parts.log.clone(),
+            partition: self.parts.partition,
+            ended: self.ended.clone(),
+        };
         tokio::select! {
             done = self.decide_all(shutdown) => done,
             never = publisher.run() => match never {},
+            never = results.run() => match never {},
         }
     }
 
@@ -210,9 +222,9 @@ impl<'a> Owner<'a> {
         if inputs.iter().map(|input| input.position).ne(source..source + inputs.len() as u64) {
             return Err(Error::Foreign("the position in the state"));
         }
-        let (payload, changes) = self.decide_what_fits(inputs).await?;
+        let (payload, changes, commands) = self.decide_what_fits(inputs).await?;
         let hash = wire::hash_record(&payload);
-        let speculation = Speculation { payload: payload.clone(), hash, changes };
+        let speculation = Speculation { payload: payload.clone(), hash, changes, commands };
         let partition = Partition { topic: topic::FACTS, number: self.parts.partition };
         let answers = self.producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
         let position = answers.into_iter().next().unwrap_or(Err(eventlog::Error::Closed))?;
@@ -222,13 +234,13 @@ impl<'a> Owner<'a> {
     }
 
     /// Decides as many of the events as fit into one record of the log.
-    async fn decide_what_fits(&mut self, inputs: &[Input]) -> Result<(Bytes, Changes), Error> {
+    async fn decide_what_fits(&mut self, inputs: &[Input]) -> Result<(Bytes, Changes, Vec<Outcome>), Error> {
         let mut count = inputs.len();
         loop {
             let (record, changes) = self.decide(&inputs[..count]).await?;
             let payload = wire::encode_record(&record);
             if payload.len() <= MAX_RECORD_BYTES || count == 1 {
-                return Ok((payload, changes));
+                return Ok((payload, changes, results::outcomes(&record)));
             }
             count /= 2;
             self.catalog_not_after(self.head.catalog).await?;
@@ -326,8 +338,8 @@ impl<'a> Owner<'a> {
         // The speculation was built on the present head, so that its own record fits without being read again.
         let own = mine.take_if(|speculation| speculation.payload == record.payload);
         let foreign = own.is_none();
-        let (hash, mut changes) = match own {
-            Some(speculation) => (speculation.hash, speculation.changes),
+        let (hash, mut changes, commands) = match own {
+            Some(speculation) => (speculation.hash, speculation.changes, speculation.commands),
             None => {
                 let mut chain = Chain {
                     partition: self.parts.partition,
@@ -344,7 +356,8 @@ impl<'a> Owner<'a> {
                 };
                 // Whatever was decided on the predecessor of this record will not fit any more.
                 *mine = None;
-                (accepted.hash, self.apply(&accepted.record, record.position, accepted.hash).await?)
+                let changes = self.apply(&accepted.record, record.position, accepted.hash).await?;
+                (accepted.hash, changes, results::outcomes(&accepted.record))
             }
         };
         changes.head.record = Some(record.position);
@@ -353,6 +366,8 @@ impl<'a> Owner<'a> {
         let counts = self.moved.note(&changes);
         self.store.commit(changes)?;
         counts?;
+        let now = Timestamp::from_micros(self.parts.clock.now_micros());
+        self.ended.note(commands, self.store, now);
         self.parts.metrics.committed(&self.head, foreign);
         Ok(foreign)
     }

@@ -1,11 +1,13 @@
-//! Events: what the edge received. The wire form is in [`crate::wire`].
+//! Events: what the edge received, and what the desk was told to do. The wire form is in [`crate::wire`].
 
+mod command;
 mod conversion;
 mod hit;
 pub mod label;
 mod refund;
 mod status;
 
+pub use command::{Actor, Command};
 pub use conversion::{Conversion, Fault, Nonce, StatedAmount};
 pub use hit::{Choice, Click, Hit, Impression};
 pub use refund::Refund;
@@ -14,7 +16,7 @@ pub use status::{Status, Trust};
 use crate::id::{EdgeId, EventId, WorkspaceNumber};
 use crate::time::Timestamp;
 
-/// One delivery to the edge, or what an edge or the partition's owner says about itself.
+/// One delivery to the edge or to the desk, or what an edge or the partition's owner says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The event's id, which is the client's receipt.
@@ -42,6 +44,8 @@ pub enum Body {
     Conversion(Box<Conversion>),
     /// Somebody says that a conversion's money went back, all of it or a part.
     Refund(Box<Refund>),
+    /// Somebody at the desk wants a conversion to have another status.
+    Command(Box<Command>),
     /// An edge says how many events of this partition it still holds back.
     Delayed(Delayed),
     /// Time has passed.
@@ -49,10 +53,14 @@ pub enum Body {
 }
 
 impl Body {
-    /// Whether somebody sent it to the edge, so that it has a workspace, a mark and an outcome.
+    /// Whether somebody sent it to the edge or to the desk, so that it has a workspace, a mark and an outcome.
     pub const fn is_delivery(&self) -> bool {
         match self {
-            Self::Click(_) | Self::Impression(_) | Self::Conversion(_) | Self::Refund(_) => true,
+            Self::Click(_)
+            | Self::Impression(_)
+            | Self::Conversion(_)
+            | Self::Refund(_)
+            | Self::Command(_) => true,
             Self::Delayed(_) | Self::Tick => false,
         }
     }
@@ -69,10 +77,11 @@ pub struct Delayed {
     pub events: u64,
 }
 
-/// Names one delivery: numbers are dense, from 0, within one life of an edge and one partition.
+/// Names one delivery: numbers are dense, from 0, within one life of an edge and one partition. A desk is an edge here: its
+/// process has a life of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark {
-    /// The life of the edge process.
+    /// The life of the process.
     pub edge: EdgeId,
     /// The delivery's number.
     pub number: u64,

@@ -3,7 +3,9 @@
 use jiff::civil::Date;
 
 use crate::cap::CapPlace;
-use crate::event::{CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Nonce, Status};
+use crate::event::{
+    Actor, CatalogRevision, Click, Conversion, Delayed, Event, Impression, Mark, Nonce, Status,
+};
 use crate::id::{
     CampaignId, ClickId, ConversionId, EdgeId, EventId, ImpressionId, LinkId, OfferId, PartnerId, SourceId,
     VisitorId, WorkspaceNumber,
@@ -128,6 +130,8 @@ pub struct Revision {
     pub version: u32,
     /// The event that caused this revision.
     pub event: EventId,
+    /// Who is behind that event, and what they said.
+    pub cause: Cause,
     /// What kind of change it is.
     pub change: Change,
     /// Why the values are as they are, a code such as `no_rate`; empty for the plain case.
@@ -165,6 +169,19 @@ pub struct Revision {
     pub touches: Vec<Touch>,
     /// When the edge had the event that made the conversion.
     pub received_at: Timestamp,
+}
+
+/// Who is behind a revision, and what they said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Who.
+    pub actor: Actor,
+    /// The request by which a command came; empty for everything else.
+    pub request_id: String,
+    /// Why, in the words of a command; empty for everything else.
+    pub reason: String,
+    /// More about it, in the words of a command; empty for nothing.
+    pub note: String,
 }
 
 /// First 16 bytes of the SHA-256 over workspace, source, goal and the sender's key.
@@ -397,6 +414,8 @@ pub enum Subject {
     Conversion,
     /// A refund.
     Refund,
+    /// A command to change a conversion.
+    Command,
     /// A record that could not be read.
     Unreadable,
 }
@@ -409,6 +428,7 @@ impl Subject {
             Self::Impression => "impression",
             Self::Conversion => "conversion",
             Self::Refund => "refund",
+            Self::Command => "command",
             Self::Unreadable => "unreadable",
         }
     }
@@ -423,7 +443,7 @@ pub enum OutcomeStatus {
     Duplicate,
     /// It changed the status of what was there.
     Updated,
-    /// Same key, other content: nothing was changed.
+    /// It does not fit what is there, such as other content under the same key: nothing was changed.
     Conflict,
     /// It cannot count; the reason says why.
     Rejected,
@@ -446,6 +466,11 @@ impl OutcomeStatus {
             Self::Rejected => "rejected",
             Self::Parked => "parked",
         }
+    }
+
+    /// The status with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
@@ -475,6 +500,8 @@ pub mod reason {
     pub const UNKNOWN_REFERENCE: &str = "unknown_reference";
     /// An amount times a percentage does not fit into 64 bits.
     pub const AMOUNT_OUT_OF_RANGE: &str = "amount_out_of_range";
+    /// The conversion has another version than the command expects.
+    pub const VERSION_MISMATCH: &str = "version_mismatch";
     /// A status that the life cycle has no step to.
     pub const STATUS_NOT_REACHABLE: &str = "status_not_reachable";
     /// A cap was reached before.

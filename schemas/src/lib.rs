@@ -9,6 +9,7 @@ pub mod fact;
 pub mod hex;
 pub mod id;
 pub mod money;
+pub mod result;
 pub mod table;
 pub mod time;
 pub mod topic;

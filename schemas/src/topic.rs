@@ -8,3 +8,5 @@ pub const FACTS: &str = "facts";
 pub const CATALOG: &str = "catalog";
 /// Exact counts of caps, for the edges; one partition, written by the owners of the partitions of [`EVENTS`].
 pub const CAPS: &str = "caps";
+/// How commands ended, for the desks that wait; one partition, written by the owners of the partitions of [`EVENTS`].
+pub const RESULTS: &str = "results";

@@ -67,7 +67,7 @@ async fn an_array_of_all_kinds_has_an_outcome_for_each() {
         EventBody::Impression(_) => "impression",
         EventBody::Conversion(conversion) => &conversion.goal,
         EventBody::Refund(_) => "refund",
-        EventBody::Delayed(_) | EventBody::Tick => "none",
+        EventBody::Command(_) | EventBody::Delayed(_) | EventBody::Tick => "none",
     });
     assert_eq!(kinds.collect::<Vec<_>>(), ["click", "impression", "lead", "sale", "refund"]);
     assert_eq!(edge.metric("ingest_batch_events_total{outcome=\"accepted\"}").await, Some(5.0));

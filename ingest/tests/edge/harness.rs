@@ -90,8 +90,11 @@ pub(crate) fn hit_of(event: Event) -> Hit {
     match event.body {
         EventBody::Click(click) => click.hit,
         EventBody::Impression(impression) => impression.hit,
-        body
-        @ (EventBody::Conversion(_) | EventBody::Refund(_) | EventBody::Delayed(_) | EventBody::Tick) => {
+        body @ (EventBody::Conversion(_)
+        | EventBody::Refund(_)
+        | EventBody::Command(_)
+        | EventBody::Delayed(_)
+        | EventBody::Tick) => {
             panic!("no hit: {body:?}")
         }
     }

@@ -51,7 +51,12 @@ async fn send(edge: &TestEdge, method: &str, target: &str, headers: &[(&str, &st
 fn conversions(events: Vec<schemas::event::Event>) -> Vec<Conversion> {
     let conversion = |body| match body {
         Body::Conversion(conversion) => Some(*conversion),
-        Body::Click(_) | Body::Impression(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => None,
+        Body::Click(_)
+        | Body::Impression(_)
+        | Body::Refund(_)
+        | Body::Command(_)
+        | Body::Delayed(_)
+        | Body::Tick => None,
     };
     events.into_iter().filter_map(|event| conversion(event.body)).collect()
 }

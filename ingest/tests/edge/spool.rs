@@ -128,6 +128,7 @@ async fn the_log_hears_what_is_held_back_and_when_nothing_is_any_more() {
                     | Body::Impression(_)
                     | Body::Conversion(_)
                     | Body::Refund(_)
+                    | Body::Command(_)
                     | Body::Tick => None,
                 })
                 .collect();

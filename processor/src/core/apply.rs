@@ -135,8 +135,9 @@ fn row_bytes(fact: &Fact) -> u64 {
         Fact::Impression(fact) => hit_bytes(&fact.impression.hit),
         Fact::Revision(revision) => {
             let received = &revision.received;
+            let said = revision.cause.reason.len() + revision.cause.note.len();
             let named = received.metadata.len() + received.customer_id.len() + received.transaction_id.len();
-            2 * FIXED + named + texts(&revision.attributed.subs) + revision.touches.len() * FIXED
+            2 * FIXED + named + said + texts(&revision.attributed.subs) + revision.touches.len() * FIXED
         }
         Fact::Outcome(_)
         | Fact::Parked(_)

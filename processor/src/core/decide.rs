@@ -145,6 +145,7 @@ impl Decider<'_, '_> {
             Body::Impression(impression) => self.impression(event, impression),
             Body::Conversion(conversion) => self.conversion(&Reported::new(event, conversion, event.mark)),
             Body::Refund(refund) => self.refund(&Returned::new(event, refund, event.mark)),
+            Body::Command(command) => self.command(event, command),
             Body::Delayed(delayed) => self.emit(Fact::Delayed(*delayed)),
             Body::Tick => self.tick(event),
         }

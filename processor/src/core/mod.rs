@@ -7,6 +7,8 @@ mod apply;
 mod assessment;
 mod attribution;
 mod cap;
+mod cause;
+mod command;
 mod conversion;
 mod decide;
 mod dedupe;
@@ -30,6 +32,7 @@ mod waiting;
 
 pub use apply::{apply_decision, apply_record};
 pub use cap::{live_cap_counts, moved_cap_counts};
+pub use command::conversion_now;
 pub use decide::{Input, decide};
 pub use head::{Counters, Head};
 pub use rates::is_waiting_for_rates;

@@ -9,6 +9,7 @@ use schemas::wire;
 
 use super::assessment::Assessment;
 use super::cap::Capped;
+use super::cause::{cause, of_system};
 use super::decide::Decider;
 use super::key;
 use super::payout::Valuation;
@@ -43,6 +44,7 @@ impl Decider<'_, '_> {
             workspace: event.workspace,
             version: 1,
             event: event.id,
+            cause: cause(event),
             change: Change::Recorded,
             reason: String::new(),
             received,
@@ -98,8 +100,10 @@ impl Decider<'_, '_> {
         let seen = existing.attributed.labels.iter().filter(|label| !attributed.labels.contains(label));
         let seen: Vec<String> = seen.cloned().collect();
         attributed.labels.extend(seen);
+        let is_reported = matches!(change, Change::Report);
         let mut next = Revision {
             change,
+            cause: if is_reported { cause(event) } else { of_system() },
             received,
             identified_by: identified_by.to_owned(),
             payout_rule: valuation.rule.to_owned(),
@@ -251,6 +255,7 @@ pub(super) fn revised(event: &Event, existing: &Revision, after: Values) -> Revi
     Revision {
         version: existing.version + 1,
         event: event.id,
+        cause: cause(event),
         change: Change::Status,
         reason: if stays { existing.reason.clone() } else { String::new() },
         before: Some(existing.after),

@@ -94,7 +94,7 @@ impl Decider<'_, '_> {
         match &event.body {
             Body::Conversion(conversion) => self.conversion(&Reported::new(&event, conversion, None)),
             Body::Refund(refund) => self.refund(&Returned::new(&event, refund, None)),
-            Body::Click(_) | Body::Impression(_) | Body::Delayed(_) | Body::Tick => {
+            Body::Click(_) | Body::Impression(_) | Body::Command(_) | Body::Delayed(_) | Body::Tick => {
                 Err(StateError::Unreadable("parked event"))
             }
         }
@@ -109,7 +109,7 @@ fn awaited(event: &Event) -> Option<Awaited> {
             Some(conversion) => Awaited::Conversion(conversion),
             None => Awaited::Key(dedupe::key_of_refunded(event, refund)),
         }),
-        Body::Click(_) | Body::Impression(_) | Body::Delayed(_) | Body::Tick => None,
+        Body::Click(_) | Body::Impression(_) | Body::Command(_) | Body::Delayed(_) | Body::Tick => None,
     }
 }
 
@@ -126,7 +126,7 @@ impl Quota {
         let (trust, source) = match &event.body {
             Body::Conversion(conversion) => (conversion.trust, conversion.source),
             Body::Refund(refund) => (refund.trust, refund.source),
-            Body::Click(_) | Body::Impression(_) | Body::Delayed(_) | Body::Tick => {
+            Body::Click(_) | Body::Impression(_) | Body::Command(_) | Body::Delayed(_) | Body::Tick => {
                 return Err(StateError::Unreadable("parked event"));
             }
         };

@@ -11,7 +11,7 @@ use warehouse::batch::{Batch, BatchBuilder};
 
 use super::cut::CutBatch;
 use super::load::month;
-use super::rows::{Timed, click_at, id, micros, revisions, texts};
+use super::rows::{Timed, amount_columns, click_at, id, micros, revisions, texts};
 use crate::error::Error;
 
 /// Conversions as they are now.
@@ -51,7 +51,7 @@ pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Vec<Batch>, Err
     months
         .values()
         .map(|rows| {
-            let builder = amounts(attribution(identity(BatchBuilder::new(), rows), rows), rows);
+            let builder = amount_columns(attribution(identity(BatchBuilder::new(), rows), rows), rows);
             Ok(builder.build()?)
         })
         .collect()
@@ -67,6 +67,7 @@ fn identity(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder
         .column("version", all().map(|revision| revision.version))
         .column("status", all().map(|revision| revision.after.status.as_str()))
         .column("reason", all().map(|revision| revision.reason.as_str()))
+        .column("stated_reason", all().map(|revision| revision.cause.reason.as_str()))
         .column("goal", received().map(|received| received.goal.as_str()))
         .column("source", received().map(|received| id(received.source)))
         .column("customer_id", received().map(|received| received.customer_id.as_str()))
@@ -95,21 +96,4 @@ fn attribution(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuil
         .column("labels", attributed().map(|to| texts(&to.labels)))
         .column("identified_by", all().map(|revision| revision.identified_by.as_str()))
         .column("payout_rule", all().map(|revision| revision.payout_rule.as_str()))
-}
-
-fn amounts(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
-    let values = || rows.iter().map(|(_, revision)| &revision.after);
-    let original = || rows.iter().map(|(_, revision)| revision.received.amount);
-    builder
-        .column("original_amount", original().map(|amount| amount.map_or(0, |money| money.micros)))
-        .column(
-            "original_currency",
-            original().map(|amount| amount.map_or("", |money| money.currency.code())),
-        )
-        .column("refunded", values().map(|values| values.refunded_micros))
-        .column("amount", values().map(|values| values.amount_micros.unwrap_or(0)))
-        .column("amount_known", values().map(|values| values.amount_micros.is_some()))
-        .column("revenue", values().map(|values| values.revenue_micros))
-        .column("payout", values().map(|values| values.payout_micros))
-        .column("currency", values().map(|values| values.currency.code()))
 }

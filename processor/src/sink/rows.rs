@@ -235,7 +235,7 @@ fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
     let status = |values: Option<Values>| values.map_or("", |values| values.status.as_str());
     // A refund is told once.
     let refunds = || parts().map(|part| part.revision.refund.as_ref().filter(|_| part.after.is_some()));
-    BatchBuilder::new()
+    let builder = BatchBuilder::new()
         .column("workspace", revisions().map(|revision| revision.workspace.get()))
         .column("occurred_at", revisions().map(|revision| micros(revision.received.occurred_at)))
         .column("conversion", revisions().map(|revision| *revision.conversion.bytes()))
@@ -264,7 +264,38 @@ fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
         .column("refund_id", refunds().map(|refund| refund.map_or("", |refund| refund.refund_id.as_str())))
         .column("refund_amount", refunds().map(|refund| refund.map_or(0, |refund| refund.amount_micros)))
         .column("refund_reason", refunds().map(|refund| refund.map_or("", |refund| refund.reason.as_str())))
-        .column("test", revisions().map(|revision| revision.received.test))
+        .column("test", revisions().map(|revision| revision.received.test));
+    let whole: Vec<_> = rows.iter().map(|(time, part)| (*time, part.revision)).collect();
+    amount_columns(cause_columns(builder, &whole), &whole)
+}
+
+/// Who is behind a revision.
+fn cause_columns(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let causes = || rows.iter().map(|(_, revision)| &revision.cause);
+    builder
+        .column("actor_type", causes().map(|cause| cause.actor.kind()))
+        .column("actor", causes().map(|cause| cause.actor.bytes()))
+        .column("request_id", causes().map(|cause| cause.request_id.as_str()))
+        .column("stated_reason", causes().map(|cause| cause.reason.as_str()))
+        .column("note", causes().map(|cause| cause.note.as_str()))
+}
+
+/// What a conversion is worth after a revision.
+pub(super) fn amount_columns(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let values = || rows.iter().map(|(_, revision)| &revision.after);
+    let original = || rows.iter().map(|(_, revision)| revision.received.amount);
+    builder
+        .column("original_amount", original().map(|amount| amount.map_or(0, |money| money.micros)))
+        .column(
+            "original_currency",
+            original().map(|amount| amount.map_or("", |money| money.currency.code())),
+        )
+        .column("refunded", values().map(|values| values.refunded_micros))
+        .column("amount", values().map(|values| values.amount_micros.unwrap_or(0)))
+        .column("amount_known", values().map(|values| values.amount_micros.is_some()))
+        .column("revenue", values().map(|values| values.revenue_micros))
+        .column("payout", values().map(|values| values.payout_micros))
+        .column("currency", values().map(|values| values.currency.code()))
 }
 
 /// When the winning click happened; 1970 without one.

@@ -31,6 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 pub(crate) const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
 pub(crate) const CAPS: Partition = Partition { topic: topic::CAPS, number: 0 };
+pub(crate) const RESULTS: Partition = Partition { topic: topic::RESULTS, number: 0 };
 pub(crate) const FACTS: Partition = Partition { topic: topic::FACTS, number: 0 };
 
 pub(crate) struct Site {
@@ -62,7 +63,7 @@ impl Running {
 impl Site {
     /// A new installation whose log holds the catalog.
     pub(crate) async fn start() -> Self {
-        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS];
+        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS, topic::RESULTS];
         Self::with_topics(&topics).await
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use processor::core::Head;
 use processor::store::Committed as _;
-use schemas::event::{Body, Event};
-use schemas::fact::{Decision, Fact, NO_RECORD, OutcomeStatus, Revision, Subject};
+use schemas::event::{Actor, Body, Event};
+use schemas::fact::{Decision, Fact, NO_RECORD, OutcomeStatus, Revision, Subject, Values};
 use schemas::id::EventId;
 use schemas::table::RowCounts;
 use schemas::wire;
@@ -149,10 +149,25 @@ pub(crate) fn revisions_follow_each_other(decisions: &[Decision]) -> Result<(), 
         if !follows {
             return Err(format!("{revision:?} does not follow {before:?}"));
         }
+        if let (Actor::Key(_), Some(before)) = (revision.cause.actor, &revision.before) {
+            is_a_step(revision, before)?;
+        }
         let credits: u32 = revision.touches.iter().map(|touch| u32::from(touch.credits.linear)).sum();
         if ![0, 10_000].contains(&credits) {
             return Err(format!("the credits of {} add up to {credits}", revision.conversion));
         }
+    }
+    Ok(())
+}
+
+/// A command takes a step of the life cycle and changes nothing else.
+fn is_a_step(revision: &Revision, before: &Values) -> Result<(), String> {
+    let Revision { conversion, after, .. } = revision;
+    if !before.status.may_become(after.status) {
+        return Err(format!("{conversion} has no such step: {before:?} {after:?}"));
+    }
+    if (Values { status: after.status, ..*before }) != *after {
+        return Err(format!("a command changes more of {conversion} than its status: {before:?} {after:?}"));
     }
     Ok(())
 }

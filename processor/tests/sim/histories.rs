@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use schemas::fact::{Cut, Decision, Fact, OutcomeStatus};
+use schemas::event::{Actor, Status};
+use schemas::fact::{Cut, Decision, Fact, OutcomeStatus, Revision, Subject};
 
 use crate::alone::Folded;
 use crate::checker::{
@@ -57,11 +58,17 @@ fn histories_have_something_of_everything() {
     assert!(has(|fact| matches!(fact, Fact::Revision(it) if it.refund.is_some())));
     assert!(has(|fact| matches!(fact, Fact::Nonce(_))));
     assert!(has(|fact| matches!(fact, Fact::CapCounted(_))));
+    assert!(has(|fact| matches!(fact, Fact::Revision(it) if matches!(it.cause.actor, Actor::Key(_)))));
     let ended = |status, is_after_wait| {
         decisions.iter().flat_map(|it| &it.facts).any(|fact| {
             matches!(fact, Fact::Outcome(it) if it.status == status && (it.mark.is_none() == is_after_wait))
         })
     };
+    let commanded = |status| {
+        let is_it = |fact: &Fact| matches!(fact, Fact::Outcome(it) if it.subject == Subject::Command && it.status == status);
+        decisions.iter().flat_map(|it| &it.facts).any(is_it)
+    };
+    assert!(commanded(OutcomeStatus::Conflict) && commanded(OutcomeStatus::Rejected));
     for status in OutcomeStatus::ALL {
         assert!(ended(status, false), "no event was {}", status.as_str());
     }
@@ -79,11 +86,20 @@ fn a_seed_always_gives_the_same_history() {
 fn sound() -> (Remains, Vec<Decision>) {
     let remains = history(3);
     check(&remains).unwrap();
+    let decisions = folded(&remains);
+    (remains, decisions)
+}
+
+fn decisions_of(seed: u64) -> Vec<Decision> {
+    folded(&history(seed))
+}
+
+fn folded(remains: &Remains) -> Vec<Decision> {
     let mut folded = Folded::new();
     for record in &remains.facts {
         folded.take(record).unwrap();
     }
-    (remains, folded.decisions)
+    folded.decisions
 }
 
 fn facts_of(decisions: &mut [Decision]) -> impl Iterator<Item = &mut Fact> {
@@ -123,15 +139,24 @@ fn a_conversion_that_is_recorded_twice_or_refunded_too_much_is_found() {
 }
 
 #[test]
-fn a_revision_that_does_not_begin_where_the_one_before_it_ended_is_found() {
-    let (_, mut decisions) = sound();
-    assert_eq!(revisions_follow_each_other(&decisions), Ok(()));
-    for fact in facts_of(&mut decisions) {
-        if let Fact::Revision(revision) = fact {
-            revision.before = None;
-        }
-    }
-    assert!(revisions_follow_each_other(&decisions).unwrap_err().contains("does not follow"));
+fn a_revision_that_does_not_follow_on_and_a_step_that_there_is_not_are_found() {
+    let is_commanded = |it: &Revision| matches!(it.cause.actor, Actor::Key(_));
+    let decisions = (0..).map(decisions_of).find(|decisions| {
+        let mut facts = decisions.iter().flat_map(|decision| &decision.facts);
+        facts.any(|fact| matches!(fact, Fact::Revision(it) if is_commanded(it)))
+    });
+    let decisions = decisions.expect("a history in which a command moves something");
+    revisions_follow_each_other(&decisions).unwrap();
+    let broken = |edit: fn(&mut Revision)| {
+        let mut decisions = decisions.clone();
+        let revisions = facts_of(&mut decisions)
+            .filter_map(|fact| if let Fact::Revision(it) = fact { Some(&mut **it) } else { None });
+        revisions.filter(|it| is_commanded(it)).take(1).for_each(edit);
+        revisions_follow_each_other(&decisions).unwrap_err()
+    };
+    assert!(broken(|it| it.version += 1).contains("does not follow"));
+    assert!(broken(|it| it.after.status = Status::Pending).contains("no such step"));
+    assert!(broken(|it| it.after.revenue_micros += 1).contains("changes more"));
 }
 
 #[test]

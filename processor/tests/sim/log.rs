@@ -63,9 +63,8 @@ impl Inner {
         records.into_iter().map(append).collect()
     }
 
-    /// Counts of caps are published beside the work, in no certain order: they take nothing from the seed's randomness.
     fn is_faulty(&self, partition: Partition) -> bool {
-        self.has_faults && partition.topic != topic::CAPS
+        self.has_faults && !is_beside(partition)
     }
 
     fn fate(&mut self, partition: Partition, count: usize) -> Fate {
@@ -234,13 +233,19 @@ impl EventLog for SimLog {
     async fn close(&self, _: Duration) {}
 }
 
+/// Counts of caps and results of commands are published beside the work, in no certain order: they take nothing from the
+/// seed's randomness.
+fn is_beside(partition: Partition) -> bool {
+    matches!(partition.topic, topic::CAPS | topic::RESULTS)
+}
+
 struct SimProducer(SimLog);
 
 #[async_trait]
 impl Producer for SimProducer {
     async fn append(&self, partition: Partition, records: Vec<NewRecord>) -> Vec<Result<Position, Error>> {
         let Self(log) = self;
-        if partition.topic == topic::CAPS {
+        if is_beside(partition) {
             return log.0.lock().append(partition, records);
         }
         log.pause().await;

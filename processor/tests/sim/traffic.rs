@@ -1,10 +1,10 @@
-//! What edges have to deliver: made in the order of time, delivered in any order, days late and twice.
+//! What edges and a desk have to deliver: made in the order of time, delivered in any order, days late and twice.
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngExt as _};
-use schemas::event::{Conversion, Event, Nonce, Refund, Status, Trust};
+use schemas::event::{Command, Conversion, Event, Nonce, Refund, Status, Trust};
 use schemas::id::ClickId;
 use schemas::wire;
 
@@ -23,9 +23,10 @@ pub(crate) struct Delivery {
     pub(crate) received: i64,
 }
 
-/// The edges, and what they hold.
+/// The edges and a desk, and what they hold.
 pub(crate) struct Edges {
     edges: Vec<Traffic>,
+    desk: Traffic,
     clicks: Vec<ClickId>,
     conversions: Vec<schemas::id::EventId>,
     pub(crate) outbox: Vec<Delivery>,
@@ -36,7 +37,14 @@ pub(crate) struct Edges {
 impl Edges {
     pub(crate) fn new(left: usize) -> Self {
         let edges = (1..=3).map(Traffic::of_edge).collect();
-        Self { edges, clicks: Vec::new(), conversions: Vec::new(), outbox: Vec::new(), left }
+        Self {
+            edges,
+            desk: Traffic::of_edge(9),
+            clicks: Vec::new(),
+            conversions: Vec::new(),
+            outbox: Vec::new(),
+            left,
+        }
     }
 
     /// Makes one event.
@@ -50,8 +58,25 @@ impl Edges {
             self.outbox.push(Delivery { payload: rubbish.into(), received: now });
             return;
         }
-        let event = self.event(rng, now);
+        let commanded = self.conversions.choose(rng).copied().filter(|_| rng.random_ratio(1, 6));
+        let event = match commanded {
+            Some(conversion) => self.command(rng, now, conversion),
+            None => self.event(rng, now),
+        };
         self.outbox.push(Delivery { payload: wire::encode_event(event), received: now });
+    }
+
+    /// Somebody at the desk moves a conversion that may be there, or not yet, or never.
+    fn command(&mut self, rng: &mut StdRng, now: i64, of: schemas::id::EventId) -> Event {
+        self.desk.catalog = CATALOGS[2].revision();
+        if rng.random_ratio(1, 20) {
+            self.desk.skip();
+        }
+        let to = *Status::ALL.choose(rng).unwrap();
+        self.desk.command(now, of.rename(), to, |it: &mut Command| {
+            it.expected_version = rng.random_ratio(1, 3).then(|| rng.random_range(1..4));
+            it.test = rng.random_ratio(1, 20);
+        })
     }
 
     fn event(&mut self, rng: &mut StdRng, now: i64) -> Event {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::command::{command_from_pb, command_to_pb};
 use super::conversion::{conversion_from_pb, conversion_to_pb, refund_from_pb, refund_to_pb};
 use super::hit::{click_from_pb, click_to_pb, impression_from_pb, impression_to_pb};
 use super::pb_events as pb;
@@ -36,6 +37,7 @@ pub(super) fn event_to_pb(event: Event) -> pb::Event {
             Body::Impression(impression) => pb::event::Body::Impression(impression_to_pb(*impression)),
             Body::Conversion(conversion) => pb::event::Body::Conversion(conversion_to_pb(*conversion)),
             Body::Refund(refund) => pb::event::Body::Refund(refund_to_pb(*refund)),
+            Body::Command(command) => pb::event::Body::Command(command_to_pb(*command)),
             Body::Delayed(delayed) => pb::event::Body::Delayed(delayed_to_pb(delayed)),
             Body::Tick => pb::event::Body::Tick(pb::Tick {}),
         }),
@@ -56,6 +58,7 @@ pub(super) fn event_from_pb(event: pb::Event) -> Result<Event, WireError> {
             Body::Conversion(Box::new(conversion_from_pb(conversion)?))
         }
         pb::event::Body::Refund(refund) => Body::Refund(Box::new(refund_from_pb(refund)?)),
+        pb::event::Body::Command(command) => Body::Command(Box::new(command_from_pb(command)?)),
         pb::event::Body::Delayed(delayed) => Body::Delayed(delayed_from_pb(&delayed)?),
         pb::event::Body::Tick(pb::Tick {}) => Body::Tick,
     };

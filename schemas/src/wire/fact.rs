@@ -284,19 +284,12 @@ fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
             Subject::Click => pb::Subject::Click,
             Subject::Impression => pb::Subject::Impression,
             Subject::Refund => pb::Subject::Refund,
+            Subject::Command => pb::Subject::Command,
             Subject::Conversion => pb::Subject::Conversion,
             Subject::Unreadable => pb::Subject::Unreadable,
         }
         .into(),
-        status: match outcome.status {
-            OutcomeStatus::Recorded => pb::OutcomeStatus::Recorded,
-            OutcomeStatus::Duplicate => pb::OutcomeStatus::Duplicate,
-            OutcomeStatus::Updated => pb::OutcomeStatus::Updated,
-            OutcomeStatus::Conflict => pb::OutcomeStatus::Conflict,
-            OutcomeStatus::Rejected => pb::OutcomeStatus::Rejected,
-            OutcomeStatus::Parked => pb::OutcomeStatus::Parked,
-        }
-        .into(),
+        status: outcome_status_to_pb(outcome.status).into(),
         reason: outcome.reason.clone(),
         conversion: optional_id_bytes(outcome.conversion),
         original: optional_id_bytes(outcome.original),
@@ -308,8 +301,6 @@ fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
 
 fn outcome_from_pb(outcome: pb::Outcome) -> Result<Outcome, WireError> {
     let subject = pb::Subject::try_from(outcome.subject).map_err(|_| WireError::Impossible("subject"))?;
-    let status =
-        pb::OutcomeStatus::try_from(outcome.status).map_err(|_| WireError::Impossible("outcome.status"))?;
     Ok(Outcome {
         event: id(&outcome.event, "outcome.event")?,
         workspace: workspace(outcome.workspace)?,
@@ -319,18 +310,11 @@ fn outcome_from_pb(outcome: pb::Outcome) -> Result<Outcome, WireError> {
             pb::Subject::Click => Subject::Click,
             pb::Subject::Impression => Subject::Impression,
             pb::Subject::Refund => Subject::Refund,
+            pb::Subject::Command => Subject::Command,
             pb::Subject::Conversion => Subject::Conversion,
             pb::Subject::Unreadable => Subject::Unreadable,
         },
-        status: match status {
-            pb::OutcomeStatus::Unspecified => return Err(WireError::Impossible("outcome.status")),
-            pb::OutcomeStatus::Recorded => OutcomeStatus::Recorded,
-            pb::OutcomeStatus::Duplicate => OutcomeStatus::Duplicate,
-            pb::OutcomeStatus::Updated => OutcomeStatus::Updated,
-            pb::OutcomeStatus::Conflict => OutcomeStatus::Conflict,
-            pb::OutcomeStatus::Rejected => OutcomeStatus::Rejected,
-            pb::OutcomeStatus::Parked => OutcomeStatus::Parked,
-        },
+        status: outcome_status_from_pb(outcome.status)?,
         reason: outcome.reason,
         conversion: optional_id(&outcome.conversion, "outcome.conversion")?,
         original: optional_id(&outcome.original, "outcome.original")?,
@@ -338,4 +322,27 @@ fn outcome_from_pb(outcome: pb::Outcome) -> Result<Outcome, WireError> {
         received_at: Timestamp::from_micros(outcome.received_at),
         test: outcome.test,
     })
+}
+
+pub(super) const fn outcome_status_to_pb(status: OutcomeStatus) -> pb::OutcomeStatus {
+    match status {
+        OutcomeStatus::Recorded => pb::OutcomeStatus::Recorded,
+        OutcomeStatus::Duplicate => pb::OutcomeStatus::Duplicate,
+        OutcomeStatus::Updated => pb::OutcomeStatus::Updated,
+        OutcomeStatus::Conflict => pb::OutcomeStatus::Conflict,
+        OutcomeStatus::Rejected => pb::OutcomeStatus::Rejected,
+        OutcomeStatus::Parked => pb::OutcomeStatus::Parked,
+    }
+}
+
+pub(super) fn outcome_status_from_pb(status: i32) -> Result<OutcomeStatus, WireError> {
+    match pb::OutcomeStatus::try_from(status) {
+        Ok(pb::OutcomeStatus::Recorded) => Ok(OutcomeStatus::Recorded),
+        Ok(pb::OutcomeStatus::Duplicate) => Ok(OutcomeStatus::Duplicate),
+        Ok(pb::OutcomeStatus::Updated) => Ok(OutcomeStatus::Updated),
+        Ok(pb::OutcomeStatus::Conflict) => Ok(OutcomeStatus::Conflict),
+        Ok(pb::OutcomeStatus::Rejected) => Ok(OutcomeStatus::Rejected),
+        Ok(pb::OutcomeStatus::Parked) => Ok(OutcomeStatus::Parked),
+        Ok(pb::OutcomeStatus::Unspecified) | Err(_) => Err(WireError::Impossible("outcome.status")),
+    }
 }

@@ -1,14 +1,16 @@
-//! The wire form of events, facts and counts of caps: protobuf, in a versioned envelope, read strictly.
+//! The wire form of events, facts, counts of caps and results of commands: protobuf, in a versioned envelope, read strictly.
 //!
 //! A message with an unknown version, an unknown field or an impossible value is refused: whoever guesses, pays the
 //! wrong person.
 
 mod cap;
+mod command;
 mod conversion;
 mod event;
 mod fact;
 mod hit;
 mod mark;
+mod result;
 mod revision;
 
 pub use cap::{decode_cap_count, decode_cap_counts, encode_cap_count, encode_cap_counts};
@@ -18,6 +20,7 @@ pub use fact::{
     hash_record,
 };
 pub use mark::{append_mark, encode_unmarked_event};
+pub use result::{decode_result, encode_result};
 
 /// Version of [`crate::event::Event`] on the wire.
 pub const EVENT_VERSION: u32 = 1;
@@ -26,6 +29,9 @@ pub const RECORD_VERSION: u32 = 1;
 
 /// Version of [`crate::cap::CapCounts`] on the wire.
 pub const CAPS_VERSION: u32 = 1;
+
+/// Version of [`crate::result::CommandResult`] on the wire.
+pub const RESULT_VERSION: u32 = 1;
 
 /// Why bytes are no event or record of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,10 +63,13 @@ mod generated {
         pub mod facts {
             include!(concat!(env!("OUT_DIR"), "/tributary.facts.rs"));
         }
+        pub mod results {
+            include!(concat!(env!("OUT_DIR"), "/tributary.results.rs"));
+        }
     }
 }
 
-use generated::tributary::{caps as pb_caps, events as pb_events, facts as pb_facts};
+use generated::tributary::{caps as pb_caps, events as pb_events, facts as pb_facts, results as pb_results};
 
 use crate::id::{Id, Kind, WorkspaceNumber};
 

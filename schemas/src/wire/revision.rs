@@ -4,11 +4,13 @@ use bytes::Bytes;
 use jiff::civil::Date;
 
 use super::cap::{place_from_pb, place_to_pb};
+use super::command::{actor_from_pb, actor_to_pb};
 use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_from_pb, status_to_pb};
 use super::pb_facts as pb;
 use super::{WireError, array, id, id_bytes, optional_id, optional_id_bytes, present, workspace};
 use crate::fact::{
-    AppliedRate, AppliedRefund, Attributed, Change, Credits, Gross, Lost, Revision, Touch, TouchId, Values,
+    AppliedRate, AppliedRefund, Attributed, Cause, Change, Credits, Gross, Lost, Revision, Touch, TouchId,
+    Values,
 };
 use crate::money::{Currency, ExchangeRate};
 use crate::time::{Timestamp, parse_date};
@@ -48,6 +50,7 @@ pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revi
         }),
         refund: revision.refund.as_ref().map(refund_to_pb),
         counted_in: revision.counted_in.iter().copied().map(place_to_pb).collect(),
+        cause: Some(cause_to_pb(&revision.cause)),
     }
 }
 
@@ -88,6 +91,25 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
         gross: gross_from_pb(&present(revision.gross, "gross")?),
         refund: revision.refund.map(refund_from_pb),
         counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,
+        cause: cause_from_pb(present(revision.cause, "cause")?)?,
+    })
+}
+
+fn cause_to_pb(cause: &Cause) -> pb::Cause {
+    pb::Cause {
+        actor: Some(actor_to_pb(cause.actor)),
+        request_id: cause.request_id.clone(),
+        reason: cause.reason.clone(),
+        note: cause.note.clone(),
+    }
+}
+
+fn cause_from_pb(cause: pb::Cause) -> Result<Cause, WireError> {
+    Ok(Cause {
+        actor: actor_from_pb(&present(cause.actor, "cause.actor")?)?,
+        request_id: cause.request_id,
+        reason: cause.reason,
+        note: cause.note,
     })
 }
 

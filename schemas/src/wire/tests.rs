@@ -5,15 +5,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::cap::{CapCount, CapCounts, CapPlace};
 use crate::event::{
-    Body, CatalogRevision, Choice, Click, Conversion, Delayed, Event, Fault, Hit, Impression, Mark, Nonce,
-    Refund, StatedAmount, Status, Trust,
+    Actor, Body, CatalogRevision, Choice, Click, Command, Conversion, Delayed, Event, Fault, Hit, Impression,
+    Mark, Nonce, Refund, StatedAmount, Status, Trust,
 };
 use crate::fact::{
-    AppliedRate, AppliedRefund, Attributed, CapCounted, Change, ClickFact, Credits, Cut, Decision, Fact,
-    Gross, Identity, IdentityKind, ImpressionFact, Joined, Lost, Outcome, OutcomeStatus, Parked, RateSweep,
-    Record, Revision, Subject, SweepReached, Touch, TouchId, Unparked, UsedNonce, Values,
+    AppliedRate, AppliedRefund, Attributed, CapCounted, Cause, Change, ClickFact, Credits, Cut, Decision,
+    Fact, Gross, Identity, IdentityKind, ImpressionFact, Joined, Lost, Outcome, OutcomeStatus, Parked,
+    RateSweep, Record, Revision, Subject, SweepReached, Touch, TouchId, Unparked, UsedNonce, Values,
 };
 use crate::money::{Currency, ExchangeRate, Money};
+use crate::result::{CommandResult, ConversionNow};
 use crate::table::RowCounts;
 use crate::time::Timestamp;
 
@@ -86,6 +87,30 @@ fn nonce() -> Nonce {
     Nonce { text: "n".repeat(Nonce::MAX_BYTES), body_sha256: [4; 32] }
 }
 
+fn command() -> Command {
+    Command {
+        conversion: an_id(8),
+        to: Status::Paid,
+        // No version is 0, but a command may say so.
+        expected_version: Some(0),
+        reason: "checked".into(),
+        note: "by hand".into(),
+        actor: Actor::Key(an_id(3)),
+        request_id: "req_1".into(),
+        test: true,
+    }
+}
+
+fn result() -> CommandResult {
+    CommandResult {
+        workspace: WorkspaceNumber::NONE,
+        event: an_id(8),
+        status: OutcomeStatus::Conflict,
+        reason: "version_mismatch".into(),
+        conversion: Some(ConversionNow { id: an_id(1), version: 3, status: Status::Hold }),
+    }
+}
+
 /// An edge whose spool holds something, perhaps since the epoch itself.
 fn delayed() -> Delayed {
     Delayed { edge: an_id(7), since: Some(Timestamp::default()), events: 3 }
@@ -130,7 +155,7 @@ fn event(body: Body) -> Event {
     }
 }
 
-fn events() -> [Event; 6] {
+fn events() -> [Event; 7] {
     [
         Body::Click(Box::new(click())),
         Body::Conversion(Box::new(conversion())),
@@ -138,6 +163,7 @@ fn events() -> [Event; 6] {
         Body::Impression(Box::new(impression())),
         Body::Refund(Box::new(refund())),
         Body::Delayed(delayed()),
+        Body::Command(Box::new(command())),
     ]
     .map(event)
 }
@@ -204,6 +230,12 @@ fn revision() -> Revision {
         workspace: WorkspaceNumber::NONE,
         version: 2,
         event: an_id(8),
+        cause: Cause {
+            actor: Actor::Source(None),
+            request_id: "req_1".into(),
+            reason: "checked".into(),
+            note: "by hand".into(),
+        },
         change: Change::Refund,
         reason: "no_rate".into(),
         received: conversion(),
@@ -243,7 +275,7 @@ fn record() -> Record {
             event: an_id(number),
             workspace: WorkspaceNumber::NONE,
             mark: None,
-            subject: Subject::Unreadable,
+            subject: Subject::Command,
             status,
             reason: "unreadable_event".into(),
             conversion: Some(an_id(8)),
@@ -311,12 +343,34 @@ fn record() -> Record {
 }
 
 #[test]
+fn every_actor_comes_back_as_it_was() {
+    for actor in [Actor::System, Actor::Key(an_id(1)), Actor::Source(Some(an_id(2))), Actor::Source(None)] {
+        let revision = Revision { cause: Cause { actor, ..revision().cause }, ..revision() };
+        assert_eq!(decode_revision(encode_revision(&revision).into()), Ok(revision));
+    }
+    let without = CommandResult { conversion: None, ..result() };
+    assert_eq!(decode_result(encode_result(&without)), Ok(without));
+    let command = Command { expected_version: None, ..command() };
+    let event = event(Body::Command(Box::new(command)));
+    assert_eq!(decode_event(encode_event(event.clone())), Ok(event));
+}
+
+#[test]
+fn an_actor_of_no_kind_is_refused() {
+    for (kind, id) in [(0, vec![]), (1, vec![1; 16]), (2, vec![]), (4, vec![])] {
+        let actor = pb_events::Actor { kind, id: id.into() };
+        assert_eq!(command::actor_from_pb(&actor).map_err(|_| ()), Err(()), "{kind}");
+    }
+}
+
+#[test]
 fn everything_comes_back_as_it_was() {
     for event in events() {
         assert_eq!(decode_event(encode_event(event.clone())), Ok(event));
     }
     assert_eq!(decode_record(encode_record(&record())), Ok(record()));
     assert_eq!(decode_cap_counts(encode_cap_counts(&cap_counts())), Ok(cap_counts()));
+    assert_eq!(decode_result(encode_result(&result())), Ok(result()));
     let [count] = &cap_counts().counts[..] else { panic!("one count") };
     assert_eq!(decode_cap_count(encode_cap_count(count).into()).as_ref(), Ok(count));
     assert_eq!(decode_revision(encode_revision(&revision(), &revision().touches).into()), Ok(revision()));
@@ -335,6 +389,8 @@ fn a_field_that_is_not_known_is_refused_wherever_it_stands() {
     assert_eq!(decode_record(more), Err(WireError::UnknownField));
     let more = Bytes::from([&encode_cap_counts(&cap_counts())[..], UNKNOWN].concat());
     assert_eq!(decode_cap_counts(more), Err(WireError::UnknownField));
+    let more = Bytes::from([&encode_result(&result())[..], UNKNOWN].concat());
+    assert_eq!(decode_result(more), Err(WireError::UnknownField));
     // Within a message of a message: an event of no more than a catalog revision that holds it.
     let nested = Bytes::from([&[8, EVENT_VERSION as u8, 0x32, 3][..], UNKNOWN].concat());
     assert_eq!(decode_event(nested), Err(WireError::UnknownField));
@@ -354,6 +410,8 @@ fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
     assert_eq!(decode_record(newer), Err(WireError::UnknownVersion(2)));
     let newer = of_version(&encode_cap_counts(&cap_counts()), 2);
     assert_eq!(decode_cap_counts(newer), Err(WireError::UnknownVersion(2)));
+    let newer = of_version(&encode_result(&result()), 2);
+    assert_eq!(decode_result(newer), Err(WireError::UnknownVersion(2)));
     assert_eq!(decode_event(Bytes::new()), Err(WireError::UnknownVersion(0)));
 }
 
@@ -372,7 +430,7 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
         let _ = (decode_event(bytes.clone()), decode_record(bytes.clone()), decode_revision(bytes.clone()));
-        let _ = decode_cap_counts(bytes);
+        let _ = (decode_cap_counts(bytes.clone()), decode_result(bytes));
     }
 
     #[test]

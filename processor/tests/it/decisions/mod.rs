@@ -1,6 +1,7 @@
 //! The pure core, on a state that is a map.
 
 mod caps;
+mod commands;
 mod cuts;
 mod deliveries;
 mod histories;

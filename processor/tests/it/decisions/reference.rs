@@ -213,7 +213,9 @@ fn played(history: &[Told], terms: &Terms) -> (Vec<Seen>, Revision) {
     let bytes = |event: &Event| match &event.body {
         Body::Click(click) => *click.id.bytes(),
         Body::Impression(impression) => *impression.id.bytes(),
-        Body::Conversion(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => panic!("not a touch"),
+        Body::Conversion(_) | Body::Refund(_) | Body::Command(_) | Body::Delayed(_) | Body::Tick => {
+            panic!("not a touch")
+        }
     };
     let seen = (0..history.len()).map(|at| Seen {
         bytes: bytes(&events[at]),

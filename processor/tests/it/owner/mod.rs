@@ -3,3 +3,4 @@
 mod caps;
 mod chain;
 mod halts;
+mod results;

@@ -1,9 +1,10 @@
-//! What an edge sends.
+//! What edges and desks send.
 
 use schemas::event::{
-    Body, CatalogRevision, Click, Conversion, Delayed, Event, Hit, Impression, Mark, Refund, Trust,
+    Actor, Body, CatalogRevision, Click, Command, Conversion, Delayed, Event, Hit, Impression, Mark, Refund,
+    Status, Trust,
 };
-use schemas::id::{ClickId, EdgeId, EventId, IdGenerator, WorkspaceNumber};
+use schemas::id::{ClickId, ConversionId, EdgeId, EventId, IdGenerator, WorkspaceNumber};
 use schemas::time::Timestamp;
 
 use super::{OFFER, PARTNER, WORKSPACE, id, usd};
@@ -116,6 +117,28 @@ impl Traffic {
         self.event(at, Body::Refund(Box::new(refund)))
     }
 
+    /// What somebody at a desk wants done with a conversion.
+    pub(crate) fn command(
+        &mut self,
+        at: i64,
+        conversion: ConversionId,
+        to: Status,
+        edit: impl FnOnce(&mut Command),
+    ) -> Event {
+        let mut command = Command {
+            conversion,
+            to,
+            expected_version: None,
+            reason: "decided".into(),
+            note: String::new(),
+            actor: Actor::Key(id(7)),
+            request_id: "req_1".into(),
+            test: false,
+        };
+        edit(&mut command);
+        self.event(at, Body::Command(Box::new(command)))
+    }
+
     /// What an edge says about its spool.
     pub(crate) fn delayed(&mut self, at: i64, events: u64) -> Event {
         let since = (events > 0).then_some(Timestamp::from_micros(T0 + at));
@@ -153,7 +176,12 @@ fn hit(at: i64) -> Hit {
 pub(crate) fn click_id(event: &Event) -> ClickId {
     match &event.body {
         Body::Click(click) => click.id,
-        Body::Impression(_) | Body::Conversion(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => {
+        Body::Impression(_)
+        | Body::Conversion(_)
+        | Body::Refund(_)
+        | Body::Command(_)
+        | Body::Delayed(_)
+        | Body::Tick => {
             panic!("no click: {event:?}")
         }
     }

@@ -1,0 +1,80 @@
+//! What becomes of a command: somebody at the desk wants a conversion to have another status.
+//!
+//! A person decides here, so that neither a cap nor the trust in a sender stands in the way. What no person can know does: a
+//! conversion whose amount has no rate is worth nobody knows what, and is not accepted.
+
+use schemas::event::{Command, Event};
+use schemas::fact::{OutcomeStatus, Revision, Subject, Values, reason};
+use schemas::id::{ConversionId, WorkspaceNumber};
+use schemas::result::ConversionNow;
+use schemas::wire;
+
+use super::decide::{Case, Decider, Settled};
+use super::key;
+use super::revision::revised;
+use super::state::{State, StateError};
+
+impl Decider<'_, '_> {
+    /// Decides a command.
+    pub(super) fn command(&mut self, event: &Event, command: &Command) -> Result<(), StateError> {
+        let subject = Subject::Command;
+        let case = Case { event, mark: event.mark, subject, source: None, test: command.test };
+        if self.catalog.workspace(event.workspace).is_none() {
+            return self.reject(&case, reason::UNKNOWN_WORKSPACE);
+        }
+        let known = match command.conversion {
+            id if id.workspace() == event.workspace => self.revision(event.workspace, id)?,
+            _ => None,
+        };
+        let Some(existing) = known.filter(|existing| existing.received.test || !command.test) else {
+            return self.reject(&case, reason::UNKNOWN_CONVERSION);
+        };
+        let case = Case { test: existing.received.test, ..case };
+        let settled = |reason| Settled::about(&existing, reason);
+        match judge(command, &existing) {
+            Verdict::Same => self.settle(&case, OutcomeStatus::Duplicate, settled("")),
+            Verdict::Refused(reason) => self.settle(&case, OutcomeStatus::Conflict, settled(reason)),
+            Verdict::Step => {
+                let after = Values { status: command.to, ..existing.after };
+                self.revise(Some(&existing), revised(event, &existing, after))?;
+                self.settle(&case, OutcomeStatus::Updated, settled(""))
+            }
+        }
+    }
+}
+
+/// What becomes of a command whose conversion is there.
+enum Verdict {
+    /// It takes its step.
+    Step,
+    /// The conversion has this status already: who says it once more is told so, and nothing changes.
+    Same,
+    /// It cannot be.
+    Refused(&'static str),
+}
+
+fn judge(command: &Command, existing: &Revision) -> Verdict {
+    let status = existing.after.status;
+    if command.expected_version.is_some_and(|expected| expected != existing.version) {
+        Verdict::Refused(reason::VERSION_MISMATCH)
+    } else if command.to == status {
+        Verdict::Same
+    } else if !status.may_become(command.to) {
+        Verdict::Refused(reason::STATUS_NOT_REACHABLE)
+    } else if existing.reason == reason::NO_RATE && command.to.is_counted() {
+        Verdict::Refused(reason::NO_RATE)
+    } else {
+        Verdict::Step
+    }
+}
+
+/// Where a conversion stands in a state.
+pub fn conversion_now(
+    state: &dyn State,
+    workspace: WorkspaceNumber,
+    id: ConversionId,
+) -> Result<Option<ConversionNow>, StateError> {
+    let Some(bytes) = state.get(&key::conversion(workspace, id))? else { return Ok(None) };
+    let revision = wire::decode_revision(bytes.into()).map_err(|_| StateError::Unreadable("conversion"))?;
+    Ok(Some(ConversionNow { id, version: revision.version, status: revision.after.status }))
+}
