@@ -217,6 +217,7 @@ pub(crate) fn refusal(refusal: &Refusal, form: Form, request_id: &str) -> Respon
                 field: faults.first().map(|fault| fault.field.clone()),
                 details: if faults.len() > 1 { faults.to_vec() } else { Vec::new() },
                 current_version: None,
+                current_status: None,
                 request_id: request_id.to_owned(),
             };
             axum::Json(body).into_response()

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
-use catalog::{Key, KeyKind, Scope};
+use catalog::{Environment, Key, KeyKind, Scope};
 use http::HeaderMap;
 use http::request::Parts;
 use schemas::id::{KeyId, WorkspaceId, WorkspaceNumber};
@@ -29,6 +29,8 @@ pub struct Caller {
     pub key: KeyId,
     /// The workspace that the request is about: the key's own, or the one an operator named.
     pub workspace: WorkspaceNumber,
+    /// Whether it is a test key.
+    pub test: bool,
     /// The request's id.
     pub request_id: String,
     scopes: Vec<Scope>,
@@ -64,7 +66,7 @@ macro_rules! requirements {
 requirements! {
     /// Reading.
     Read = [Read], "the key needs the scope read";
-    /// Changing offers, partners and links.
+    /// Changing offers, partners, links and conversions.
     Write = [Write], "the key needs the scope write";
     /// Asking what became of a request, which those who send may as well.
     Receipts = [Read, Ingest], "the key needs the scope read or ingest";
@@ -121,7 +123,8 @@ fn caller(parts: &Parts, desk: &Desk) -> Result<Caller, Error> {
         Some(id) => visited(key, catalog.workspace_by_id(id).map(|workspace| workspace.number))?,
     };
     let request_id = parts.extensions.get::<RequestId>().map_or("", RequestId::as_str).to_owned();
-    Ok(Caller { key: key.id, workspace, request_id, scopes: key.scopes.clone() })
+    let test = key.environment == Environment::Test;
+    Ok(Caller { key: key.id, workspace, test, request_id, scopes: key.scopes.clone() })
 }
 
 /// The workspace that a key may act in when it names one.

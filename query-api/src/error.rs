@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemas::error_code::{ErrorBody, ErrorCode, FieldError};
+use schemas::result::ConversionNow;
 use service::telemetry::RequestId;
 
 use crate::state::Desk;
@@ -54,6 +55,16 @@ pub enum Error {
         field: Option<String>,
         /// The version that the resource has.
         current_version: Option<u64>,
+    },
+    /// The conversion does not stand as the transition needs it.
+    #[error("{message}")]
+    Transition {
+        /// What conflicts.
+        message: String,
+        /// The field that asks for what cannot be.
+        field: &'static str,
+        /// How the conversion stands.
+        now: Option<ConversionNow>,
     },
     /// The idempotency key was used with another payload.
     #[error("this Idempotency-Key was used with another payload")]
@@ -106,7 +117,7 @@ impl Error {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::MethodNotAllowed(_) => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout(_) => ErrorCode::RequestTimeout,
-            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::Conflict { .. } | Self::Transition { .. } => ErrorCode::Conflict,
             Self::IdempotencyConflict => ErrorCode::IdempotencyConflict,
             Self::PayloadTooLarge(_) => ErrorCode::PayloadTooLarge,
             Self::UriTooLong(_) => ErrorCode::UriTooLong,
@@ -125,6 +136,7 @@ impl Error {
             field: None,
             details: Vec::new(),
             current_version: None,
+            current_status: None,
             request_id: request_id.to_owned(),
         };
         match self {
@@ -143,6 +155,11 @@ impl Error {
             Self::Conflict { field, current_version, .. } => {
                 body.field.clone_from(field);
                 body.current_version = *current_version;
+            }
+            Self::Transition { field, now, .. } => {
+                body.field = Some((*field).to_owned());
+                body.current_version = now.map(|now| now.version.into());
+                body.current_status = now.map(|now| now.status.as_str());
             }
             Self::Unavailable { part, .. } => body.message = format!("{part} is unavailable, try again"),
             Self::Internal(_) => "something went wrong on our side".clone_into(&mut body.message),

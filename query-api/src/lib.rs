@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod body;
+mod commands;
 mod conversions;
 pub mod error;
 mod filter;

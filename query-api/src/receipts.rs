@@ -44,11 +44,12 @@ pub(crate) struct Receipt {
     decided_at: Option<Timestamp>,
 }
 
+/// How an event ended, or that it waits.
 #[derive(Debug, Deserialize)]
-struct Row {
+pub(crate) struct Row {
     subject: String,
-    status: String,
-    reason: String,
+    pub(crate) status: String,
+    pub(crate) reason: String,
     conversion_hex: String,
     original_hex: String,
     received_us: i64,
@@ -88,9 +89,7 @@ async fn watch(
     let place = if wait.is_zero() { None } else { desk.place_to_wait() };
     let mut pause = FIRST_PAUSE;
     loop {
-        let cut = desk.last_cut(workspace).await?;
-        let rows: Vec<Row> = desk.fetch(outcome(id, workspace.up_to(cut))).await?;
-        let found = rows.into_iter().next();
+        let found = find(desk, workspace, id).await?;
         let is_end = found.as_ref().is_some_and(|row| row.status != OutcomeStatus::Parked.as_str());
         // When too many wait already, this one is told at once what is known.
         if is_end || place.is_none() || Instant::now() + pause > deadline {
@@ -99,6 +98,13 @@ async fn watch(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The last outcome of an event, as far as the rows say.
+pub(crate) async fn find(desk: &Desk, workspace: &Workspace, id: EventId) -> Result<Option<Row>, Error> {
+    let cut = desk.last_cut(workspace).await?;
+    let rows: Vec<Row> = desk.fetch(outcome(id, workspace.up_to(cut))).await?;
+    Ok(rows.into_iter().next())
 }
 
 /// The last outcome of an event. Only finished cuts are looked at: what a receipt says, reports count.
@@ -181,6 +187,10 @@ fn fix(code: &str) -> Option<&'static str> {
         reason::MANUAL_APPROVAL => "The goal wants approval by hand: approve or reject the conversion.",
         reason::AMOUNT_OUT_OF_RANGE => "Send an amount that is not larger than what was really paid.",
         reason::STATUS_NOT_REACHABLE => "The conversion cannot go from its status to the one that was sent.",
+        reason::UNKNOWN_CONVERSION => "Send the id of a conversion of this workspace.",
+        reason::VERSION_MISMATCH => {
+            "Somebody was faster: look at the conversion, and send its version if it shall still be so."
+        }
         reason::DIFFERENT_CONTENT => {
             "The transaction id was used before with other content: send a new one, or the same content."
         }

@@ -48,6 +48,8 @@ fn routes() -> Router<Desk> {
         .route("/api/v1/conversions", get(conversions::list))
         .route("/api/v1/conversions/{id}", get(conversions::one))
         .route("/api/v1/conversions/{id}/explain", get(conversions::explain))
+        .route("/api/v1/conversions/{id}/history", get(conversions::history))
+        .route("/api/v1/conversions/{id}/transitions", post(conversions::transition))
         .route("/api/v1/clicks", get(hits::clicks))
         .route("/api/v1/impressions", get(hits::impressions))
         .route("/api/v1/receipts/{id}", get(receipts::one))

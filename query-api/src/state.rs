@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use catalog::Follower;
 use catalog::seal::Sealer;
+use eventlog::EventLog;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
+use service::lifecycle::Tasks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warehouse::Reader;
 
+use crate::commands::Commands;
 use crate::metrics::Metrics;
 use crate::settings::QueryApiSettings;
 
@@ -23,6 +26,10 @@ pub struct Parts {
     pub catalog: Follower,
     /// Seals the secrets of signed sources.
     pub sealer: Sealer,
+    /// The log, for commands and their results.
+    pub log: Arc<dyn EventLog>,
+    /// The tasks of the process; the reader of results is one of them.
+    pub tasks: Tasks,
     /// The warehouse, for reading.
     pub warehouse: Reader,
     /// Tells the time.
@@ -49,6 +56,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The log gives no way for commands.
+    #[error("the event log: {0}")]
+    Log(#[from] eventlog::Error),
     /// A metric was registered twice.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -64,6 +74,7 @@ struct Inner {
     settings: QueryApiSettings,
     catalog: Follower,
     sealer: Sealer,
+    commands: Commands,
     warehouse: Reader,
     clock: SharedClock,
     registry: Registry,
@@ -74,20 +85,35 @@ struct Inner {
 }
 
 impl Desk {
-    /// A desk of these parts; registers its metrics.
+    /// A desk of these parts; registers its metrics and starts its reader of results.
     ///
     /// # Errors
     /// [`StartError`], naming the setting that cannot be.
     pub fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, catalog, sealer, warehouse, clock, registry, problems, seed } = parts;
+        let Parts { settings, catalog, sealer, log, tasks, warehouse, clock, registry, problems, seed } =
+            parts;
         if let Some((setting, reason)) = settings.contradiction() {
             return Err(StartError::Setting { setting, reason });
         }
         let metrics = Metrics::register(&registry)?;
-        let ids = Mutex::new(IdGenerator::new(seed));
+        let mut ids = IdGenerator::new(seed);
+        let now = Timestamp::from_micros(clock.now_micros());
+        let commands = Commands::start(log, ids.next(now.unix_ms(), WorkspaceNumber::NONE), &tasks)?;
+        let ids = Mutex::new(ids);
         let waiting = Arc::new(Semaphore::new(settings.max_waiting));
-        let inner =
-            Inner { settings, catalog, sealer, warehouse, clock, registry, metrics, problems, ids, waiting };
+        let inner = Inner {
+            settings,
+            catalog,
+            sealer,
+            commands,
+            warehouse,
+            clock,
+            registry,
+            metrics,
+            problems,
+            ids,
+            waiting,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -104,6 +130,11 @@ impl Desk {
     /// Seals the secrets of signed sources.
     pub fn sealer(&self) -> &Sealer {
         &self.inner.sealer
+    }
+
+    /// The way into the workspaces' orders.
+    pub(crate) fn commands(&self) -> &Commands {
+        &self.inner.commands
     }
 
     pub(crate) fn warehouse(&self) -> &Reader {

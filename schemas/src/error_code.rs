@@ -105,6 +105,9 @@ pub struct ErrorBody {
     /// The version that the resource has, where a version conflicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u64>,
+    /// The status that the conversion has, where a transition conflicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_status: Option<&'static str>,
     /// The request's id, as in `X-Request-Id` and in the log.
     pub request_id: String,
 }

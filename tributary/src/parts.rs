@@ -260,11 +260,12 @@ fn log_settings(settings: &KafkaSettings, registry: &Registry) -> Result<LogSett
 }
 
 /// The topics of an installation.
-pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 3] {
+pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 4] {
     [
         TopicSpec { name: topic::EVENTS, partitions },
         TopicSpec { name: topic::FACTS, partitions },
         TopicSpec { name: topic::CAPS, partitions: 1 },
+        TopicSpec { name: topic::RESULTS, partitions: 1 },
     ]
 }
 
@@ -320,8 +321,8 @@ pub(crate) fn sealer(key: &Secret, follower: &Follower, clock: &SharedClock) -> 
 pub(crate) fn desk(
     process: &Process,
     settings: &Settings,
-    follower: &Follower,
-    sealer: &Sealer,
+    log: &Arc<dyn EventLog>,
+    (follower, sealer): (&Follower, &Sealer),
     reader: Reader,
 ) -> Result<Desk, Error> {
     let health = process.health.clone();
@@ -329,6 +330,8 @@ pub(crate) fn desk(
         settings: settings.api.clone(),
         catalog: follower.clone(),
         sealer: sealer.clone(),
+        log: log.clone(),
+        tasks: process.workers.clone(),
         warehouse: reader,
         clock: process.clock.clone(),
         registry: process.registry.clone(),

@@ -124,7 +124,7 @@ async fn query_api(mut settings: Settings) -> Result<(), Error> {
     parts::partitions(&log, &follower).await?;
     let (_, reader) = warehouse::connect(&parts::endpoint(&settings.warehouse));
     let sealer = parts::sealer(&settings.secrets.key, &follower, &process.clock)?;
-    let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
+    let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;
     let router = query_api::router(desk, query_api::Edge::Elsewhere);
     process.serve(HttpServer::Api, listener, router, &settings.api.http)?;
     announce("api", address)?;

@@ -72,7 +72,7 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let surroundings = process.surroundings(&log, partitions)?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
-    let desk = parts::desk(&process, &settings, &follower, &sealer, reader)?;
+    let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;
 
     let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
     process.serve(HttpServer::Edge, edge_listener, ingest::door(edge.clone()), &settings.edge_http)?;

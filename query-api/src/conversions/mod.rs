@@ -1,6 +1,8 @@
-//! `GET /api/v1/conversions`, `/{id}` and `/{id}/explain`.
+//! `GET /api/v1/conversions`, `/{id}`, `/{id}/history` and `/{id}/explain`; `POST /{id}/transitions`.
 
 mod explain;
+mod history;
+mod transition;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -21,6 +23,8 @@ use crate::sql::Table;
 use crate::state::Desk;
 
 pub(crate) use explain::explain;
+pub(crate) use history::history;
+pub(crate) use transition::transition;
 
 const SHAPE: Shape = Shape {
     name: "conversions",
@@ -30,6 +34,7 @@ const SHAPE: Shape = Shape {
         "version",
         "status",
         "reason",
+        "stated_reason",
         "goal",
         "lower(hex(offer)) AS offer_hex",
         "lower(hex(partner)) AS partner_hex",
@@ -71,6 +76,7 @@ struct Row {
     version: u32,
     status: String,
     reason: String,
+    stated_reason: String,
     goal: String,
     offer_hex: String,
     partner_hex: String,
@@ -146,7 +152,8 @@ impl Row {
         Conversion {
             id: id_text::<ConversionKind>(&self.id_hex),
             status: self.status,
-            reason: text(self.reason),
+            // What a person says is more than the code that goes with it.
+            reason: text(self.stated_reason).or_else(|| text(self.reason)),
             event: self.goal,
             offer: named(Referent::Offer, &self.offer_hex),
             partner: named(Referent::Partner, &self.partner_hex),

@@ -8,7 +8,7 @@ mod cap;
 mod change;
 mod crud;
 mod domain;
-mod fields;
+pub(crate) mod fields;
 mod handlers;
 mod idempotency;
 mod key;
@@ -24,7 +24,7 @@ mod rule;
 mod simulate;
 mod source;
 mod terms;
-mod value;
+pub(crate) mod value;
 mod view;
 mod workspace;
 

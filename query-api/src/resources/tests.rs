@@ -16,6 +16,7 @@ use schemas::money::Currency;
 use schemas::time::Timestamp;
 use serde_json::{Value, json};
 use service::clock::ManualClock;
+use service::lifecycle::{Shutdown, Tasks};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -99,6 +100,8 @@ impl Installation {
             settings,
             catalog: follower.clone(),
             sealer,
+            log: Arc::clone(&self.log),
+            tasks: Tasks::new(Shutdown::new()),
             warehouse: warehouse::connect(&endpoint).1,
             clock: self.clock.clone(),
             registry: prometheus::Registry::new(),

@@ -14,14 +14,16 @@ use catalog::{
     Scope, Workspace,
 };
 use catalog::{Environment, KeyKind};
-use eventlog::EventLog;
 use eventlog::embedded::EmbeddedLog;
+use eventlog::{EventLog, TopicSpec};
 use query_api::{Desk, Edge, Parts, QueryApiSettings};
 use schemas::id::{Id, IdGenerator, Kind, PartnerId, WorkspaceId, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::time::Timestamp;
+use schemas::topic;
 use serde_json::Value;
 use service::clock::ManualClock;
+use service::lifecycle::{Shutdown, Tasks};
 use tower::ServiceExt;
 use warehouse::Sink;
 use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings};
@@ -31,7 +33,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_795_179_600_000_000);
 /// The version that the other crates pin.
 const ENGINE: &str = ".cache/engine/26.7.3-stable.1/libchdb.so";
 const ENGINE_MEMORY_BYTES: u64 = 1 << 30;
-const STOP_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// More than any answer of these tests has.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
@@ -47,7 +49,8 @@ pub(crate) struct Harness {
     /// What the rest of the process has to complain about.
     pub(crate) problems: Arc<Mutex<Vec<String>>>,
     engine: EmbeddedEngine,
-    log: Arc<dyn EventLog>,
+    tasks: Tasks,
+    pub(crate) log: Arc<dyn EventLog>,
     ids: IdGenerator,
     _dir: tempfile::TempDir,
 }
@@ -117,17 +120,22 @@ impl Harness {
         let log_settings = eventlog::embedded::EmbeddedSettings::new(Arc::new(|| NOW));
         let log: Arc<dyn EventLog> =
             Arc::new(EmbeddedLog::open(&dir.path().join("log"), log_settings).unwrap());
+        let topics = [topic::EVENTS, topic::RESULTS].map(|name| TopicSpec { name, partitions: 1 });
+        log.ensure_topics(&topics).await.unwrap();
         let follower = Follower::start(Arc::clone(&log), FollowerSettings::default()).await.unwrap();
         let admin = bootstrap(&follower, first_start()).await.unwrap().unwrap();
         let number = WorkspaceNumber::new(1).unwrap();
         let id = follower.read().workspace(number).unwrap().id;
         let clock = ManualClock::at(NOW.micros());
         let problems = Arc::new(Mutex::new(Vec::new()));
+        let tasks = Tasks::new(Shutdown::new());
         let found = Arc::clone(&problems);
         let desk = Desk::new(Parts {
             settings,
             catalog: follower.clone(),
             sealer: catalog::seal::Sealer::new(&[7; catalog::seal::KEY_BYTES]),
+            log: Arc::clone(&log),
+            tasks: tasks.clone(),
             warehouse: reader,
             clock: clock.clone(),
             registry: prometheus::Registry::new(),
@@ -146,6 +154,7 @@ impl Harness {
             follower,
             problems,
             engine,
+            tasks,
             log,
             ids: IdGenerator::new(7),
             _dir: dir,
@@ -248,11 +257,19 @@ impl Harness {
 
     /// Sends a request as it is.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, text }
+        self.send_owned(request).await
+    }
+
+    /// The same, to be waited for while something else happens.
+    pub(crate) fn send_owned(&self, request: Request<Body>) -> impl Future<Output = Answer> + use<> {
+        let router = self.router.clone();
+        async move {
+            let response: Response<Body> = router.oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.unwrap();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            Answer { status: parts.status, headers: parts.headers, text }
+        }
     }
 
     /// A GET with the first workspace's admin key.
@@ -266,6 +283,8 @@ impl Harness {
     }
 
     pub(crate) async fn stop(self) {
+        self.tasks.shutdown().trigger();
+        self.tasks.join_all(STOP_DEADLINE).await.unwrap();
         self.follower.shutdown().await;
         self.log.close(STOP_DEADLINE).await;
         self.engine.stop(STOP_DEADLINE).await;

@@ -13,3 +13,4 @@ mod rows;
 mod surface;
 mod tenancy;
 mod traffic;
+mod transitions;
