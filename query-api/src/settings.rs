@@ -27,7 +27,7 @@ pub struct QueryApiSettings {
     pub max_body_bytes: usize,
     /// The longest path and query, in bytes.
     pub max_uri_bytes: usize,
-    /// Requests that may wait for an outcome (`?wait=`) at a time; more are answered at once.
+    /// Requests that may wait for an outcome (`?wait=`, transitions) at a time; more are answered at once.
     pub max_waiting: usize,
     /// Limits of the HTTP server itself.
     pub http: ServeSettings,

@@ -21,3 +21,4 @@ mod readme;
 mod repeats;
 mod restarts;
 mod signatures;
+mod transitions;

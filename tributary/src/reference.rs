@@ -101,7 +101,7 @@ const NOTES: &[(&str, &str)] = &[
     ("edge_http.tls_key", "The certificate's key, a PEM file."),
     ("api.listen", "Where the query API listens; port 0 takes a free one."),
     ("api.edge_url", "The edge's address as clients know it, for answers that point there."),
-    ("api.max_waiting", "Receipts that may wait for their outcome at a time."),
+    ("api.max_waiting", "Receipts and transitions that may wait for their outcome at a time."),
     ("api.request_timeout_ms", "The time that a whole answer may take."),
     ("api.query_timeout_ms", "The time that one query of the warehouse may take."),
     ("api.body_timeout_ms", "The time that a body may take to arrive."),
