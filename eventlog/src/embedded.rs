@@ -25,6 +25,7 @@ mod directory;
 mod disk;
 mod frame;
 mod group;
+mod look;
 mod partition;
 mod producer;
 mod reader;
@@ -37,6 +38,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use look::read_record;
 pub use settings::{Clock, EmbeddedSettings, FsyncFailure};
 
 /// Enough for a writer, which keeps its buffers on the heap; a machine may have hundreds of partitions.

@@ -76,7 +76,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// The error for a position outside of these bounds.
-    pub(crate) const fn out_of_range(self, partition: Partition, position: Position) -> Error {
+    pub const fn out_of_range(self, partition: Partition, position: Position) -> Error {
         let Partition { topic, number: partition } = partition;
         Error::OutOfRange { topic, partition, position, start: self.start, end: self.end }
     }

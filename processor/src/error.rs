@@ -57,7 +57,7 @@ pub enum Error {
     /// The log is not the one that the state or the warehouse was made from.
     #[error("{0} does not match the log: they are not of the same installation, or one of them was set back")]
     Foreign(&'static str),
-    /// A state directory of a newer version, or of another partition.
+    /// A state directory of another version or of another partition, or one that cannot be created.
     #[error("the state in {dir} {problem}")]
     StateDirectory {
         /// The directory.
@@ -95,6 +95,12 @@ pub enum Error {
         /// What the facts give.
         found: u64,
     },
+    /// The warehouse took the row that says that a cut is finished, and does not have it.
+    #[error("the warehouse has no row for cut {cut}, though it took one")]
+    CutNotFinished {
+        /// The cut.
+        cut: u64,
+    },
     /// The settings name a partition that the installation does not have.
     #[error("the settings name partition {number}, the installation has {partitions}, counted from 0")]
     Partitions {
@@ -125,6 +131,8 @@ impl Error {
             Self::Warehouse(error) => error.is_retriable() || error.code() == Some(code::VIOLATED_CONSTRAINT),
             // A full disk may have room again; the store is opened anew for each attempt.
             Self::State(StateError::Store(_)) => true,
+            // All rows are there: the next attempt has the row alone to write.
+            Self::CutNotFinished { .. } => true,
             Self::State(StateError::Unreadable(_))
             | Self::Catalog(_)
             | Self::UnreadableRecord { .. }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
+
+use crate::metrics::{Metrics, PartitionMetrics};
 
 /// How a partition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +27,10 @@ pub struct Health {
 }
 
 impl Health {
-    /// The place where one partition of `part` says how it is; `halted` shows it as a metric.
-    pub fn partition(&self, part: &'static str, number: u32, halted: IntGauge) -> PartitionHealth {
-        let health = PartitionHealth { health: self.clone(), key: (part, number), halted };
+    /// The place where one partition of `part` says how it is; `metrics` show it, too.
+    pub fn partition(&self, part: &'static str, number: u32, metrics: &Metrics) -> PartitionHealth {
+        let metrics = metrics.partition(part, number);
+        let health = PartitionHealth { health: self.clone(), key: (part, number), metrics };
         health.set(State::Starting);
         health
     }
@@ -49,15 +51,15 @@ impl Health {
 }
 
 /// The place where one partition says how it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PartitionHealth {
     health: Health,
     key: (&'static str, u32),
-    halted: IntGauge,
+    metrics: PartitionMetrics,
 }
 
 impl PartitionHealth {
-    /// It works.
+    /// It works: it got past whatever stopped it before.
     pub fn running(&self) {
         self.set(State::Running);
     }
@@ -73,7 +75,8 @@ impl PartitionHealth {
     }
 
     fn set(&self, state: State) {
-        self.halted.set(i64::from(matches!(state, State::Halted(_))));
+        self.metrics.halted.set(i64::from(matches!(state, State::Halted(_))));
+        self.metrics.retrying.set(i64::from(matches!(state, State::Retrying(_))));
         self.health.states.lock().insert(self.key, state);
     }
 }

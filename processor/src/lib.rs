@@ -9,6 +9,7 @@ pub mod chain;
 pub mod core;
 mod core_catalog;
 mod error;
+mod failpoint;
 mod health;
 mod metrics;
 pub mod owner;
@@ -20,6 +21,7 @@ pub mod store;
 mod ticker;
 
 pub use error::Error;
+pub use failpoint::{Failpoint, Failpoints};
 pub use health::{Health, PartitionHealth, State as PartitionState};
 pub use metrics::Metrics;
 pub use runner::{Surroundings, start_processor, start_sink};

@@ -1,8 +1,9 @@
 //! Metrics of the processor and of the sink.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use schemas::fact::OutcomeStatus;
 use schemas::table::Table;
+use schemas::time::Timestamp;
 
 use crate::core::Head;
 
@@ -19,6 +20,7 @@ pub struct Metrics {
     cut: IntGaugeVec,
     data_through: IntGaugeVec,
     halted: IntGaugeVec,
+    retrying: IntGaugeVec,
 }
 
 impl Metrics {
@@ -88,23 +90,46 @@ impl Metrics {
                 "1 where a processor's or a sink's partition has stopped and waits for a person, else 0.",
                 &["part", "partition"],
             )?,
+            retrying: gauge(
+                "tributary_partition_retrying",
+                "1 where a processor's or a sink's partition tries again after an error that may pass, else 0.",
+                &["part", "partition"],
+            )?,
         })
     }
 
-    /// Where a partition of `part` shows that it has halted.
-    pub(crate) fn halted(&self, part: &str, partition: u32) -> prometheus::IntGauge {
-        self.halted.with_label_values(&[part, &partition.to_string()])
+    /// Where a partition of `part` shows how it is.
+    pub(crate) fn partition(&self, part: &str, partition: u32) -> PartitionMetrics {
+        let labels = [part, &partition.to_string()];
+        PartitionMetrics {
+            halted: self.halted.with_label_values(&labels),
+            retrying: self.retrying.with_label_values(&labels),
+        }
     }
 
-    /// The part of one processor partition.
+    /// The part of one processor partition. What it counts is there from now on, at 0.
     pub fn owner(&self, partition: u32) -> OwnerMetrics {
-        OwnerMetrics { metrics: self.clone(), partition: partition.to_string() }
+        let partition = partition.to_string();
+        for kind in ["own", "foreign", "ignored"] {
+            self.records.with_label_values(&[partition.as_str(), kind]);
+        }
+        OwnerMetrics { metrics: self.clone(), partition }
     }
 
-    /// The part of one sink partition.
+    /// The part of one sink partition. What it counts is there from now on, at 0.
     pub fn sink(&self, partition: u32) -> SinkMetrics {
+        for table in Table::ALL {
+            self.rows.with_label_values(&[table.name()]);
+        }
         SinkMetrics { metrics: self.clone(), partition: partition.to_string() }
     }
+}
+
+/// How one partition is.
+#[derive(Clone)]
+pub(crate) struct PartitionMetrics {
+    pub(crate) halted: IntGauge,
+    pub(crate) retrying: IntGauge,
 }
 
 /// What one processor partition counts.
@@ -119,9 +144,14 @@ impl OwnerMetrics {
     }
 
     pub(crate) fn committed(&self, head: &Head, foreign: bool) {
-        let partition = self.partition.as_str();
         let kind = if foreign { "foreign" } else { "own" };
-        self.metrics.records.with_label_values(&[partition, kind]).inc();
+        self.metrics.records.with_label_values(&[self.partition.as_str(), kind]).inc();
+        self.stands_at(head);
+    }
+
+    /// Where the committed state stands, and what it has counted.
+    pub(crate) fn stands_at(&self, head: &Head) {
+        let partition = self.partition.as_str();
         let set = |gauge: &IntGaugeVec, value: u64| {
             gauge.with_label_values(&[partition]).set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -147,10 +177,15 @@ impl SinkMetrics {
         self.metrics.rows.with_label_values(&[table.name()]).inc_by(rows);
     }
 
-    pub(crate) fn cut(&self, number: u64, data_through_seconds: i64) {
+    pub(crate) fn cut(&self, number: u64, core_time: Timestamp) {
         let partition = [self.partition.as_str()];
         self.metrics.cut.with_label_values(&partition).set(i64::try_from(number).unwrap_or(i64::MAX));
-        self.metrics.data_through.with_label_values(&partition).set(data_through_seconds);
+        self.metrics.data_through.with_label_values(&partition).set(core_time.unix_seconds());
+    }
+
+    /// No cut was ever finished. A time of data there is not then, and 1970 would be none.
+    pub(crate) fn no_cut(&self) {
+        self.metrics.cut.with_label_values(&[self.partition.as_str()]).set(0);
     }
 }
 
@@ -165,15 +200,58 @@ mod tests {
         let mut head = Head { source: 5, ..Head::default() };
         (head.counters.ticks, head.counters.redelivered) = (1, 1);
         head.counters.outcomes[OutcomeStatus::Recorded as usize] = 2;
-        metrics.owner(1).committed(&head, false);
-        let text = service::telemetry::metrics_text(&registry).unwrap();
-        for line in [
+        let owner = metrics.owner(1);
+        owner.stands_at(&head);
+        let stands = [
             "tributary_processor_events_received{partition=\"1\"} 3",
             "tributary_processor_outcomes{partition=\"1\",status=\"recorded\"} 2",
+            "tributary_processor_outcomes{partition=\"1\",status=\"parked\"} 0",
             "tributary_processor_imbalance{partition=\"1\"} 1",
-            "tributary_processor_fact_records_total{kind=\"own\",partition=\"1\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
+        ];
+        assert_lines(&registry, &stands);
+        assert_lines(&registry, &["tributary_processor_fact_records_total{kind=\"own\",partition=\"1\"} 0"]);
+        owner.committed(&head, false);
+        assert_lines(&registry, &stands);
+        assert_lines(&registry, &["tributary_processor_fact_records_total{kind=\"own\",partition=\"1\"} 1"]);
+    }
+
+    #[test]
+    fn a_sink_without_any_cut_has_a_number_of_cuts_and_no_time_of_data() {
+        let registry = Registry::new();
+        let sink = Metrics::register(&registry).unwrap().sink(2);
+        sink.no_cut();
+        let none = ["tributary_sink_cut{partition=\"2\"} 0", "tributary_sink_rows_total{table=\"clicks\"} 0"];
+        assert_lines(&registry, &none);
+        let through = "tributary_sink_data_through_seconds{partition=\"2\"}";
+        assert!(!service::telemetry::metrics_text(&registry).unwrap().contains(through));
+        sink.cut(7, Timestamp::from_micros(9_000_001));
+        assert_lines(&registry, &["tributary_sink_cut{partition=\"2\"} 7", &format!("{through} 9")]);
+    }
+
+    #[test]
+    fn how_a_partition_is_can_be_read() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let health = crate::Health::default().partition("sink", 3, &metrics);
+        let line = |name: &str, value| {
+            format!("tributary_partition_{name}{{part=\"sink\",partition=\"3\"}} {value}")
+        };
+        let assert_is = |halted, retrying| {
+            assert_lines(&registry, &[&line("halted", halted), &line("retrying", retrying)]);
+        };
+        assert_is(0, 0);
+        health.retrying(&"away");
+        assert_is(0, 1);
+        health.halted(&"odd");
+        assert_is(1, 0);
+        health.running();
+        assert_is(0, 0);
+    }
+
+    fn assert_lines(registry: &Registry, lines: &[&str]) {
+        let text = service::telemetry::metrics_text(registry).unwrap();
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} in {text}");
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::chain::{Chain, Judged};
 use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay};
 use crate::core_catalog::CoreCatalog;
 use crate::error::Error;
+use crate::failpoint::{Failpoint, Failpoints};
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
 use crate::results::{self, EndedCommands, ResultPublisher};
@@ -59,6 +60,8 @@ pub struct OwnerParts {
     pub health: PartitionHealth,
     /// Where the owner counts.
     pub metrics: OwnerMetrics,
+    /// Where a test may strike.
+    pub failpoints: Failpoints,
 }
 
 /// The owner of a partition, from the committed position on.
@@ -95,6 +98,7 @@ impl<'a> Owner<'a> {
     /// [`Error::Foreign`] if state and log are not of the same history.
     pub async fn on(parts: &'a OwnerParts, store: &'a dyn Committed) -> Result<Self, Error> {
         let head = store.head()?;
+        parts.metrics.stands_at(&head);
         let log = &parts.log;
         let catalog = CoreCatalog::at(log.clone(), head.catalog).await?;
         let facts_partition = Partition { topic: topic::FACTS, number: parts.partition };
@@ -226,11 +230,29 @@ impl<'a> Owner<'a> {
         let hash = wire::hash_record(&payload);
         let speculation = Speculation { payload: payload.clone(), hash, changes, commands };
         let partition = Partition { topic: topic::FACTS, number: self.parts.partition };
+        self.parts.failpoints.at(Failpoint::BeforeAppend);
         let answers = self.producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
         let position = answers.into_iter().next().unwrap_or(Err(eventlog::Error::Closed))?;
+        self.parts.failpoints.at(Failpoint::AfterAppend);
         self.absorb((position, speculation)).await?;
         // Either this record or another one on the same predecessor was accepted.
-        if self.head.source > source { Ok(()) } else { Err(Error::Foreign("the chain in the state")) }
+        if self.head.source > source {
+            self.name_unreadable(inputs);
+            Ok(())
+        } else {
+            Err(Error::Foreign("the chain in the state"))
+        }
+    }
+
+    /// Says where in the log those events are that were decided and mean nothing: it alone has their bytes.
+    fn name_unreadable(&self, inputs: &[Input]) {
+        let decided = inputs.iter().filter(|input| input.position < self.head.source);
+        let mut unreadable =
+            decided.filter_map(|it| it.event.as_ref().err().map(|error| (it.position, error)));
+        if let Some((position, error)) = unreadable.next() {
+            let (partition, more) = (self.parts.partition, unreadable.count());
+            tracing::warn!(partition, position, more, %error, "an event cannot be read and is rejected");
+        }
     }
 
     /// Decides as many of the events as fit into one record of the log.
@@ -364,7 +386,9 @@ impl<'a> Owner<'a> {
         changes.head.record_hash = hash;
         self.head = changes.head.clone();
         let counts = self.moved.note(&changes);
+        self.parts.failpoints.at(Failpoint::BeforeCommit);
         self.store.commit(changes)?;
+        self.parts.failpoints.at(Failpoint::AfterCommit);
         counts?;
         let now = Timestamp::from_micros(self.parts.clock.now_micros());
         self.ended.note(commands, self.store, now);
@@ -383,7 +407,10 @@ impl<'a> Owner<'a> {
     async fn tick(&mut self) -> Result<(), Error> {
         let due = core::is_timer_due(self.store, &self.head, self.parts.clock.now_micros())?;
         self.ticker.maybe_tick(&self.head, due, self.parts.clock.now_micros()).await?;
-        self.parts.health.running();
+        // Not where the reason to halt is known already and said only when what comes before it is decided.
+        if self.halt.is_none() {
+            self.parts.health.running();
+        }
         Ok(())
     }
 }

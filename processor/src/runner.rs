@@ -12,6 +12,7 @@ use service::lifecycle::{Shutdown, Tasks};
 use tokio::runtime::Handle;
 
 use crate::error::Error;
+use crate::failpoint::Failpoints;
 use crate::health::{Health, PartitionHealth};
 use crate::metrics::Metrics;
 use crate::owner::{Owner, OwnerParts};
@@ -43,11 +44,13 @@ pub struct Surroundings {
     pub shutdown: Shutdown,
     /// How many partitions the installation has.
     pub partitions: u32,
+    /// Where a test may strike.
+    pub failpoints: Failpoints,
 }
 
 impl Surroundings {
     fn partition_health(&self, part: &'static str, partition: u32) -> PartitionHealth {
-        self.health.partition(part, partition, self.metrics.halted(part, partition))
+        self.health.partition(part, partition, &self.metrics)
     }
 }
 
@@ -73,6 +76,7 @@ pub fn start_processor(
             clock: surroundings.clock.clone(),
             health: surroundings.partition_health("processor", partition),
             metrics: surroundings.metrics.owner(partition),
+            failpoints: surroundings.failpoints.clone(),
         };
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
@@ -103,6 +107,7 @@ pub fn start_sink(
             settings: settings.clone(),
             health: surroundings.partition_health("sink", partition),
             metrics: surroundings.metrics.sink(partition),
+            failpoints: surroundings.failpoints.clone(),
         };
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("sink {partition}"), async move || {

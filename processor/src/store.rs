@@ -39,7 +39,8 @@ impl Store {
     /// Opens the state of a partition, or begins one.
     ///
     /// # Errors
-    /// [`Error::StateDirectory`] if the directory is of a newer version, of another partition, or in use.
+    /// [`Error::StateDirectory`] if the state is of another version or of another partition. [`StateError::Store`], which is worth
+    /// another try, if the directory cannot be opened: another process has it, or the disk is full.
     pub fn open(dir: &Path, partition: u32) -> Result<Self, Error> {
         let refused = |problem: String| Error::StateDirectory { dir: dir.display().to_string(), problem };
         let open = || -> Result<(Database, Keyspace), fjall::Error> {
@@ -160,12 +161,17 @@ mod tests {
     fn the_state_of_another_partition_or_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path(), 2).unwrap());
-        let error = Store::open(dir.path(), 3).err().unwrap().to_string();
+        let refused = |partition| {
+            let error = Store::open(dir.path(), partition).err().unwrap();
+            assert!(matches!(error, Error::StateDirectory { .. }), "{error}");
+            error.to_string()
+        };
+        let error = refused(3);
         assert!(error.contains("not that of partition 3"), "{error}");
         let store = Store::open(dir.path(), 2).unwrap();
         store.keyspace.insert(FORMAT_KEY, [0, 0, 0, 9, 0, 0, 0, 2]).unwrap();
         drop(store);
-        let error = Store::open(dir.path(), 2).err().unwrap().to_string();
+        let error = refused(2);
         assert!(error.contains("another version"), "{error}");
     }
 }

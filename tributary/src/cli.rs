@@ -30,6 +30,8 @@ pub enum Command {
     QueryApi(RoleArguments),
     /// Create topics and tables, and on the first start a workspace and its admin key.
     Migrate(RoleArguments),
+    /// Print a record of the topic `events`: decoded, or byte by byte if it cannot be read.
+    Event(Event),
     /// Print every setting with its default.
     Config,
     /// The warehouse engine's own process; started by `up`.
@@ -59,6 +61,22 @@ pub struct Up {
     /// The warehouse engine's library.
     #[arg(long, value_name = "FILE")]
     pub engine_library: Option<PathBuf>,
+}
+
+/// Arguments of `event`.
+#[derive(Debug, Args)]
+pub struct Event {
+    /// The record's position.
+    pub position: u64,
+    /// The partition.
+    #[arg(long, value_name = "N")]
+    pub partition: u32,
+    /// The data of an `up`, whether it runs or not. Without a log in it, or in `data_dir`, Kafka is asked.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Arguments of a role.

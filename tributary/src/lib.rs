@@ -5,8 +5,10 @@
 pub mod cli;
 mod data_dir;
 mod error;
+mod event;
 mod first_start;
 mod greeting;
+mod interference;
 mod ops;
 mod parts;
 mod reference;
@@ -19,11 +21,17 @@ use std::process::ExitCode;
 
 use cli::{Cli, Command};
 pub use error::Error;
+pub use interference::{BeforeWarehouse, Interference};
 pub use reference::render as settings_reference;
 pub use settings::Settings;
 
 /// Runs a command line to its end. An error is one line on standard error and a code that is not 0.
 pub fn run(cli: Cli) -> ExitCode {
+    run_with(cli, &Interference::default())
+}
+
+/// Runs a command line to its end as [`run`] does, with something in the process that is there for a test.
+pub fn run_with(cli: Cli, interference: &Interference) -> ExitCode {
     let done = match cli.command {
         // The engine's child is not ours to dress: it speaks with its parent.
         Command::Engine { arguments } => return warehouse::embedded::run_child(arguments),
@@ -31,11 +39,12 @@ pub fn run(cli: Cli) -> ExitCode {
             Ok(text) => text,
             Err(error) => return fail(&error),
         }),
-        Command::Up(arguments) => up::run(arguments),
-        Command::Ingest(arguments) => role::run(role::Role::Ingest, &arguments),
-        Command::Processor(arguments) => role::run(role::Role::Processor, &arguments),
-        Command::Sink(arguments) => role::run(role::Role::Sink, &arguments),
-        Command::QueryApi(arguments) => role::run(role::Role::QueryApi, &arguments),
+        Command::Event(arguments) => event::run(arguments),
+        Command::Up(arguments) => up::run(arguments, interference),
+        Command::Ingest(arguments) => role::run(role::Role::Ingest, &arguments, interference),
+        Command::Processor(arguments) => role::run(role::Role::Processor, &arguments, interference),
+        Command::Sink(arguments) => role::run(role::Role::Sink, &arguments, interference),
+        Command::QueryApi(arguments) => role::run(role::Role::QueryApi, &arguments, interference),
         Command::Migrate(arguments) => role::migrate(&arguments),
     };
     match done {

@@ -27,6 +27,7 @@ use warehouse::{Endpoint, Migration, Reader};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::interference::Interference;
 use crate::settings::{KafkaSettings, Settings, WarehouseSettings};
 
 /// The servers that a process may have.
@@ -122,6 +123,7 @@ impl Process {
         &self,
         log: &Arc<dyn EventLog>,
         partitions: u32,
+        interference: &Interference,
     ) -> Result<Surroundings, Error> {
         Ok(Surroundings {
             log: log.clone(),
@@ -131,6 +133,7 @@ impl Process {
             tasks: self.workers.clone(),
             shutdown: self.workers.shutdown().clone(),
             partitions,
+            failpoints: interference.failpoints.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::cli::RoleArguments;
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::first_start::first_start;
+use crate::interference::Interference;
 use crate::ops;
 use crate::parts::{self, HttpServer, Process};
 use crate::settings::Settings;
@@ -27,11 +28,11 @@ pub(crate) enum Role {
 }
 
 /// Runs a role until it is told to stop.
-pub(crate) fn run(role: Role, arguments: &RoleArguments) -> Result<(), Error> {
+pub(crate) fn run(role: Role, arguments: &RoleArguments, interference: &Interference) -> Result<(), Error> {
     start(arguments, async |settings| match role {
         Role::Ingest => ingest(settings).await,
-        Role::Processor => processor(settings).await,
-        Role::Sink => sink(settings).await,
+        Role::Processor => processor(settings, interference).await,
+        Role::Sink => sink(settings, interference).await,
         Role::QueryApi => query_api(settings).await,
     })
 }
@@ -82,7 +83,7 @@ async fn ingest(mut settings: Settings) -> Result<(), Error> {
     process.run_to_end(log, Some(follower), Some(edge)).await
 }
 
-async fn processor(settings: Settings) -> Result<(), Error> {
+async fn processor(settings: Settings, interference: &Interference) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
@@ -91,14 +92,15 @@ async fn processor(settings: Settings) -> Result<(), Error> {
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
     follower.shutdown().await;
-    start_processor(&process.surroundings(&log, partitions)?, &settings.processor, dir.join("state"))?;
+    let surroundings = process.surroundings(&log, partitions, interference)?;
+    start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
     process.run_to_end(log, None, None).await
 }
 
-async fn sink(settings: Settings) -> Result<(), Error> {
+async fn sink(settings: Settings, interference: &Interference) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
@@ -106,8 +108,8 @@ async fn sink(settings: Settings) -> Result<(), Error> {
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
     follower.shutdown().await;
-    let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
-    start_sink(&process.surroundings(&log, partitions)?, &settings.sink, &warehouse)?;
+    let warehouse = interference.sink(parts::endpoint(&settings.warehouse));
+    start_sink(&process.surroundings(&log, partitions, interference)?, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;

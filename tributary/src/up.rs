@@ -16,17 +16,20 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::first_start::{first_start, secrets_key};
 use crate::greeting::greeting;
+use crate::interference::Interference;
 use crate::parts::{self, HttpServer, Process};
 use crate::settings::Settings;
 
+/// Where the log lies in the data directory.
+pub(crate) const LOG_DIR: &str = "log";
 /// How long the engine may finish what runs when everybody who asks it is gone.
 const ENGINE_STOP: Duration = Duration::from_secs(3);
 
 /// Runs until it is told to stop.
-pub(crate) fn run(arguments: Up) -> Result<(), Error> {
+pub(crate) fn run(arguments: Up, interference: &Interference) -> Result<(), Error> {
     let settings = settings(arguments)?;
     service::telemetry::init_logging(&settings.log)?;
-    parts::block_on(up(settings))
+    parts::block_on(up(settings, interference))
 }
 
 /// The file and the environment, and over them the command line.
@@ -47,7 +50,7 @@ fn settings(arguments: Up) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-async fn up(mut settings: Settings) -> Result<(), Error> {
+async fn up(mut settings: Settings, interference: &Interference) -> Result<(), Error> {
     let process = Process::begin(&settings)?;
     let edge_listener = parts::listen(HttpServer::Edge, settings.edge.listen, &settings.edge_http)?;
     let api_listener = parts::listen(HttpServer::Api, settings.api.listen, &settings.api.http)?;
@@ -59,7 +62,8 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
     let log = open_log(&dir, &process)?;
     let engine = open_engine(&dir, &settings).await?;
     parts::migrate_warehouse(&engine.endpoint()).await?;
-    let (sink, reader) = warehouse::connect(&engine.endpoint());
+    let (_, reader) = warehouse::connect(&engine.endpoint());
+    let sink = interference.sink(engine.endpoint());
 
     let follower = parts::follow(&log).await?;
     let key_file = first_start(&dir, &follower, &settings.first_start, &process.clock).await?;
@@ -69,7 +73,7 @@ async fn up(mut settings: Settings) -> Result<(), Error> {
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
-    let surroundings = process.surroundings(&log, partitions)?;
+    let surroundings = process.surroundings(&log, partitions, interference)?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
     let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;
@@ -89,7 +93,7 @@ fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error
     let clock: SharedClock = process.clock.clone();
     let mut settings = LogSettings::new(Arc::new(move || Timestamp::from_micros(clock.now_micros())));
     settings.metrics = Some(eventlog::metrics::Metrics::register(&process.registry, "embedded")?);
-    Ok(Arc::new(EmbeddedLog::open(&dir.join("log"), settings)?))
+    Ok(Arc::new(EmbeddedLog::open(&dir.join(LOG_DIR), settings)?))
 }
 
 async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngine, Error> {

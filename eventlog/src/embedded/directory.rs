@@ -45,6 +45,11 @@ pub(super) fn lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
+/// Whether a log was ever made in the directory.
+pub(super) fn is_there(dir: &Path) -> bool {
+    dir.join(FORMAT_FILE).is_file()
+}
+
 /// Refuses a directory of another format; a new one gets this one.
 pub(super) fn check_format(dir: &Path) -> Result<(), Error> {
     let path = dir.join(FORMAT_FILE);

@@ -18,6 +18,8 @@ pub type FsyncFailure = Arc<dyn Fn(&io::Error) + Send + Sync>;
 
 /// The largest record that can be asked for: keeps lengths far inside the frame's 32 bits.
 const MAX_RECORD_BYTES: usize = 256 << 20;
+/// The largest record that is taken where nobody says otherwise.
+pub(super) const MAX_RECORD_BYTES_BY_DEFAULT: usize = 4 << 20;
 
 /// How an embedded log is set up. [`EmbeddedSettings::new`] gives the usual values.
 #[derive(Clone)]
@@ -41,7 +43,7 @@ impl EmbeddedSettings {
     pub fn new(clock: Clock) -> Self {
         Self {
             segment_bytes: 128 << 20,
-            max_record_bytes: 4 << 20,
+            max_record_bytes: MAX_RECORD_BYTES_BY_DEFAULT,
             clock,
             on_fsync_failure: Arc::new(abort),
             metrics: None,

@@ -18,6 +18,7 @@ use crate::{NewRecord, Record};
 
 mod faults;
 mod files;
+mod look;
 
 const TOPIC: &str = "events";
 const P0: Partition = Partition { topic: TOPIC, number: 0 };

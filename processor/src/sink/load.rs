@@ -15,16 +15,18 @@ use warehouse::{InsertSettings, Limits, Marks};
 
 use super::cut::CutBatch;
 use super::derived;
-use super::position::{self, log_partition};
+use super::position::{self, SinkPosition, log_partition};
 use super::rows::{Place, rows};
 use crate::error::Error;
+use crate::failpoint::{Failpoint, Failpoints};
 use crate::metrics::SinkMetrics;
 
 /// First generation of the tables; another past is another generation.
 const GENERATION: u32 = 1;
 /// Rows of one INSERT at most.
 const ROWS_PER_INSERT: u64 = 500_000;
-/// INSERTs of one chunk that may be answered with yes and leave it incomplete, or be refused as late, before that is an error.
+/// INSERTs of one chunk that may be answered with yes and leave it incomplete, before that is an error. One that is refused, or
+/// not answered, ends the attempt at the cut at once; it is tried again from the last finished one.
 const ATTEMPTS: u32 = 5;
 /// How long after the question an INSERT may still be taken by the table.
 const INSERT_WINDOW_S: u32 = 60;
@@ -34,6 +36,7 @@ pub(super) struct Loader<'a> {
     pub(super) warehouse: &'a warehouse::Sink,
     pub(super) timeout: Duration,
     pub(super) metrics: &'a SinkMetrics,
+    pub(super) failpoints: &'a Failpoints,
     pub(super) partition: u32,
 }
 
@@ -56,23 +59,45 @@ impl Loader<'_> {
         if let Some(batch) = derived::delayed(cut, log_partition(self.partition)?)? {
             self.insert_replacing(derived::DELAYED, &batch).await?;
         }
-        for table in Table::ALL {
-            let mut row_seq = cut.rows_before.get(table) + 1;
-            let mut chunk = 0;
-            for facts in chunks(table, &cut.facts) {
-                let rows = facts.iter().map(|(_, fact)| table.rows_of(fact)).sum::<u64>();
-                if rows > 0 {
-                    let place =
-                        Place { log_partition: log_partition(self.partition)?, cut: cut.number, chunk };
-                    let month = month(facts[0].0);
-                    self.load_chunk(&Chunk { table, place, month, first_row_seq: row_seq, facts }).await?;
-                    self.metrics.rows(table, rows);
-                    row_seq += rows;
-                    chunk += 1;
-                }
+        let mut is_begun = false;
+        for table in Table::ALL.into_iter().filter(|table| cut.rows.get(*table) > cut.rows_before.get(*table))
+        {
+            if std::mem::replace(&mut is_begun, true) {
+                self.failpoints.at(Failpoint::BetweenTables);
+            }
+            self.load_table(table, cut).await?;
+        }
+        self.failpoints.at(Failpoint::BeforeProgress);
+        self.finish(cut).await
+    }
+
+    async fn load_table(&self, table: Table, cut: &CutBatch) -> Result<(), Error> {
+        let mut row_seq = cut.rows_before.get(table) + 1;
+        let mut chunk = 0;
+        for facts in chunks(table, &cut.facts) {
+            let rows = facts.iter().map(|(_, fact)| table.rows_of(fact)).sum::<u64>();
+            if rows > 0 {
+                let place = Place { log_partition: log_partition(self.partition)?, cut: cut.number, chunk };
+                let month = month(facts[0].0);
+                self.load_chunk(&Chunk { table, place, month, first_row_seq: row_seq, facts }).await?;
+                self.metrics.rows(table, rows);
+                row_seq += rows;
+                chunk += 1;
             }
         }
-        self.insert_replacing(position::TABLE, &position::row(self.partition, cut)?).await
+        Ok(())
+    }
+
+    /// Says that a cut is finished. Here, too, it is not the yes to the INSERT that counts: while the row is missing, reports end
+    /// before the cut, and the next one may be long in coming.
+    async fn finish(&self, cut: &CutBatch) -> Result<(), Error> {
+        self.insert_replacing(position::TABLE, &position::row(self.partition, cut)?).await?;
+        let last = SinkPosition::last(self.warehouse, self.partition).await?;
+        if last.is_some_and(|last| last.cut >= cut.number) {
+            Ok(())
+        } else {
+            Err(Error::CutNotFinished { cut: cut.number })
+        }
     }
 
     async fn load_chunk(&self, chunk: &Chunk<'_>) -> Result<(), Error> {
@@ -134,7 +159,10 @@ impl Loader<'_> {
             timeout: self.timeout,
         };
         let stream = rest.with_constant("insert_before", Seconds(before))?.to_arrow_stream()?;
-        self.warehouse.insert(table, stream, &settings).await
+        self.failpoints.at(Failpoint::BeforeInsert);
+        let answered = self.warehouse.insert(table, stream, &settings).await;
+        self.failpoints.at(Failpoint::AfterInsert);
+        answered
     }
 
     /// Inserts into a table where the same row twice is the same as once.

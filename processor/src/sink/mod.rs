@@ -19,6 +19,7 @@ use service::lifecycle::Shutdown;
 
 use crate::chain::{Accepted, Chain, Judged};
 use crate::error::Error;
+use crate::failpoint::Failpoints;
 use crate::health::PartitionHealth;
 use crate::metrics::SinkMetrics;
 use crate::settings::SinkSettings;
@@ -47,6 +48,8 @@ pub struct SinkParts {
     pub health: PartitionHealth,
     /// Where the sink counts.
     pub metrics: SinkMetrics,
+    /// Where a test may strike.
+    pub failpoints: Failpoints,
 }
 
 /// Loads the facts of one partition.
@@ -67,8 +70,10 @@ impl<'a> PartitionSink<'a> {
         let Some(last) = SinkPosition::last(&parts.warehouse, parts.partition).await? else {
             let facts = parts.log.subscribe(&[(partition, 0)]).await?;
             let collector = Collector::new(0, schemas::table::RowCounts::default());
+            parts.metrics.no_cut();
             return Ok(Self { parts, chain: Chain::start(parts.partition), facts, collector });
         };
+        parts.metrics.cut(last.cut, last.core_time);
         let foreign = || Error::Foreign("the last cut in the warehouse");
         let bounds = parts.log.bounds(partition).await?;
         if !(bounds.start..bounds.end).contains(&last.record) {
@@ -104,8 +109,11 @@ impl<'a> PartitionSink<'a> {
     /// Whatever stopped it; going on from [`Self::open`] is always safe.
     pub async fn work(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
         while !shutdown.is_started() {
-            self.parts.health.running();
-            let Some(batch) = self.facts.next(FACTS_READ, IDLE_WAIT).await? else { continue };
+            let Some(batch) = self.facts.next(FACTS_READ, IDLE_WAIT).await? else {
+                // Everything is taken in. Said no sooner: what stopped an earlier attempt may still lie ahead.
+                self.parts.health.running();
+                continue;
+            };
             for record in &batch.records {
                 let judged = self
                     .chain
@@ -125,10 +133,13 @@ impl<'a> PartitionSink<'a> {
                 warehouse: &self.parts.warehouse,
                 timeout: Duration::from_millis(self.parts.settings.insert_timeout_ms),
                 metrics: &self.parts.metrics,
+                failpoints: &self.parts.failpoints,
                 partition: self.parts.partition,
             };
             loader.load(&cut).await?;
-            self.parts.metrics.cut(cut.number, cut.core_time.unix_seconds());
+            self.parts.metrics.cut(cut.number, cut.core_time);
+            // It got past whatever stopped an earlier attempt: that would have been met in this cut.
+            self.parts.health.running();
         }
         Ok(())
     }

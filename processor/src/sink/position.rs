@@ -4,6 +4,7 @@ use clickhouse::Row;
 use schemas::fact::RecordHash;
 use schemas::hex;
 use schemas::table::RowCounts;
+use schemas::time::Timestamp;
 use serde::Deserialize;
 use warehouse::batch::{Batch, BatchBuilder, Micros};
 use warehouse::{Limits, Param};
@@ -21,6 +22,7 @@ pub(super) struct SinkPosition {
     pub(super) record_hash: RecordHash,
     pub(super) fact_seq: u64,
     pub(super) rows: RowCounts,
+    pub(super) core_time: Timestamp,
 }
 
 #[derive(Row, Deserialize)]
@@ -34,13 +36,14 @@ struct CutRow {
     conversion_revisions: u64,
     credits: u64,
     outcomes: u64,
+    core_time_micros: i64,
 }
 
 impl SinkPosition {
     /// Asks the warehouse; `None` if nothing of the partition was ever finished.
     pub(super) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
         let sql = "SELECT cut, record, record_hash, fact_seq, clicks, impressions, conversion_revisions, \
-                   credits, outcomes \
+                   credits, outcomes, toUnixTimestamp64Micro(core_time) AS core_time_micros \
                    FROM cuts WHERE log_partition = {log_partition:UInt16} ORDER BY cut DESC LIMIT 1";
         let params = [("log_partition", Param::from(log_partition(partition)?))];
         let rows: Vec<CutRow> = warehouse.reader().rows(sql, &params, &Limits::default()).await?;
@@ -61,6 +64,7 @@ impl SinkPosition {
                         row.credits,
                         row.outcomes,
                     ]),
+                    core_time: Timestamp::from_micros(row.core_time_micros),
                 })
             })
             .transpose()

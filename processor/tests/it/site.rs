@@ -12,7 +12,7 @@ use processor::chain::{Chain, Judged};
 use processor::core::Head;
 use processor::owner::{Owner, OwnerParts};
 use processor::store::{Committed as _, Store};
-use processor::{Error, Health, Metrics, ProcessorSettings};
+use processor::{Error, Failpoints, Health, Metrics, PartitionHealth, ProcessorSettings};
 use schemas::event::Event;
 use schemas::fact::{Fact, Outcome, Record};
 use schemas::id::EventId;
@@ -124,17 +124,37 @@ impl Site {
             ..ProcessorSettings::default()
         };
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let health = Health::default().partition("processor", 0, &metrics);
+        self.run_owner(store, settings, clock, health, &metrics)
+    }
+
+    /// An owner that says how it is where others look, too.
+    pub(crate) fn owner_of_health(
+        &self,
+        store: &Arc<Store>,
+        health: PartitionHealth,
+        metrics: &Metrics,
+    ) -> Running {
+        let settings = ProcessorSettings { batch_linger_ms: 0, ..ProcessorSettings::default() };
+        self.run_owner(store, settings, self.clock.clone(), health, metrics)
+    }
+
+    fn run_owner(
+        &self,
+        store: &Arc<Store>,
+        settings: ProcessorSettings,
+        clock: SharedClock,
+        health: PartitionHealth,
+        metrics: &Metrics,
+    ) -> Running {
         let parts = OwnerParts {
             partition: 0,
             log: self.log.clone(),
             settings,
             clock,
-            health: Health::default().partition(
-                "processor",
-                0,
-                prometheus::IntGauge::new("halted", "Halted.").unwrap(),
-            ),
+            health,
             metrics: metrics.owner(0),
+            failpoints: Failpoints::default(),
         };
         let shutdown = Shutdown::new();
         let (heard, store) = (shutdown.clone(), Arc::clone(store));

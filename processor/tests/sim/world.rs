@@ -10,7 +10,7 @@ use eventlog::{EventLog, Record};
 use processor::core::Head;
 use processor::owner::{Owner, OwnerParts};
 use processor::store::Committed as _;
-use processor::{Error, Health, Metrics, ProcessorSettings};
+use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use schemas::fact::OutcomeStatus;
@@ -186,14 +186,14 @@ impl World {
         let settings =
             ProcessorSettings { max_batch_events, batch_linger_ms: 0, ..ProcessorSettings::default() };
         let log: Arc<dyn EventLog> = Arc::new(self.log.clone());
-        let halted = prometheus::IntGauge::new("halted", "Halted.").unwrap();
         let parts = OwnerParts {
             partition: 0,
             log,
             settings,
             clock: self.clock.clone(),
-            health: Health::default().partition("processor", 0, halted),
+            health: Health::default().partition("processor", 0, &self.metrics),
             metrics: self.metrics.owner(0),
+            failpoints: Failpoints::default(),
         };
         let store = Rc::clone(store);
         Box::pin(async move { Owner::on(&parts, &*store).await?.work(&Shutdown::new()).await })

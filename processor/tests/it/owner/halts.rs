@@ -1,11 +1,12 @@
 //! What an owner does not go on with.
 
 use bytes::Bytes;
-use processor::Error;
-use processor::store::Committed as _;
+use processor::store::{Committed as _, Store};
+use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings, Surroundings, start_processor};
 use schemas::event::CatalogRevision;
 use schemas::wire;
 use service::clock::ManualClock;
+use service::lifecycle::{Shutdown, Tasks};
 
 use crate::scene::{DAY, MINUTE, T0, Traffic, catalog};
 use crate::site::{EVENTS, FACTS, Site};
@@ -103,6 +104,67 @@ async fn an_event_of_a_newer_version_waits_for_a_build_that_knows_it() {
     let error = site.owner(&store).ended().await.unwrap_err();
     assert!(matches!(error, Error::NewerEvent { position: 0, version: 2 }), "{error}");
     assert_eq!(store.head().unwrap().source, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_owner_that_looks_again_stays_halted_until_it_got_past_the_reason() {
+    let site = Site::start().await;
+    let store = site.store("state");
+    let mut edge = site.edge(1);
+    site.send(&edge.click(0, |_| {})).await;
+    site.clock.set(T0 + 11 * MINUTE);
+    site.send(&edge.click(0, |_| {})).await;
+    site.clock.set(T0);
+    let (health, metrics) = (Health::default(), Metrics::register(&prometheus::Registry::new()).unwrap());
+    let partition = health.partition("processor", 0, &metrics);
+    partition.halted(&"odd");
+    // The first time it decides what comes before the reason; the second time it finds the reason at once.
+    for _ in 0..2 {
+        let again = site.owner_of_health(&store, partition.clone(), &metrics).ended().await;
+        assert!(matches!(again, Err(Error::ClockAhead { position: 1, .. })), "{again:?}");
+        assert_eq!(health.problems(), ["processor 0 halted: odd"]);
+    }
+    site.clock.set(T0 + 11 * MINUTE);
+    let owner = site.owner_of_health(&store, partition, &metrics);
+    site.decided(&store).await;
+    owner.stop().await.unwrap();
+    assert!(health.problems().is_empty(), "{:?}", health.problems());
+}
+
+/// What a process that decides partition 0 needs.
+fn surroundings(site: &Site) -> Surroundings {
+    let shutdown = Shutdown::new();
+    Surroundings {
+        log: site.log.clone(),
+        clock: site.clock.clone(),
+        health: Health::default(),
+        metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+        tasks: Tasks::new(shutdown.clone()),
+        shutdown,
+        partitions: 1,
+        failpoints: Failpoints::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_cannot_be_right_is_refused_at_the_start_by_its_name() {
+    let site = Site::start().await;
+    let settings = ProcessorSettings::default();
+    let start = |root: &str| start_processor(&surroundings(&site), &settings, site.state_dir(root));
+    std::fs::write(site.state_dir("file"), "").unwrap();
+    drop(Store::open(&site.state_dir("other/p0"), 1).unwrap());
+    for (root, problem) in [("file", "cannot be created: "), ("other", "is not that of partition 0")] {
+        let error = start(root).unwrap_err();
+        let Error::StateDirectory { dir, problem: found } = &error else { panic!("{root}: {error}") };
+        assert!(dir.ends_with(&format!("{root}/p0")) && found.starts_with(problem), "{error}");
+        assert!(!error.is_retriable());
+    }
+    // One that another process has open may be free a moment later.
+    let held = Store::open(&site.state_dir("held/p0"), 0).unwrap();
+    let error = start("held").unwrap_err();
+    assert!(matches!(error, Error::State(_)) && error.is_retriable(), "{error}");
+    drop(held);
+    Store::open(&site.state_dir("held/p0"), 0).map(drop).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

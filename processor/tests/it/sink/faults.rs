@@ -1,6 +1,6 @@
 //! What a sink finds half done, what it refuses to touch, and what dies under it.
 
-use processor::Error;
+use processor::{Error, Health, Metrics};
 use schemas::event::Event;
 use warehouse::error::code;
 
@@ -123,6 +123,72 @@ async fn a_warehouse_that_was_filled_from_another_log_halts_the_sink() {
         assert!(matches!(error, Error::Foreign(_)), "{error}");
     }
     assert_eq!(whole.rows::<u64>("SELECT max(cut) FROM cuts").await, [5]);
+    warehouse.stop().await;
+}
+
+/// A sink whose next cut counts other rows than its facts give: its position in the warehouse was changed.
+async fn miscounted(warehouse: &Warehouse) -> Database {
+    let database = warehouse.database("miscounted").await;
+    database
+        .execute("INSERT INTO cuts SELECT * REPLACE (clicks + 1 AS clicks) FROM whole.cuts WHERE cut <= 3")
+        .await;
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_that_counts_other_rows_than_its_facts_give_halts_the_sink() {
+    let (warehouse, _whole) = loaded().await;
+    let database = miscounted(&warehouse).await;
+    let error = warehouse.sink(&database).ended().await.unwrap_err();
+    let Error::CutMismatch { cut: 4, table: "clicks", expected: 22, found: 23 } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(error.to_string(), "cut 4 counts 22 rows of clicks, its facts give 23");
+    assert!(!error.is_retriable());
+    assert_eq!(database.rows::<u64>("SELECT max(cut) FROM cuts").await, [3], "nothing is written");
+    warehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_sink_that_looks_again_stays_halted_until_it_got_past_the_reason() {
+    let (warehouse, _whole) = loaded().await;
+    let database = miscounted(&warehouse).await;
+    let (health, metrics) = (Health::default(), Metrics::register(&prometheus::Registry::new()).unwrap());
+    let partition = health.partition("sink", 0, &metrics);
+    partition.halted(&"odd");
+    let again = warehouse.sink_of_health(&database, partition.clone(), &metrics).ended().await;
+    assert!(matches!(again, Err(Error::CutMismatch { .. })), "{again:?}");
+    assert_eq!(health.problems(), ["sink 0 halted: odd"]);
+    database.execute("INSERT INTO cuts SELECT * FROM whole.cuts WHERE cut <= 3").await;
+    let sink = warehouse.sink_of_health(&database, partition.clone(), &metrics);
+    database.reached(5).await;
+    sink.stop().await.unwrap();
+    assert!(health.problems().is_empty(), "{:?}", health.problems());
+    // One that finds nothing more to load is past everything, too.
+    partition.retrying(&"away");
+    let sink = warehouse.sink_of_health(&database, partition, &metrics);
+    let begun = std::time::Instant::now();
+    while !health.problems().is_empty() {
+        assert!(begun.elapsed() < crate::site::PATIENCE, "{:?}", health.problems());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    sink.stop().await.unwrap();
+    warehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_is_finished_only_when_the_warehouse_has_the_row_that_says_so() {
+    let (warehouse, whole) = loaded().await;
+    let database = warehouse.database("deaf").await;
+    // It takes every row with a yes and keeps none.
+    database.execute("DROP TABLE cuts").await;
+    database.execute("CREATE TABLE cuts AS whole.cuts ENGINE = Null").await;
+    let error = warehouse.sink(&database).ended().await.unwrap_err();
+    assert!(matches!(error, Error::CutNotFinished { cut: 1 }) && error.is_retriable(), "{error}");
+    database.execute("DROP TABLE cuts").await;
+    database.execute("CREATE TABLE cuts AS whole.cuts").await;
+    warehouse.load(&database, 5).await.unwrap();
+    assert_eq!(database.contents().await, whole.contents().await);
     warehouse.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clickhouse::{Client, RowOwned, RowRead};
 use processor::sink::{PartitionSink, SinkParts};
-use processor::{Error, Health, Metrics, SinkSettings, Surroundings};
+use processor::{Error, Failpoints, Health, Metrics, PartitionHealth, SinkSettings, Surroundings};
 use schemas::event::Event;
 use schemas::table::{MIGRATIONS, Table};
 
@@ -72,17 +72,25 @@ impl Warehouse {
 
     /// A sink without the runner: it ends with its first error.
     pub(crate) fn sink(&self, database: &Database) -> Running {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        self.sink_of_health(database, Health::default().partition("sink", 0, &metrics), &metrics)
+    }
+
+    /// The same, and it says how it is where others look, too.
+    pub(crate) fn sink_of_health(
+        &self,
+        database: &Database,
+        health: PartitionHealth,
+        metrics: &Metrics,
+    ) -> Running {
         let parts = SinkParts {
             partition: 0,
             log: self.site.log.clone(),
             warehouse: warehouse::connect(&database.endpoint).0,
             settings: SinkSettings::default(),
-            health: Health::default().partition(
-                "sink",
-                0,
-                prometheus::IntGauge::new("halted", "Halted.").unwrap(),
-            ),
-            metrics: Metrics::register(&prometheus::Registry::new()).unwrap().sink(0),
+            health,
+            metrics: metrics.sink(0),
+            failpoints: Failpoints::default(),
         };
         let shutdown = Shutdown::new();
         let heard = shutdown.clone();
@@ -106,6 +114,7 @@ impl Warehouse {
             tasks: tasks.clone(),
             shutdown: shutdown.clone(),
             partitions: 1,
+            failpoints: Failpoints::default(),
         };
         let sink = warehouse::connect(&database.endpoint).0;
         processor::start_sink(&surroundings, &SinkSettings::default(), &sink).unwrap();
