@@ -19,6 +19,10 @@ only name:
 sim seeds="100000":
     SIM_SEEDS={{seeds}} cargo test -p processor --locked --test sim
 
+# Processor and sink end themselves at each named point so often, on both engine sets: just kill-night, just kill-night 200
+kill-night kills="50":
+    KILLS={{kills}} cargo test -p tests --locked --test it failpoints
+
 # Whether it compiles, fast
 check:
     cargo check --workspace --all-targets --locked

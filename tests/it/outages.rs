@@ -5,7 +5,7 @@
 use reqwest::Method;
 use schemas::event::label;
 
-use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
+use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets, wait_for};
 
 on_both_engine_sets!(the_edge_is_killed_again_and_again_under_traffic);
 
@@ -53,6 +53,38 @@ async fn the_log_is_paused_stopped_and_killed_under_traffic() {
             }
             _ => stack.broker().restart(),
         }
+    }
+    traffic.more_clicks(CLICKS).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+}
+
+/// How often the broker is paused past the processor's deadline, and killed.
+const OUTAGES_OF_THE_PROCESSOR: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_goes_away_again_and_again_past_the_deadline_of_a_processor() {
+    let mut stack = Stack::start_with_broker().await;
+    stack.campaign("anna").await;
+    // What an owner had in flight is given up soon, and lands all the same when the broker goes on.
+    stack.set(Role::Processor, "TRIBUTARY_PROCESSOR__APPEND_DEADLINE_MS", "1000");
+    stack.kill(Role::Processor);
+    stack.start_role(Role::Processor);
+    let traffic = Traffic::start(&stack, "anna").await;
+    for _ in 0..OUTAGES_OF_THE_PROCESSOR {
+        traffic.more_clicks(CLICKS).await;
+        stack.broker().signal("STOP");
+        wait_for("a processor that tries again", async || {
+            match stack.processor_metric("tributary_partition_retrying", "").await {
+                Some(retrying) if retrying > 0.0 => Ok(()),
+                retrying => Err(format!("{retrying:?} partitions try again")),
+            }
+        })
+        .await;
+        stack.broker().signal("CONT");
+        traffic.more_clicks(CLICKS).await;
+        stack.broker().kill();
+        stack.broker().restart();
     }
     traffic.more_clicks(CLICKS).await;
     let ledger = traffic.finish().await;

@@ -2,9 +2,17 @@
 
 use serde_json::json;
 
-use crate::harness::{Engines, Stack, on_both_engine_sets};
+use crate::harness::{Engines, Stack, Traffic, on_both_engine_sets, wait_for};
 
-on_both_engine_sets!(a_transaction_sent_twice_counts_once);
+on_both_engine_sets!(
+    a_transaction_sent_twice_counts_once,
+    three_of_ten_deliveries_and_transactions_come_again_later_and_count_once,
+);
+
+/// Clicks before and after deliveries come again.
+const CLICKS: usize = 150;
+/// So many of ten come again.
+const AGAIN: u8 = 3;
 
 async fn a_transaction_sent_twice_counts_once(engines: Engines) {
     let stack = Stack::start(engines).await;
@@ -24,4 +32,30 @@ async fn a_transaction_sent_twice_counts_once(engines: Engines) {
     let wanted = json!({"clicks": 1, "conversions": 1, "revenue": "50.00", "payout": "5.00"});
     stack.await_totals(&wanted).await;
     stack.assert_balance().await;
+}
+
+async fn three_of_ten_deliveries_and_transactions_come_again_later_and_count_once(engines: Engines) {
+    let mut stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    let traffic = Traffic::start_with_repeats(&stack, "anna", AGAIN.into()).await;
+    let mut again = 0;
+    for _ in 0..2 {
+        traffic.more_clicks(CLICKS).await;
+        // What came again comes once more the second time.
+        again += stack.deliver_again(AGAIN.into()).await;
+    }
+    traffic.more_clicks(CLICKS).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+    let repeated = ledger.repeated.lock().await.len();
+    assert!(repeated >= CLICKS / 2, "only {repeated} transactions came again");
+    // Beside what an edge itself delivers twice: it does so where an append was late.
+    wait_for("deliveries seen before", async || {
+        match stack.processor_metric("tributary_processor_redelivered", "").await {
+            Some(seen) if seen >= again as f64 => Ok(()),
+            seen => Err(format!("{seen:?} of {again}")),
+        }
+    })
+    .await;
+    assert!(again >= CLICKS, "only {again} deliveries came again");
 }

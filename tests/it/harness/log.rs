@@ -8,7 +8,7 @@ use catalog::follower::FollowerSettings;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::kafka::{KafkaLog, KafkaSettings};
 use eventlog::{EventLog, NewRecord, Partition, ProducerUse};
-use schemas::event::{Body, Event, Mark};
+use schemas::event::{Body, CatalogRevision, Event, Mark};
 use schemas::id::{EdgeId, IdGenerator, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::{topic, wire};
@@ -46,7 +46,7 @@ impl ImaginaryEdge {
             workspace: first_workspace(),
             mark: Some(mark),
             received_at: now(),
-            catalog: schemas::event::CatalogRevision::default(),
+            catalog: CatalogRevision::default(),
             body,
         }
     }
@@ -61,28 +61,59 @@ impl Stack {
     /// Appends events to the log as an edge would, stamped with the catalog as it is. On embedded engines the installation
     /// stops for it: its log has one owner.
     pub async fn append(&mut self, events: &[Event]) {
+        let encode = |catalog| {
+            let stamped = events.iter().map(|event| Event { catalog, ..event.clone() });
+            stamped.map(wire::encode_event).collect()
+        };
+        self.append_with(encode).await;
+    }
+
+    /// Appends records to the first workspace's partition that are no events. Gives the partition's number and their positions.
+    pub async fn append_raw(&mut self, payloads: &[&'static [u8]]) -> (u32, Vec<u64>) {
+        let payloads = payloads.iter().map(|payload| bytes::Bytes::from_static(payload)).collect();
+        self.append_with(|_| payloads).await
+    }
+
+    async fn append_with(
+        &mut self,
+        payloads: impl FnOnce(CatalogRevision) -> Vec<bytes::Bytes>,
+    ) -> (u32, Vec<u64>) {
+        let log = self.take_log().await;
+        let follower = Follower::start(log.clone(), FollowerSettings::default()).await.unwrap();
+        let payloads = payloads(follower.revision());
+        let number = follower.read().workspace(first_workspace()).unwrap().partition;
+        follower.shutdown().await;
+        drop(follower);
+        let positions = append(log.as_ref(), Partition { topic: topic::EVENTS, number }, payloads).await;
+        self.give_back(log).await;
+        (number, positions)
+    }
+
+    /// Appends deliveries that stand in the log once more, as they are: so many of ten. On embedded engines the installation
+    /// stops for it. Gives how many they are.
+    pub async fn deliver_again(&mut self, of_ten: usize) -> usize {
+        let log = self.take_log().await;
+        let mut again = 0;
+        for number in 0..log.partitions(topic::EVENTS).await.unwrap().unwrap() {
+            let partition = Partition { topic: topic::EVENTS, number };
+            let mut deliveries = read(log.as_ref(), partition).await;
+            deliveries.retain(|payload| wire::decode_event(payload.clone()).unwrap().body.is_delivery());
+            let chosen = deliveries.into_iter().enumerate().filter(|(index, _)| index % 10 < of_ten);
+            let chosen = chosen.map(|(_, payload)| payload).collect();
+            again += append(log.as_ref(), partition, chosen).await.len();
+        }
+        self.give_back(log).await;
+        again
+    }
+
+    async fn take_log(&mut self) -> Arc<dyn EventLog> {
         if self.engines == Engines::Embedded {
             self.stop_all();
         }
-        let log = self.open_log().await;
-        let follower = Follower::start(log.clone(), FollowerSettings::default()).await.unwrap();
-        let revision = follower.revision();
-        let partition = follower.read().workspace(first_workspace()).unwrap().partition;
-        let records = events
-            .iter()
-            .map(|event| {
-                let stamped = Event { catalog: revision, ..event.clone() };
-                NewRecord { key: bytes::Bytes::new(), payload: wire::encode_event(stamped) }
-            })
-            .collect();
-        let usage = ProducerUse { name: "test", deadline: DEADLINE, max_pending_bytes: 8 << 20 };
-        let producer = log.producer(usage).unwrap();
-        for answer in producer.append(Partition { topic: topic::EVENTS, number: partition }, records).await {
-            answer.unwrap();
-        }
-        drop(producer);
-        follower.shutdown().await;
-        drop(follower);
+        self.open_log().await
+    }
+
+    async fn give_back(&mut self, log: Arc<dyn EventLog>) {
         log.close(DEADLINE).await;
         drop(log);
         self.start_all();
@@ -102,4 +133,25 @@ impl Stack {
             }
         }
     }
+}
+
+/// Appends records, all of them, and gives their positions.
+async fn append(log: &dyn EventLog, partition: Partition, payloads: Vec<bytes::Bytes>) -> Vec<u64> {
+    let usage = ProducerUse { name: "test", deadline: DEADLINE, max_pending_bytes: 64 << 20 };
+    let producer = log.producer(usage).unwrap();
+    let record = |payload| NewRecord { key: bytes::Bytes::new(), payload };
+    let answers = producer.append(partition, payloads.into_iter().map(record).collect()).await;
+    answers.into_iter().map(Result::unwrap).collect()
+}
+
+/// Every record of a partition.
+async fn read(log: &dyn EventLog, partition: Partition) -> Vec<bytes::Bytes> {
+    let end = log.bounds(partition).await.unwrap().end;
+    let mut subscription = log.subscribe(&[(partition, 0)]).await.unwrap();
+    let mut payloads = Vec::new();
+    while (payloads.len() as u64) < end {
+        let batch = subscription.next(1_000, DEADLINE).await.unwrap().unwrap();
+        payloads.extend(batch.records.into_iter().map(|record| record.payload));
+    }
+    payloads
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -26,6 +26,7 @@ pub fn binary(name: &str) -> PathBuf {
     let dir = BUILT.get_or_init(|| {
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "--bin", "tributary", "--bin", "loadtest"])
+            .args(["--bin", "tributary-that-dies"])
             .current_dir(repository())
             .status()
             .unwrap();
@@ -58,7 +59,14 @@ pub struct Process {
 
 impl Process {
     /// Starts a process and waits until it has printed a line that begins with `ready`.
-    pub fn start(name: &str, mut command: Command, ready: &str) -> Self {
+    pub fn start(name: &str, command: Command, ready: &str) -> Self {
+        let process = Self::spawn(name, command);
+        process.await_line(ready);
+        process
+    }
+
+    /// Starts a process.
+    pub fn spawn(name: &str, mut command: Command) -> Self {
         // Else a killed test would leave its processes behind.
         #[allow(
             unsafe_code,
@@ -79,9 +87,7 @@ impl Process {
                 }
             }
         });
-        let process = Self { child, lines, name: name.to_owned() };
-        process.await_line(ready);
-        process
+        Self { child, lines, name: name.to_owned() }
     }
 
     fn await_line(&self, ready: &str) {
@@ -109,6 +115,18 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended itself by SIGKILL at a point, with nobody's help.
+    pub fn await_own_death(mut self, point: &str) {
+        self.await_line(&tests::death::last_words(point));
+        let status = self.child.wait().unwrap();
+        assert_eq!(
+            status.signal(),
+            Some(nix::sys::signal::Signal::SIGKILL as i32),
+            "{} ended with {status} at {point}",
+            self.name
+        );
     }
 
     /// SIGTERM, and waits until it has ended well.

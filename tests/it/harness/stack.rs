@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use warehouse::Endpoint;
 use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, PACKAGE_VERSION};
 
 use super::client::{Customer, http_client, wait_for};
@@ -62,6 +63,8 @@ pub struct Stack {
     ports: BTreeMap<Role, u16>,
     prefix: String,
     engine: Option<EmbeddedEngine>,
+    /// Settings of single roles, over those that every test has.
+    settings: BTreeMap<Role, BTreeMap<&'static str, String>>,
     /// A broker that only this installation uses.
     broker: Option<Broker>,
     dir: TempDir,
@@ -72,6 +75,11 @@ pub fn engine_library() -> PathBuf {
     let library = repository().join(".cache/engine").join(PACKAGE_VERSION).join("libchdb.so");
     assert!(library.is_file(), "no engine library at {}: run deploy/engine/fetch.sh", library.display());
     library
+}
+
+/// The product's own program.
+fn tributary() -> Command {
+    Command::new(binary("tributary"))
 }
 
 impl Stack {
@@ -103,12 +111,13 @@ impl Stack {
             prefix: format!("t{}-", ports[&Role::Ingest]),
             ports,
             engine: None,
+            settings: BTreeMap::new(),
             broker,
             dir,
         };
         if engines == Engines::Cluster {
             stack.start_engine().await;
-            let status = stack.command("migrate", "migrate").status().unwrap();
+            let status = stack.command(tributary(), "migrate", "migrate").status().unwrap();
             assert!(status.success(), "migrate ended with {status}");
         }
         for role in Role::ALL {
@@ -132,24 +141,50 @@ impl Stack {
 
     /// Starts a role that does not run. On embedded engines they are all one process.
     pub fn start_role(&mut self, role: Role) {
-        let (key, command, ready) = match self.engines {
-            Engines::Embedded if self.processes.contains_key(&Role::Ingest) => return,
-            Engines::Embedded => (Role::Ingest, self.up(), "api  "),
-            Engines::Cluster => {
-                let ready = match role {
-                    Role::Ingest => "edge  ",
-                    Role::Processor | Role::SecondProcessor | Role::Sink => "ops  ",
-                    Role::QueryApi => "api  ",
-                };
-                (role, self.command(role.subcommand(), &format!("{role:?}")), ready)
-            }
+        let key = self.key(role);
+        if self.engines == Engines::Embedded && self.processes.contains_key(&key) {
+            return;
+        }
+        let ready = match key {
+            Role::Ingest if self.engines == Engines::Cluster => "edge  ",
+            Role::Processor | Role::SecondProcessor | Role::Sink => "ops  ",
+            Role::Ingest | Role::QueryApi => "api  ",
         };
-        let process = Process::start(&format!("{role:?}"), command, ready);
+        let process = Process::start(&format!("{role:?}"), self.command_of(tributary(), role), ready);
         self.processes.insert(key, process);
     }
 
-    fn up(&self) -> Command {
-        let mut command = Command::new(binary("tributary"));
+    /// Ends a role, starts it as one that ends itself when it reaches a point for the `times`th time, and waits until it has. It
+    /// does not run then.
+    pub fn die(&mut self, role: Role, point: &str, times: u32) {
+        self.kill(role);
+        let mut program = Command::new(binary("tributary-that-dies"));
+        program.args(["--die-at", point, &times.to_string()]);
+        let command = self.command_of(program, role);
+        Process::spawn(&format!("{role:?} dying at {point}"), command).await_own_death(point);
+    }
+
+    /// Sets something for a role from its next start on.
+    pub fn set(&mut self, role: Role, name: &'static str, value: &str) {
+        self.settings.entry(self.key(role)).or_default().insert(name, value.to_owned());
+    }
+
+    /// Under which role the process of a role is kept.
+    fn key(&self, role: Role) -> Role {
+        if self.engines == Engines::Embedded { Role::Ingest } else { role }
+    }
+
+    /// What runs a role: `program` with its arguments and environment.
+    fn command_of(&self, program: Command, role: Role) -> Command {
+        let mut command = match self.engines {
+            Engines::Embedded => self.up(program),
+            Engines::Cluster => self.command(program, role.subcommand(), &format!("{role:?}")),
+        };
+        command.envs(self.settings.get(&self.key(role)).into_iter().flatten());
+        command
+    }
+
+    fn up(&self, mut command: Command) -> Command {
         command
             .args(["up", "--edge", self.edge.trim_start_matches("http://")])
             .args(["--api", self.api.trim_start_matches("http://")])
@@ -165,7 +200,7 @@ impl Stack {
     }
 
     /// A subcommand of a cluster's binary, set up by its environment.
-    fn command(&self, subcommand: &str, data: &str) -> Command {
+    fn command(&self, mut command: Command, subcommand: &str, data: &str) -> Command {
         let listen = |role| format!("127.0.0.1:{}", self.ports[&role]);
         let warehouse = self.engine.as_ref().unwrap().endpoint();
         let ops = match data {
@@ -173,7 +208,6 @@ impl Stack {
             "SecondProcessor" => Role::SecondProcessor,
             _ => Role::Processor,
         };
-        let mut command = Command::new(binary("tributary"));
         command
             .arg(subcommand)
             .env("TRIBUTARY_DATA_DIR", self.dir.path().join(data))
@@ -195,10 +229,21 @@ impl Stack {
         command
     }
 
+    /// A subcommand of the product's program that works beside the installation.
+    pub fn tool(&self, subcommand: &str) -> Command {
+        match self.engines {
+            Engines::Cluster => self.command(tributary(), subcommand, "tool"),
+            Engines::Embedded => {
+                let mut command = tributary();
+                command.arg(subcommand).arg("--data").arg(self.dir.path().join("data"));
+                command
+            }
+        }
+    }
+
     /// `kill -9` of a role; of everything, on embedded engines.
     pub fn kill(&mut self, role: Role) {
-        let role = if self.engines == Engines::Embedded { Role::Ingest } else { role };
-        if let Some(process) = self.processes.remove(&role) {
+        if let Some(process) = self.processes.remove(&self.key(role)) {
             process.kill();
         }
     }
@@ -243,6 +288,21 @@ impl Stack {
         .await;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
         nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    }
+
+    /// Where the warehouse of a cluster is.
+    pub fn warehouse(&self) -> Endpoint {
+        self.engine.as_ref().expect("the engine belongs to the process").endpoint()
+    }
+
+    /// The sum of a metric of the processor over its labels; `None` if it does not answer or has none.
+    pub async fn processor_metric(&self, name: &str, label: &str) -> Option<f64> {
+        let is_of = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(label);
+        let response = self.http.get(self.processor_metrics()).send().await.ok()?;
+        let text = response.text().await.ok()?;
+        let values = text.lines().filter(is_of);
+        let values: Vec<f64> = values.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
     }
 
     /// Where the processor's metrics are.

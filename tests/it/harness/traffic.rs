@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::client::{SETTLE_LIMIT, wait_for};
+use super::client::{Customer, SETTLE_LIMIT, wait_for};
 use super::stack::Stack;
 
 /// Clients at a time.
@@ -26,6 +26,8 @@ pub struct Ledger {
     pub clicks_sent: AtomicU64,
     pub clicks: Mutex<Vec<String>>,
     pub conversions: Mutex<Vec<String>>,
+    /// Receipts of transactions that had been acknowledged before.
+    pub repeated: Mutex<Vec<String>>,
     pub transactions: AtomicU64,
 }
 
@@ -39,6 +41,11 @@ pub struct Traffic {
 impl Traffic {
     /// Starts the clients as soon as the edge knows the link. Each click of theirs is followed by a conversion of 10.00.
     pub async fn start(stack: &Stack, link: &str) -> Self {
+        Self::start_with_repeats(stack, link, 0).await
+    }
+
+    /// The same, and of ten transactions so many are sent once more, later.
+    pub async fn start_with_repeats(stack: &Stack, link: &str, repeats_of_ten: u64) -> Self {
         // Nothing breaks yet: what is not acknowledged is a link that is not known, and no click.
         let first = stack.click(link).await;
         let ledger = Ledger {
@@ -46,35 +53,25 @@ impl Traffic {
             clicks: Mutex::new(vec![first.receipt]),
             ..Ledger::default()
         };
-        let (ledger, stop) = (Arc::new(ledger), Arc::new(AtomicBool::new(false)));
+        Self::go_on(stack, link, Arc::new(ledger), repeats_of_ten)
+    }
+
+    /// Goes on after [`Self::finish`], in the same ledger.
+    pub fn resume(stack: &Stack, link: &str, ledger: Arc<Ledger>) -> Self {
+        Self::go_on(stack, link, ledger, 0)
+    }
+
+    fn go_on(stack: &Stack, link: &str, ledger: Arc<Ledger>, repeats_of_ten: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let customer = stack.customer();
-            let (ledger, stop, link) = (ledger.clone(), stop.clone(), link.to_owned());
-            clients.spawn(async move {
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    ledger.clicks_sent.fetch_add(1, Ordering::Relaxed);
-                    let Some(click) = customer.try_click(&format!("{link}?sub1=c{client}")).await else {
-                        tokio::time::sleep(RETRY).await;
-                        continue;
-                    };
-                    ledger.clicks.lock().await.push(click.receipt);
-                    let transaction = format!("{client}-{number}");
-                    let body =
-                        json!({"click_id": click.id, "transaction_id": transaction, "amount": "10.00"});
-                    ledger.transactions.fetch_add(1, Ordering::Relaxed);
-                    let receipt = loop {
-                        match customer.try_convert(&body).await {
-                            Some(receipt) => break receipt,
-                            None => tokio::time::sleep(RETRY).await,
-                        }
-                    };
-                    ledger.conversions.lock().await.push(receipt);
-                }
-            });
+        for number in 0..CLIENTS {
+            let client = Client {
+                customer: stack.customer(),
+                ledger: ledger.clone(),
+                path: format!("{link}?sub1=c{number}"),
+                repeats_of_ten,
+            };
+            clients.spawn(client.run(stop.clone()));
         }
         Self { ledger, stop, clients }
     }
@@ -103,6 +100,48 @@ impl Traffic {
     }
 }
 
+/// One of those who click and convert.
+struct Client {
+    customer: Customer,
+    ledger: Arc<Ledger>,
+    path: String,
+    repeats_of_ten: u64,
+}
+
+impl Client {
+    async fn run(self, stop: Arc<AtomicBool>) {
+        let mut sent = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            self.ledger.clicks_sent.fetch_add(1, Ordering::Relaxed);
+            let Some(click) = self.customer.try_click(&self.path).await else {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            self.ledger.clicks.lock().await.push(click.receipt);
+            let number = self.ledger.transactions.fetch_add(1, Ordering::Relaxed);
+            let transaction = format!("T-{number}");
+            let body = json!({"click_id": click.id, "transaction_id": transaction, "amount": "10.00"});
+            let receipt = self.convert(&body).await;
+            self.ledger.conversions.lock().await.push(receipt);
+            sent.push(body);
+            if number % 10 < self.repeats_of_ten {
+                let receipt = self.convert(&sent[sent.len() / 2]).await;
+                self.ledger.repeated.lock().await.push(receipt);
+            }
+        }
+    }
+
+    /// Sends a conversion until it is acknowledged.
+    async fn convert(&self, body: &Value) -> String {
+        loop {
+            match self.customer.try_convert(body).await {
+                Some(receipt) => return receipt,
+                None => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+}
+
 impl Stack {
     /// Everything that was acknowledged is counted once, nothing else is counted but what may have been.
     pub async fn audit(&self, ledger: &Ledger) {
@@ -119,6 +158,12 @@ impl Stack {
         while let Some(settled) = settled.next().await {
             // An acknowledgement may have been lost with a killed edge: the repetition is then the duplicate.
             assert!(settled["status"] == "recorded" || settled["status"] == "duplicate", "{settled}");
+        }
+        let repeated = ledger.repeated.lock().await;
+        let asking = repeated.iter().map(|receipt| self.receipt(receipt));
+        let mut settled = futures::stream::iter(asking).buffer_unordered(QUESTIONS);
+        while let Some(settled) = settled.next().await {
+            assert_eq!(settled["status"], "duplicate", "{settled}");
         }
         let transactions = ledger.transactions.load(Ordering::Relaxed);
         let wanted = json!({
