@@ -8,6 +8,9 @@ use bytes::Bytes;
 use schemas::fact::{NO_RECORD, Record, RecordHash};
 use schemas::wire::{self, WireError};
 
+use crate::core::CORE_VERSION;
+use crate::error::Error;
+
 /// Where a reader stands in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
@@ -37,6 +40,17 @@ pub struct Accepted {
     pub record: Record,
     /// Its hash, which the next one names.
     pub hash: RecordHash,
+}
+
+impl Accepted {
+    /// Refuses what a newer core than ours has decided.
+    ///
+    /// # Errors
+    /// [`Error::NewerCore`].
+    pub const fn check_core(&self, position: u64) -> Result<(), Error> {
+        let version = self.record.core_version;
+        if version > CORE_VERSION { Err(Error::NewerCore { position, version }) } else { Ok(()) }
+    }
 }
 
 impl Chain {

@@ -46,6 +46,16 @@ pub enum Error {
         /// Its version.
         version: u32,
     },
+    /// Facts were decided by a newer core: what they change may be more than this one knows.
+    #[error(
+        "record {position} of facts was decided by core {version}, which this build does not know: use a newer one"
+    )]
+    NewerCore {
+        /// The record's position.
+        position: u64,
+        /// The core's version.
+        version: u32,
+    },
     /// A record's log time lies far ahead of the owner's clock.
     #[error("event {position} was logged {ahead_s} s ahead of this machine's clock")]
     ClockAhead {
@@ -138,6 +148,7 @@ impl Error {
             | Self::UnreadableRecord { .. }
             | Self::CatalogRevision { .. }
             | Self::NewerEvent { .. }
+            | Self::NewerCore { .. }
             | Self::ClockAhead { .. }
             | Self::Foreign(_)
             | Self::StateDirectory { .. }

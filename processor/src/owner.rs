@@ -106,9 +106,7 @@ impl<'a> Owner<'a> {
         let facts =
             after(log.as_ref(), facts_partition, last_record, "the last record of facts in the state")
                 .await?;
-        let last_event = head.source.checked_sub(1).map(|position| (position, head.last_event));
-        let events =
-            after(log.as_ref(), events_partition(parts), last_event, "the last event in the state").await?;
+        let events = events_after(parts, &head, "the last event in the state").await?;
         let producer = log.producer(ProducerUse {
             name: "facts",
             deadline: Duration::from_millis(parts.settings.append_deadline_ms),
@@ -341,11 +339,12 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// Reads events from where another owner's record has led.
+    /// Reads events from where another owner's record has led, once they are known to be those that it decided. The last one
+    /// speaks for all: whoever wrote the record had read its way there.
     async fn follow(&mut self, foreign: bool) -> Result<(), Error> {
         if foreign {
-            let from = [(events_partition(self.parts), self.head.source)];
-            self.events = self.parts.log.subscribe(&from).await?;
+            self.events =
+                events_after(self.parts, &self.head, "the last event of the facts in the log").await?;
             self.halt = None;
         }
         Ok(())
@@ -376,6 +375,7 @@ impl<'a> Owner<'a> {
                     self.parts.metrics.record_ignored();
                     return Ok(false);
                 };
+                accepted.check_core(record.position)?;
                 // Whatever was decided on the predecessor of this record will not fit any more.
                 *mine = None;
                 let changes = self.apply(&accepted.record, record.position, accepted.hash).await?;
@@ -415,8 +415,15 @@ impl<'a> Owner<'a> {
     }
 }
 
-const fn events_partition(parts: &OwnerParts) -> Partition {
-    Partition { topic: topic::EVENTS, number: parts.partition }
+/// Reads events from after the last one decided, once it is known to be the one that was.
+async fn events_after(
+    parts: &OwnerParts,
+    head: &Head,
+    what: &'static str,
+) -> Result<Box<dyn Subscription>, Error> {
+    let partition = Partition { topic: topic::EVENTS, number: parts.partition };
+    let last = head.source.checked_sub(1).map(|position| (position, head.last_event));
+    after(parts.log.as_ref(), partition, last, what).await
 }
 
 /// Reads a partition from after `last`, once the record there is known to be the one with that hash.

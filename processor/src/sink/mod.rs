@@ -120,6 +120,7 @@ impl<'a> PartitionSink<'a> {
                     .judge(&record.payload)
                     .map_err(|error| Error::UnreadableRecord { position: record.position, error })?;
                 let Judged::Accepted(accepted) = judged else { continue };
+                accepted.check_core(record.position)?;
                 let full = self.collector.take_in(*accepted, record.position, 0)?;
                 self.load_all(full).await?;
             }

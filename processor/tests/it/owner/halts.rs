@@ -1,6 +1,7 @@
 //! What an owner does not go on with.
 
 use bytes::Bytes;
+use processor::core::CORE_VERSION;
 use processor::store::{Committed as _, Store};
 use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings, Surroundings, start_processor};
 use schemas::event::CatalogRevision;
@@ -53,6 +54,35 @@ async fn events_of_another_history_below_the_same_facts_halt() {
     site.copy_state("state", &mixed.state_dir("state"));
     let error = mixed.owner(&mixed.store("state")).ended().await.unwrap_err();
     assert!(error.to_string().starts_with("the last event in the state does not match"), "{error}");
+    // Without the state it is the facts that tell, before anything is decided on the wrong events.
+    let more = other.edge(2).click(9, |_| {});
+    mixed.send(&more).await;
+    let store = mixed.store("empty");
+    let error = mixed.owner(&store).ended().await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("the last event of the facts in the log does not match"), "{error}");
+    assert_eq!((store.head().unwrap().source, mixed.facts_log().await), (4, site.facts_log().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_of_a_newer_core_wait_for_a_build_that_knows_it() {
+    let site = decided_by(1, 3).await;
+    let (records, _) = site.chain().await;
+    let newer = Site::start().await;
+    for payload in site.events_log().await {
+        newer.append(EVENTS, payload).await;
+    }
+    let mut record = records[0].clone();
+    record.core_version = CORE_VERSION + 1;
+    newer.append(FACTS, wire::encode_record(&record)).await;
+    let store = newer.store("state");
+    let error = newer.owner(&store).ended().await.unwrap_err();
+    assert!(
+        matches!(error, Error::NewerCore { position: 0, version } if version == CORE_VERSION + 1),
+        "{error}"
+    );
+    assert!(!error.is_retriable());
+    assert_eq!((store.head().unwrap().source, newer.facts_log().await.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
