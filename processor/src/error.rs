@@ -4,6 +4,7 @@ use schemas::wire::WireError;
 use warehouse::error::code;
 
 use crate::core::StateError;
+use crate::objects::ObjectsError;
 
 /// Why a processor's or a sink's partition stopped.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,12 @@ pub enum Error {
     /// The state store.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    /// The thread that takes a snapshot is gone.
+    #[error("a snapshot was given up: {0}")]
+    Snapshot(String),
     /// A record of the catalog cannot be folded.
     #[error("catalog: {0}")]
     Catalog(#[from] catalog::CatalogError),
@@ -143,6 +150,8 @@ impl Error {
             Self::State(StateError::Store(_)) => true,
             // All rows are there: the next attempt has the row alone to write.
             Self::CutNotFinished { .. } => true,
+            Self::Objects(error) => error.is_retriable(),
+            Self::Snapshot(_) => true,
             Self::State(StateError::Unreadable(_))
             | Self::Catalog(_)
             | Self::UnreadableRecord { .. }

@@ -2,7 +2,8 @@
 //!
 //! [`core`] is pure. Around it an [`owner`] decides ranges of events, appends their facts as one record to the
 //! [`chain`], and commits [`store`]d state only for records that it has read back as accepted. The [`sink`] turns accepted
-//! facts into rows of the warehouse. The [`runner`] keeps every partition of both going.
+//! facts into rows of the warehouse. A [`snapshot`] is the state at one record, where it outlives the machine. The [`runner`] keeps
+//! every partition of both going.
 
 mod caps;
 pub mod chain;
@@ -12,17 +13,20 @@ mod error;
 mod failpoint;
 mod health;
 mod metrics;
+mod objects;
 pub mod owner;
 mod results;
 pub mod runner;
 mod settings;
 pub mod sink;
+pub mod snapshot;
 pub mod store;
 mod ticker;
 
 pub use error::Error;
 pub use failpoint::{Failpoint, Failpoints};
 pub use health::{Health, PartitionHealth, State as PartitionState};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, SnapshotMetrics};
+pub use objects::{ObjectStoreSettings, Objects, ObjectsError};
 pub use runner::{Surroundings, start_processor, start_sink};
 pub use settings::{ProcessorSettings, SinkSettings};

@@ -6,6 +6,7 @@ use schemas::table::Table;
 use schemas::time::Timestamp;
 
 use crate::core::Head;
+use crate::snapshot::Snapshot;
 
 /// All metrics of the processor and of the sink.
 #[derive(Clone)]
@@ -21,6 +22,29 @@ pub struct Metrics {
     data_through: IntGaugeVec,
     halted: IntGaugeVec,
     retrying: IntGaugeVec,
+    kept: KeptMetrics,
+}
+
+fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }
 
 impl Metrics {
@@ -29,16 +53,8 @@ impl Metrics {
     /// # Errors
     /// If one is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
+        let gauge = |name, help, labels: &[&str]| gauge(registry, name, help, labels);
+        let counter = |name, help, labels: &[&str]| counter(registry, name, help, labels);
         Ok(Self {
             received: gauge(
                 "tributary_processor_events_received",
@@ -95,6 +111,7 @@ impl Metrics {
                 "1 where a processor's or a sink's partition tries again after an error that may pass, else 0.",
                 &["part", "partition"],
             )?,
+            kept: KeptMetrics::register(registry)?,
         })
     }
 
@@ -114,6 +131,11 @@ impl Metrics {
             self.records.with_label_values(&[partition.as_str(), kind]);
         }
         OwnerMetrics { metrics: self.clone(), partition }
+    }
+
+    /// The part of one partition's snapshots.
+    pub fn snapshots(&self, partition: u32) -> SnapshotMetrics {
+        SnapshotMetrics { kept: self.kept.clone(), partition: partition.to_string() }
     }
 
     /// The part of one sink partition. What it counts is there from now on, at 0.
@@ -163,6 +185,77 @@ impl OwnerMetrics {
             let outcome = self.metrics.outcomes.with_label_values(&[partition, status.as_str()]);
             outcome.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+}
+
+/// What is kept in the object store.
+#[derive(Clone)]
+struct KeptMetrics {
+    snapshot_position: IntGaugeVec,
+    snapshot_bytes: IntGaugeVec,
+    snapshot_time: IntGaugeVec,
+    snapshot_failures: IntCounterVec,
+    snapshots_refused: IntCounterVec,
+}
+
+impl KeptMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help, labels: &[&str]| gauge(registry, name, help, labels);
+        let counter = |name, help, labels: &[&str]| counter(registry, name, help, labels);
+        Ok(Self {
+            snapshot_position: gauge(
+                "tributary_snapshot_position",
+                "Position in the topic facts of the newest snapshot of the state.",
+                &["partition"],
+            )?,
+            snapshot_bytes: gauge(
+                "tributary_snapshot_bytes",
+                "Size of that snapshot as it is kept, in bytes.",
+                &["partition"],
+            )?,
+            snapshot_time: gauge(
+                "tributary_snapshot_time_seconds",
+                "When that snapshot was written, in seconds since 1970.",
+                &["partition"],
+            )?,
+            snapshot_failures: counter(
+                "tributary_snapshot_failures_total",
+                "Attempts to take a snapshot or to find one that failed; decisions go on.",
+                &["partition"],
+            )?,
+            snapshots_refused: counter(
+                "tributary_snapshots_refused_total",
+                "Snapshots passed over when state was restored: damaged, or foreign to the log.",
+                &["partition", "reason"],
+            )?,
+        })
+    }
+}
+
+/// What one partition's snapshots show.
+pub struct SnapshotMetrics {
+    kept: KeptMetrics,
+    partition: String,
+}
+
+impl SnapshotMetrics {
+    pub(crate) fn kept(&self, newest: &Snapshot) {
+        let partition = [self.partition.as_str()];
+        let set = |gauge: &IntGaugeVec, value: u64| {
+            gauge.with_label_values(&partition).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.kept.snapshot_position, newest.position);
+        set(&self.kept.snapshot_bytes, newest.bytes);
+        let written_at = newest.written_at.unix_seconds();
+        self.kept.snapshot_time.with_label_values(&partition).set(written_at);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.kept.snapshot_failures.with_label_values(&[self.partition.as_str()]).inc();
+    }
+
+    pub(crate) fn refused(&self, reason: &str) {
+        self.kept.snapshots_refused.with_label_values(&[self.partition.as_str(), reason]).inc();
     }
 }
 

@@ -15,9 +15,11 @@ use crate::error::Error;
 use crate::failpoint::Failpoints;
 use crate::health::{Health, PartitionHealth};
 use crate::metrics::Metrics;
+use crate::objects::Objects;
 use crate::owner::{Owner, OwnerParts};
 use crate::settings::{ProcessorSettings, SinkSettings};
 use crate::sink::{PartitionSink, SinkParts};
+use crate::snapshot::{Keeper, Snapshots};
 use crate::store::Store;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -46,11 +48,25 @@ pub struct Surroundings {
     pub partitions: u32,
     /// Where a test may strike.
     pub failpoints: Failpoints,
+    /// Where snapshots are kept; `None` for nowhere.
+    pub objects: Option<Objects>,
 }
 
 impl Surroundings {
     fn partition_health(&self, part: &'static str, partition: u32) -> PartitionHealth {
         self.health.partition(part, partition, &self.metrics)
+    }
+
+    /// Who takes a partition's snapshots, if there is a place for them.
+    fn keeper(&self, settings: &ProcessorSettings, partition: u32) -> Option<Keeper> {
+        let snapshots = Snapshots {
+            objects: self.objects.clone()?,
+            log: self.log.clone(),
+            partition,
+            metrics: self.metrics.snapshots(partition),
+        };
+        let (clock, settings) = (self.clock.clone(), settings.clone());
+        Some(Keeper { snapshots: Arc::new(snapshots), clock, settings })
     }
 }
 
@@ -78,13 +94,22 @@ pub fn start_processor(
             metrics: surroundings.metrics.owner(partition),
             failpoints: surroundings.failpoints.clone(),
         };
+        let keeper = surroundings.keeper(settings, partition);
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
             keep_going(&parts.health, &shutdown, async || {
                 // A store that has failed takes nothing more; each further attempt opens it anew.
                 let opened = opened.take();
                 let store = opened.map_or_else(|| Store::open(&state_dir, partition), Ok)?;
-                Owner::on(&parts, &store).await?.work(&shutdown).await
+                let Some(keeper) = &keeper else {
+                    return Owner::on(&parts, &store).await?.work(&shutdown).await;
+                };
+                keeper.snapshots.fill(&store).await?;
+                let mut owner = Owner::on(&parts, &store).await?;
+                tokio::select! {
+                    done = owner.work(&shutdown) => done,
+                    never = keeper.run(&store) => match never {},
+                }
             })
             .await;
         });

@@ -17,6 +17,10 @@ pub struct ProcessorSettings {
     pub append_deadline_ms: u64,
     /// Age at which undelivered facts ask for a cut, in milliseconds: the sink's batch period.
     pub cut_period_ms: u64,
+    /// Seconds between two snapshots of a partition's state, where there is an object store; none while nothing is committed.
+    pub snapshot_period_s: u64,
+    /// Snapshots of a partition that are kept.
+    pub snapshots_kept: usize,
 }
 
 impl Default for ProcessorSettings {
@@ -27,6 +31,8 @@ impl Default for ProcessorSettings {
             batch_linger_ms: 50,
             append_deadline_ms: 10_000,
             cut_period_ms: 1_000,
+            snapshot_period_s: 600,
+            snapshots_kept: 2,
         }
     }
 }
@@ -39,6 +45,12 @@ impl ProcessorSettings {
         }
         if self.append_deadline_ms == 0 {
             return Err(Error::Setting { name: "processor.append_deadline_ms", problem: "must not be 0" });
+        }
+        if self.snapshot_period_s == 0 {
+            return Err(Error::Setting { name: "processor.snapshot_period_s", problem: "must not be 0" });
+        }
+        if self.snapshots_kept == 0 {
+            return Err(Error::Setting { name: "processor.snapshots_kept", problem: "must not be 0" });
         }
         Ok(())
     }

@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 
-use crate::core::{Changes, Head, State, StateError};
+use crate::core::{Changes, Head, Pair, State, StateError};
 use crate::error::Error;
 
 /// Version of the layout of keys and values. A newer one in a directory is refused.
-const FORMAT: u32 = 1;
+pub(crate) const LAYOUT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"F";
 const HEAD_KEY: &[u8] = b"H";
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -29,6 +29,36 @@ pub trait Committed: State {
 pub struct Store {
     database: Database,
     keyspace: Keyspace,
+    /// What the state says of itself.
+    format: Vec<u8>,
+}
+
+/// A partition's state as it is at one moment; what is committed later does not change it.
+pub struct View {
+    snapshot: fjall::Snapshot,
+    keyspace: Keyspace,
+}
+
+impl View {
+    /// Where the state stands.
+    ///
+    /// # Errors
+    /// [`StateError`] if it cannot be read.
+    pub fn head(&self) -> Result<Head, StateError> {
+        let bytes = self.snapshot.get(&self.keyspace, HEAD_KEY).map_err(|error| failed(&error))?;
+        bytes.map_or_else(|| Ok(Head::default()), |bytes| Head::decode(&bytes))
+    }
+
+    /// Every key of the state with its value, in order; the head is not among them.
+    pub fn pairs(&self) -> impl Iterator<Item = Result<Pair, StateError>> {
+        let pairs = self.snapshot.iter(&self.keyspace).map(pair);
+        pairs.filter(|pair| pair.as_ref().map_or(true, |(key, _)| key != FORMAT_KEY && key != HEAD_KEY))
+    }
+}
+
+fn pair(guard: fjall::Guard) -> Result<Pair, StateError> {
+    let (key, value) = guard.into_inner().map_err(|error| failed(&error))?;
+    Ok((key.to_vec(), value.to_vec()))
 }
 
 fn failed(error: &fjall::Error) -> StateError {
@@ -62,8 +92,8 @@ impl Store {
             }
             opened => opened.map_err(failed_to_open)?,
         };
-        let store = Self { database, keyspace };
-        let format = [FORMAT.to_be_bytes(), partition.to_be_bytes()].concat();
+        let format = [LAYOUT.to_be_bytes(), partition.to_be_bytes()].concat();
+        let store = Self { database, keyspace, format: format.clone() };
         match store.get(FORMAT_KEY)? {
             None => store.keyspace.insert(FORMAT_KEY, format).map_err(|error| failed(&error))?,
             Some(found) if found == format => {}
@@ -72,11 +102,49 @@ impl Store {
             }
             Some(_) => {
                 return Err(refused(format!(
-                    "is of another version than {FORMAT}: use the version that wrote it"
+                    "is of another version than {LAYOUT}: use the version that wrote it"
                 )));
             }
         }
         Ok(store)
+    }
+}
+
+impl Store {
+    /// The state as it is now.
+    pub fn view(&self) -> View {
+        View { snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
+    }
+
+    /// Whether nothing was ever committed, or taken in to its end.
+    ///
+    /// # Errors
+    /// [`StateError`] if it cannot be read.
+    pub fn is_empty(&self) -> Result<bool, StateError> {
+        Ok(self.get(HEAD_KEY)?.is_none())
+    }
+
+    /// Removes everything, also what is left of an import that did not come to its end.
+    pub(crate) fn clear(&self) -> Result<(), StateError> {
+        let clear = || {
+            self.keyspace.clear()?;
+            self.keyspace.insert(FORMAT_KEY, &*self.format)
+        };
+        clear().map_err(|error| failed(&error))
+    }
+
+    /// Takes in pairs of a snapshot. The state stays empty until [`Self::found`].
+    pub(crate) fn import(&self, pairs: Vec<Pair>) -> Result<(), StateError> {
+        let mut batch = self.database.batch();
+        for (key, value) in pairs {
+            batch.insert(&self.keyspace, key, value);
+        }
+        batch.commit().map_err(|error| failed(&error))
+    }
+
+    /// Says where the state stands of which all pairs were taken in.
+    pub(crate) fn found(&self, head: Head) -> Result<(), StateError> {
+        self.commit(Changes { head, keys: std::collections::BTreeMap::new() })
     }
 }
 
@@ -114,12 +182,6 @@ impl State for Store {
         if from >= to {
             return Ok(Vec::new());
         }
-        let pair = |guard: fjall::Guard| {
-            guard
-                .into_inner()
-                .map(|(key, value)| (key.to_vec(), value.to_vec()))
-                .map_err(|error| failed(&error))
-        };
         let range = self.keyspace.range(from..to);
         if backward {
             range.rev().take(limit).map(pair).collect()

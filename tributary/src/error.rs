@@ -64,6 +64,9 @@ pub enum Error {
     /// Nothing was set up yet.
     #[error("the catalog is empty: run `tributary migrate` first")]
     NotMigrated,
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] processor::ObjectsError),
     /// Processor or sink.
     #[error(transparent)]
     Processor(#[from] processor::Error),

@@ -11,7 +11,7 @@ use catalog::seal::{SealError, Sealer};
 use eventlog::kafka::{KafkaLog, KafkaSettings as LogSettings};
 use eventlog::{EventLog, TopicSpec};
 use ingest::Edge;
-use processor::{Health, Metrics, Surroundings};
+use processor::{Health, Metrics, Objects, Surroundings};
 use prometheus::Registry;
 use query_api::{Desk, Parts};
 use schemas::id::{IdGenerator, RequestKind, WorkspaceNumber};
@@ -124,6 +124,7 @@ impl Process {
         log: &Arc<dyn EventLog>,
         partitions: u32,
         interference: &Interference,
+        objects: Option<Objects>,
     ) -> Result<Surroundings, Error> {
         Ok(Surroundings {
             log: log.clone(),
@@ -134,6 +135,7 @@ impl Process {
             shutdown: self.workers.shutdown().clone(),
             partitions,
             failpoints: interference.failpoints.clone(),
+            objects,
         })
     }
 

@@ -44,6 +44,14 @@ const NOTES: &[(&str, &str)] = &[
     ("warehouse.user", "Roles: its user."),
     ("warehouse.password", "Roles: the user's password."),
     ("warehouse.database", "Roles: the database of our tables; `migrate` creates it."),
+    (
+        "object_store.url",
+        "Where the processor keeps snapshots: a directory, file:// or s3://bucket/prefix. Empty: `up` takes a folder of data_dir, a role has none.",
+    ),
+    (
+        "object_store.options",
+        "Settings of a bucket, by the names of the crate object_store: aws_region, aws_endpoint, aws_access_key_id, aws_secret_access_key…",
+    ),
     ("edge.listen", "Where the edge listens; port 0 takes a free one."),
     (
         "edge.public_url",
@@ -125,6 +133,11 @@ const NOTES: &[(&str, &str)] = &[
     ("processor.batch_linger_ms", "How long events are collected for one record."),
     ("processor.append_deadline_ms", "How long a record of facts may stay unconfirmed."),
     ("processor.cut_period_ms", "Age at which facts ask for a cut: the sink's batch period."),
+    (
+        "processor.snapshot_period_s",
+        "Seconds between two snapshots of a partition's state, if anything was decided meanwhile.",
+    ),
+    ("processor.snapshots_kept", "Snapshots of a partition that are kept, the newest."),
     ("sink.partitions", "Partitions that this process loads; empty means all."),
     (
         "sink.insert_timeout_ms",

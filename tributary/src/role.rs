@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use processor::{start_processor, start_sink};
+use processor::{Objects, start_processor, start_sink};
 
 use crate::cli::RoleArguments;
 use crate::data_dir::DataDir;
@@ -92,7 +92,13 @@ async fn processor(settings: Settings, interference: &Interference) -> Result<()
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
     follower.shutdown().await;
-    let surroundings = process.surroundings(&log, partitions, interference)?;
+    let objects = Objects::open(&settings.object_store)?;
+    if objects.is_none() {
+        tracing::warn!(
+            "object_store.url is not set: there are no snapshots, and state that is lost is folded from all facts"
+        );
+    }
+    let surroundings = process.surroundings(&log, partitions, interference, objects)?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
@@ -109,7 +115,7 @@ async fn sink(settings: Settings, interference: &Interference) -> Result<(), Err
     let partitions = parts::partitions(&log, &follower).await?;
     follower.shutdown().await;
     let warehouse = interference.sink(parts::endpoint(&settings.warehouse));
-    start_sink(&process.surroundings(&log, partitions, interference)?, &settings.sink, &warehouse)?;
+    start_sink(&process.surroundings(&log, partitions, interference, None)?, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;

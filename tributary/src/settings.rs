@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ingest::IngestSettings;
-use processor::{ProcessorSettings, SinkSettings};
+use processor::{ObjectStoreSettings, ProcessorSettings, SinkSettings};
 use query_api::QueryApiSettings;
 use serde::{Deserialize, Serialize};
 use service::config::Secret;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The warehouse of the roles.
     pub warehouse: WarehouseSettings,
+    /// Where the processor keeps what must outlive its disk.
+    pub object_store: ObjectStoreSettings,
     /// The edge.
     pub edge: IngestSettings,
     /// Limits of the edge's HTTP server.
@@ -59,6 +61,7 @@ impl Default for Settings {
             engine: EngineSettings::default(),
             kafka: KafkaSettings::default(),
             warehouse: WarehouseSettings::default(),
+            object_store: ObjectStoreSettings::default(),
             edge: IngestSettings::default(),
             edge_http: ServeSettings { threads: Threads::Cores, ..ServeSettings::default() },
             api: QueryApiSettings::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
-use processor::{start_processor, start_sink};
+use processor::{Objects, start_processor, start_sink};
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
 use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, Password};
@@ -73,7 +73,11 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
-    let surroundings = process.surroundings(&log, partitions, interference)?;
+    let objects = match Objects::open(&settings.object_store)? {
+        Some(objects) => objects,
+        None => Objects::in_directory(&dir.join("objects"))?,
+    };
+    let surroundings = process.surroundings(&log, partitions, interference, Some(objects))?;
     start_processor(&surroundings, &settings.processor, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
     let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;

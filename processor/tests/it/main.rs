@@ -12,3 +12,5 @@ mod scene;
 mod sink;
 #[cfg(test)]
 mod site;
+#[cfg(test)]
+mod snapshot;

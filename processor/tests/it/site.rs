@@ -69,19 +69,33 @@ impl Site {
 
     /// The same, with these topics alone.
     pub(crate) async fn with_topics(topics: &[&'static str]) -> Self {
-        let site = Self::without_catalog(topics).await;
+        Self::with_settings(topics, |_| {}).await
+    }
+
+    /// A new installation whose log has many small segments, so that much of it can be deleted.
+    pub(crate) async fn with_small_segments() -> Self {
+        let topics = [topic::CATALOG, topic::EVENTS, topic::FACTS, topic::CAPS];
+        Self::with_settings(&topics, |settings| {
+            (settings.max_record_bytes, settings.segment_bytes) = (16 << 10, 17 << 10);
+        })
+        .await
+    }
+
+    async fn with_settings(topics: &[&'static str], edit: impl FnOnce(&mut EmbeddedSettings)) -> Self {
+        let site = Self::without_catalog(topics, edit).await;
         for proposal in proposals() {
             site.append(Partition { topic: topic::CATALOG, number: 0 }, proposal).await;
         }
         site
     }
 
-    async fn without_catalog(topics: &[&'static str]) -> Self {
+    async fn without_catalog(topics: &[&'static str], edit: impl FnOnce(&mut EmbeddedSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(T0);
         let log_clock = clock.clone();
-        let settings =
+        let mut settings =
             EmbeddedSettings::new(Arc::new(move || Timestamp::from_micros(log_clock.now_micros())));
+        edit(&mut settings);
         let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&dir.path().join("log"), settings).unwrap());
         let topics: Vec<TopicSpec> = topics.iter().map(|name| TopicSpec { name, partitions: 1 }).collect();
         log.ensure_topics(&topics).await.unwrap();

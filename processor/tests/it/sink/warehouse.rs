@@ -115,6 +115,7 @@ impl Warehouse {
             shutdown: shutdown.clone(),
             partitions: 1,
             failpoints: Failpoints::default(),
+            objects: None,
         };
         let sink = warehouse::connect(&database.endpoint).0;
         processor::start_sink(&surroundings, &SinkSettings::default(), &sink).unwrap();

@@ -1,0 +1,97 @@
+//! Takes snapshots while the owner works: on a thread of their own, from a view that later commits do not change.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::time::Timestamp;
+use service::clock::SharedClock;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::{Snapshot, Snapshots};
+use crate::error::Error;
+use crate::settings::ProcessorSettings;
+use crate::store::{Store, View};
+
+/// How soon a pass that failed is tried again, at most; a shorter period is kept.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Takes the snapshots of one partition.
+pub(crate) struct Keeper {
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) clock: SharedClock,
+    pub(crate) settings: ProcessorSettings,
+}
+
+impl Keeper {
+    /// Works until it is dropped. Whatever fails is said, counted and tried again: nothing here halts or delays a partition.
+    pub(crate) async fn run(&self, store: &Store) -> Infallible {
+        let period = Duration::from_secs(self.settings.snapshot_period_s);
+        let mut wait = self.first_wait(period).await;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = match self.pass(store).await {
+                Ok(()) => period,
+                Err(error) => {
+                    self.complain(&error);
+                    period.min(AGAIN)
+                }
+            };
+        }
+    }
+
+    fn complain(&self, error: &Error) {
+        self.snapshots.metrics.failed();
+        let partition = self.snapshots.partition;
+        tracing::warn!(partition, %error, "no snapshot could be taken; decisions go on");
+    }
+
+    /// A process that begins again and again still takes a snapshot each period.
+    async fn first_wait(&self, period: Duration) -> Duration {
+        let newest = match self.snapshots.kept().await {
+            Ok(kept) => kept.into_iter().next(),
+            Err(error) => {
+                self.complain(&error);
+                return period.min(AGAIN);
+            }
+        };
+        let Some(newest) = newest else { return Duration::ZERO };
+        self.snapshots.metrics.kept(&newest);
+        let age = Timestamp::from_micros(self.clock.now_micros()).micros_since(newest.written_at);
+        period.saturating_sub(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
+    }
+
+    /// Takes a snapshot if anything was committed since the newest.
+    async fn pass(&self, store: &Store) -> Result<(), Error> {
+        if let Some(newest) = self.take(store.view()).await? {
+            self.snapshots.metrics.kept(&newest);
+        }
+        Ok(())
+    }
+
+    /// Encoding blocks, so that it has a thread of its own; with this future it ends.
+    async fn take(&self, view: View) -> Result<Option<Snapshot>, Error> {
+        let (alive, mut given_up) = oneshot::channel::<Infallible>();
+        let (snapshots, keep, runtime) =
+            (Arc::clone(&self.snapshots), self.settings.snapshots_kept, Handle::current());
+        let work = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    _ = &mut given_up => Ok(None),
+                    taken = take_and_prune(&snapshots, &view, keep) => taken,
+                }
+            })
+        });
+        let done = work.await;
+        drop(alive);
+        done.map_err(|error| Error::Snapshot(error.to_string()))?
+    }
+}
+
+async fn take_and_prune(snapshots: &Snapshots, view: &View, keep: usize) -> Result<Option<Snapshot>, Error> {
+    let taken = snapshots.take(view).await?;
+    snapshots.prune(keep).await?;
+    Ok(taken)
+}

@@ -1,0 +1,121 @@
+//! Processors that come and go, with their disks.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use processor::store::{Committed as _, Store};
+use processor::{Health, Metrics, Objects, ProcessorSettings, Surroundings, start_processor};
+use prometheus::Registry;
+use schemas::event::Event;
+use service::lifecycle::{Shutdown, Tasks};
+
+use super::traffic;
+use crate::site::{FACTS, PATIENCE, Site};
+
+/// A processor with its own disk.
+struct Processor {
+    tasks: Tasks,
+    registry: Registry,
+}
+
+impl Processor {
+    fn start(site: &Site, disk: &Path, objects: &Objects) -> Self {
+        let (registry, tasks) = (Registry::new(), Tasks::new(Shutdown::new()));
+        let surroundings = Surroundings {
+            log: site.log.clone(),
+            clock: site.clock.clone(),
+            health: Health::default(),
+            metrics: Metrics::register(&registry).unwrap(),
+            tasks: tasks.clone(),
+            shutdown: tasks.shutdown().clone(),
+            partitions: 1,
+            objects: Some(objects.clone()),
+        };
+        let settings = ProcessorSettings {
+            batch_linger_ms: 0,
+            max_batch_events: 4,
+            snapshot_period_s: 1,
+            ..ProcessorSettings::default()
+        };
+        start_processor(&surroundings, &settings, disk.to_owned()).unwrap();
+        Self { tasks, registry }
+    }
+
+    /// Waits until a metric's line holds.
+    async fn reaches(&self, metric: &str, holds: impl Fn(u64) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let text = service::telemetry::metrics_text(&self.registry).unwrap();
+            let value =
+                text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok());
+            if value.is_some_and(&holds) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{metric} in {text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.tasks.shutdown().trigger();
+        self.tasks.join_all(PATIENCE).await.unwrap();
+    }
+}
+
+const SOURCE: &str = "tributary_processor_source_position{partition=\"0\"}";
+const POSITION: &str = "tributary_snapshot_position{partition=\"0\"}";
+const FAILURES: &str = "tributary_snapshot_failures_total{partition=\"0\"}";
+
+async fn send(site: &Site, events: &[Event]) {
+    for event in events {
+        site.send(event).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_machine_goes_on_from_the_snapshot_where_the_facts_before_it_are_gone() {
+    let site = Site::with_small_segments().await;
+    let objects = Objects::in_directory(&site.dir.path().join("objects")).unwrap();
+    let events = traffic(&mut site.edge(1), 200);
+    let (before, after) = events.split_at(300);
+    let first = Processor::start(&site, &site.state_dir("first"), &objects);
+    send(&site, before).await;
+    first.reaches(SOURCE, |source| source >= 300).await;
+    let facts = site.log.bounds(FACTS).await.unwrap().end;
+    first.reaches(POSITION, |position| position + 1 >= facts).await;
+    first.stop().await;
+    let kept = site.snapshots().kept().await.unwrap();
+    let snapshot = kept.first().unwrap();
+    site.log.delete_below(FACTS, snapshot.position).await.unwrap();
+    let start = site.log.bounds(FACTS).await.unwrap().start;
+    assert!(start > 0 && start <= snapshot.position, "{start}");
+
+    // The machine is gone with its disk; more has come meanwhile.
+    send(&site, after).await;
+    let second = Processor::start(&site, &site.state_dir("second"), &objects);
+    second.reaches(SOURCE, |source| source >= 400).await;
+    second.stop().await;
+    let head = Store::open(&site.state_dir("second/p0"), 0).unwrap().head().unwrap();
+    assert_eq!((head.counters.outcomes[0], head.imbalance()), (400, 0), "each once");
+    assert!(kept.len() <= 2, "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_is_counted_and_stops_no_decision() {
+    let site = Site::start().await;
+    let place = site.dir.path().join("objects");
+    let objects = Objects::in_directory(&place).unwrap();
+    // Where the folder of the snapshots should be is something else.
+    std::fs::write(place.join("snapshots"), "x").unwrap();
+    let processor = Processor::start(&site, &site.state_dir("state"), &objects);
+    let events = traffic(&mut site.edge(1), 20);
+    send(&site, &events[..20]).await;
+    processor.reaches(FAILURES, |failures| failures >= 2).await;
+    send(&site, &events[20..]).await;
+    processor.reaches(SOURCE, |source| source >= 40).await;
+    // And once it works again, there is a snapshot.
+    std::fs::remove_file(place.join("snapshots")).unwrap();
+    processor.reaches(POSITION, |_| true).await;
+    processor.stop().await;
+    assert_eq!(site.snapshots().kept().await.unwrap().len(), 1);
+}
