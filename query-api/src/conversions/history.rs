@@ -174,7 +174,9 @@ fn revisions(
     let text = Select {
         columns: columns.map(str::to_owned).to_vec(),
         table: Table::Revisions,
-        conditions: vec![format!("occurred_at = {at} AND conversion = {id} AND version >= {from} AND NOT is_taken")],
+        conditions: vec![format!(
+            "occurred_at = {at} AND conversion = {id} AND version >= {from} AND NOT is_taken"
+        )],
         tail: format!("ORDER BY version LIMIT {limit}"),
     }
     .text(tenant, &mut values);

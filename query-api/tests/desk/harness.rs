@@ -195,6 +195,7 @@ impl Harness {
                 name: (*name).to_owned(),
                 slug,
                 email: None,
+                coupons: Vec::new(),
                 payouts: Vec::new(),
                 meta: Meta::new(NOW),
             };

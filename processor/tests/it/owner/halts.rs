@@ -173,6 +173,7 @@ fn surroundings(site: &Site) -> Surroundings {
         shutdown,
         partitions: 1,
         failpoints: Failpoints::default(),
+        objects: None,
     }
 }
 

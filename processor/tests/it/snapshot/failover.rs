@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use processor::store::{Committed as _, Store};
-use processor::{Health, Metrics, Objects, ProcessorSettings, Surroundings, start_processor};
+use processor::{Failpoints, Health, Metrics, Objects, ProcessorSettings, Surroundings, start_processor};
 use prometheus::Registry;
 use schemas::event::Event;
 use service::lifecycle::{Shutdown, Tasks};
@@ -29,6 +29,7 @@ impl Processor {
             tasks: tasks.clone(),
             shutdown: tasks.shutdown().clone(),
             partitions: 1,
+            failpoints: Failpoints::default(),
             objects: Some(objects.clone()),
         };
         let settings = ProcessorSettings {
