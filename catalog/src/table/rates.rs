@@ -13,7 +13,7 @@ use crate::resource::{Rate, RateKey};
 /// that day any more but the sign of a feed that has broken.
 pub const MAX_RATE_AGE_DAYS: usize = 7;
 /// Most rates of a workspace: every day's of 50 currencies for more than ten years. The catalog is in the memory of every
-/// node, where this many take about 20 MB.
+/// node, where this many take some 30 MB.
 pub const MAX_RATES: usize = 200_000;
 
 /// The rates of one workspace.
