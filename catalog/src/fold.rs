@@ -8,7 +8,6 @@ use schemas::id::{
     WorkspaceNumber,
 };
 use schemas::time::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::error::CatalogError;
 use crate::idempotency::{Answers, Known};
@@ -19,6 +18,7 @@ use crate::resource::{
     Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
     Source, Workspace,
 };
+use crate::revisions::Revisions;
 use crate::table::Tables;
 
 mod rates;
@@ -27,8 +27,7 @@ mod rules;
 /// The catalog at one revision. Pure: no clock, no randomness, no I/O.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
-    revision: CatalogRevision,
-    running_hash: [u8; 32],
+    revisions: Revisions,
     tables: Tables,
     answers: Answers,
 }
@@ -113,7 +112,12 @@ impl Catalog {
 
     /// How many records were folded, and the hash of them all.
     pub const fn revision(&self) -> CatalogRevision {
-        self.revision
+        self.revisions.revision()
+    }
+
+    /// The revisions up to here, for who goes on counting them without folding.
+    pub const fn revisions(&self) -> Revisions {
+        self.revisions
     }
 
     /// Folds the next record.
@@ -122,17 +126,13 @@ impl Catalog {
     /// [`CatalogError`] if it is not the next one, or none that this build knows. The catalog is as it was before.
     pub fn fold(&mut self, record: &eventlog::Record) -> Result<Folded, CatalogError> {
         let position = record.position;
-        if position != self.revision.number {
-            return Err(CatalogError::Position { expected: self.revision.number, found: position });
+        let expected = self.revision().number;
+        if position != expected {
+            return Err(CatalogError::Position { expected, found: position });
         }
         let proposal =
             record::decode(&record.payload).map_err(|reason| CatalogError::Broken { position, reason })?;
-        let running_hash: [u8; 32] =
-            Sha256::new().chain_update(self.running_hash).chain_update(&record.payload).finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = running_hash;
-        self.running_hash = running_hash;
-        self.revision =
-            CatalogRevision { number: position + 1, hash: u64::from_be_bytes([a, b, c, d, e, f, g, h]) };
+        self.revisions.advance(&record.payload);
         Ok(Folded { proposal: proposal.id, verdict: self.decide(&proposal) })
     }
 
@@ -145,7 +145,7 @@ impl Catalog {
             return Err(Rejected::Limit { what: "changes", limit: MAX_CHANGES as u64 });
         }
         let resources = self.apply(proposal)?;
-        let accepted = Accepted { revision: self.revision, replayed: false, resources };
+        let accepted = Accepted { revision: self.revision(), replayed: false, resources };
         self.answers.remember(proposal, &accepted);
         Ok(accepted)
     }
@@ -157,7 +157,7 @@ impl Catalog {
         for Change::Put { resource, expected } in &proposal.changes {
             match rules::admit(&self.tables, resource, *expected) {
                 Ok(previous) => {
-                    let resource = stamped(resource.clone(), previous.as_ref(), proposal.at, self.revision);
+                    let resource = stamped(resource.clone(), previous.as_ref(), proposal.at, self.revision());
                     self.tables.put(resource.clone());
                     stored.push(resource.clone());
                     undo.push((resource, previous));

@@ -16,6 +16,7 @@ pub mod payout;
 pub mod proposal;
 pub mod record;
 pub mod resource;
+mod revisions;
 pub mod rule;
 pub mod seal;
 mod table;
@@ -33,4 +34,5 @@ pub use resource::{
     PreviousSecret, Privacy, Rate, RateKey, RateStamp, Resource, ResourceKind, Revenue, Rule, Scope, Source,
     SourceAuth, Target, TargetDestination, Test, Workspace,
 };
+pub use revisions::Revisions;
 pub use table::{MAX_RATE_AGE_DAYS, MAX_RATES};

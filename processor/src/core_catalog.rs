@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
 use catalog::follower::PARTITION;
+use catalog::{Catalog, Revisions};
 use eventlog::{EventLog, Subscription};
 use schemas::event::CatalogRevision;
 
@@ -58,6 +58,13 @@ impl CoreCatalog {
         })
     }
 
+    /// Tells of revisions after the present one without going there.
+    pub(crate) async fn look_ahead(&self) -> Result<LookAhead, Error> {
+        let revisions = self.catalog.revisions();
+        let reader = self.log.subscribe(&[(PARTITION, revisions.revision().number)]).await?;
+        Ok(LookAhead { revisions, reader })
+    }
+
     async fn advance(&mut self, revision: CatalogRevision) -> Result<Result<(), &'static str>, Error> {
         while self.catalog.revision().number < revision.number {
             let Some(record) = self.next().await? else {
@@ -82,5 +89,21 @@ impl CoreCatalog {
             }
         }
         Ok(self.ahead.pop_front())
+    }
+}
+
+/// Reads the catalog's log ahead of the copy, to know its newest revision.
+pub(crate) struct LookAhead {
+    revisions: Revisions,
+    reader: Box<dyn Subscription>,
+}
+
+impl LookAhead {
+    /// The newest revision that there is.
+    pub(crate) async fn newest(&mut self) -> Result<CatalogRevision, Error> {
+        while let Some(batch) = self.reader.next(READ_AHEAD, Duration::ZERO).await? {
+            batch.records.iter().for_each(|record| self.revisions.advance(&record.payload));
+        }
+        Ok(self.revisions.revision())
     }
 }

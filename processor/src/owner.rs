@@ -20,7 +20,7 @@ use service::lifecycle::Shutdown;
 use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
 use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay};
-use crate::core_catalog::CoreCatalog;
+use crate::core_catalog::{CoreCatalog, LookAhead};
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
 use crate::health::PartitionHealth;
@@ -28,7 +28,7 @@ use crate::metrics::OwnerMetrics;
 use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::settings::ProcessorSettings;
 use crate::store::Committed;
-use crate::ticker::Ticker;
+use crate::ticker::{Due, Ticker};
 
 /// A record logged further ahead of this machine's clock halts the partition before it is decided: one wrong clock would
 /// move core time for ever.
@@ -74,6 +74,8 @@ pub struct Owner<'a> {
     events: Box<dyn Subscription>,
     producer: Box<dyn Producer>,
     ticker: Ticker,
+    /// Tells of newer catalogs, once somebody waits for one.
+    ahead: Option<LookAhead>,
     /// Counts of caps that the edges do not know yet.
     moved: Arc<MovedCounts>,
     /// Commands of which the desks do not know yet that they ended.
@@ -122,6 +124,7 @@ impl<'a> Owner<'a> {
             events,
             producer,
             ticker,
+            ahead: None,
             moved: Arc::default(),
             ended: Arc::default(),
             halt: None,
@@ -405,13 +408,32 @@ impl<'a> Owner<'a> {
     }
 
     async fn tick(&mut self) -> Result<(), Error> {
-        let due = core::is_timer_due(self.store, &self.head, self.parts.clock.now_micros())?;
+        let due = self.due().await?;
         self.ticker.maybe_tick(&self.head, due, self.parts.clock.now_micros()).await?;
         // Not where the reason to halt is known already and said only when what comes before it is decided.
         if self.halt.is_none() {
             self.parts.health.running();
         }
         Ok(())
+    }
+}
+
+impl Owner<'_> {
+    /// Whether a tick is wanted for more than a cut.
+    async fn due(&mut self) -> Result<Due, Error> {
+        if core::is_waiting_for_rates(self.store)? {
+            let ahead = match &mut self.ahead {
+                Some(ahead) => ahead,
+                None => self.ahead.insert(self.catalog.look_ahead().await?),
+            };
+            let newest = ahead.newest().await?;
+            if newest.number > self.head.catalog.number {
+                return Ok(Due::Catalog(newest));
+            }
+        }
+        let is_due = self.head.rate_sweeps > 0
+            || core::is_timer_due(self.store, &self.head, self.parts.clock.now_micros())?;
+        Ok(if is_due { Due::Timer } else { Due::No })
     }
 }
 

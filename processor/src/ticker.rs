@@ -19,6 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// One tick is in flight at a time; a producer must have room for the largest record of the log.
 const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Why a tick is wanted, beside the facts that wait for a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing else wants one.
+    No,
+    /// A wait or a hold is over, or work is left that goes on with the next event.
+    Timer,
+    /// Conversions wait for an exchange rate, and the catalog has a newer revision.
+    Catalog(CatalogRevision),
+}
+
 /// Appends ticks to a partition of `events`.
 pub(crate) struct Ticker {
     producer: Box<dyn Producer>,
@@ -48,8 +59,14 @@ impl Ticker {
         })
     }
 
-    /// Appends a tick if facts have waited for a period, or if `due`, at most once a period.
-    pub(crate) async fn maybe_tick(&mut self, head: &Head, due: bool, now_micros: i64) -> Result<(), Error> {
+    /// Appends a tick if facts have waited for a period, or if one is `due`, at most once a period.
+    pub(crate) async fn maybe_tick(&mut self, head: &Head, due: Due, now_micros: i64) -> Result<(), Error> {
+        let stamp = match due {
+            Due::Catalog(revision) => revision,
+            // It says nothing about the catalog: the core's own revision stands.
+            Due::No | Due::Timer => CatalogRevision::default(),
+        };
+        let due = due != Due::No;
         self.waiting = match self.waiting {
             _ if head.uncut == 0 => None,
             Some((cut, since)) if cut == head.cut => Some((cut, since)),
@@ -60,7 +77,7 @@ impl Ticker {
             return Ok(());
         }
         self.last_tick_micros = now_micros;
-        self.append(Timestamp::from_micros(now_micros)).await
+        self.append(Timestamp::from_micros(now_micros), stamp).await
     }
 
     /// Whether a period has passed since then. A clock that was set back does not stop the cuts until it has caught up: what
@@ -69,14 +86,13 @@ impl Ticker {
         now_micros < since_micros || now_micros.saturating_sub(since_micros) >= self.period_micros
     }
 
-    async fn append(&mut self, now: Timestamp) -> Result<(), Error> {
+    async fn append(&mut self, now: Timestamp, catalog: CatalogRevision) -> Result<(), Error> {
         let tick = Event {
             id: self.ids.next(now.unix_ms(), WorkspaceNumber::NONE),
             workspace: WorkspaceNumber::NONE,
             mark: None,
             received_at: now,
-            // A tick says nothing about the catalog: the core's own revision stands.
-            catalog: CatalogRevision::default(),
+            catalog,
             body: Body::Tick,
         };
         let record = NewRecord { key: Bytes::new(), payload: wire::encode_event(tick) };

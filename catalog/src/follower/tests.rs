@@ -59,6 +59,7 @@ impl Proposer {
             name: "Anna".into(),
             slug: Some(slug.into()),
             email: None,
+            coupons: Vec::new(),
             payouts: Vec::new(),
             meta: Meta::new(NOW),
         };

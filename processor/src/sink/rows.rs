@@ -209,7 +209,7 @@ struct Part<'a> {
 fn parts<'a>(revisions: &[Timed<'a, Revision>]) -> Vec<(Timestamp, Part<'a>)> {
     let of_one = |(time, revision): &(Timestamp, &'a Revision)| {
         let (before, after) = (revision.before, Some(revision.after));
-        let whole = Part { revision: *revision, attributed: &revision.attributed, before, after };
+        let whole = Part { revision, attributed: &revision.attributed, before, after };
         let taken = revision.attributed_before.as_deref();
         let taken = taken.map(|attributed| Part { attributed, after: None, ..whole });
         let given = Part { before: before.filter(|_| taken.is_none()), ..whole };

@@ -3,4 +3,5 @@
 mod caps;
 mod chain;
 mod halts;
+mod rates;
 mod results;

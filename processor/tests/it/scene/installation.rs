@@ -222,8 +222,8 @@ pub(crate) fn folded(proposals: Vec<Bytes>) -> Catalog {
     catalog
 }
 
-/// Folds one more record, with an exchange rate into dollars.
-pub(crate) fn put_rate(catalog: &mut Catalog, date: &str, from: &str, rate: &str) {
+/// The record of the catalog that puts an exchange rate into dollars.
+pub(crate) fn rate_proposal(position: u64, date: &str, from: &str, rate: &str) -> Bytes {
     let rate = Resource::Rate(Rate {
         workspace: WORKSPACE,
         date: parse_date(date).unwrap(),
@@ -232,8 +232,13 @@ pub(crate) fn put_rate(catalog: &mut Catalog, date: &str, from: &str, rate: &str
         rate: ExchangeRate::parse(rate).unwrap(),
         stamp: RateStamp::default(),
     });
+    proposal_of(position as usize, vec![(rate, Expected::Any)])
+}
+
+/// Folds one more record, with an exchange rate into dollars.
+pub(crate) fn put_rate(catalog: &mut Catalog, date: &str, from: &str, rate: &str) {
     let position = catalog.revision().number;
-    let payload = proposal_of(position as usize, vec![(rate, Expected::Any)]);
+    let payload = rate_proposal(position, date, from, rate);
     let record =
         eventlog::Record { position, log_time: Timestamp::from_micros(T0), key: Bytes::new(), payload };
     assert!(catalog.fold(&record).unwrap().verdict.is_ok());
