@@ -270,6 +270,10 @@ CREATE TABLE IF NOT EXISTS conversions
     metadata String,
     identified_by LowCardinality(String),
     payout_rule LowCardinality(String),
+    -- The rates into the workspace's currency that the values come from, the amount's first.
+    rate_from Array(LowCardinality(String)),
+    rate_date Array(String),
+    rate Array(String),
     received_at DateTime64(6, 'UTC'),
     updated_at DateTime64(6, 'UTC'),
     test Bool

@@ -512,6 +512,8 @@ pub mod reason {
     pub const REFUND_EXCEEDS_AMOUNT: &str = "refund_exceeds_amount";
     /// The refund is in another currency than the conversion.
     pub const CURRENCY_MISMATCH: &str = "currency_mismatch";
+    /// A person has rejected the conversion: no report takes that back.
+    pub const DECIDED_BY_HAND: &str = "decided_by_hand";
     /// Same key, other content.
     pub const DIFFERENT_CONTENT: &str = "different_content";
 }

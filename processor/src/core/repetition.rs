@@ -1,7 +1,7 @@
 //! What becomes of a conversion that is reported again under the same key.
 
 use catalog::{Duplicates, Workspace};
-use schemas::event::{Conversion, Status};
+use schemas::event::{Actor, Conversion, Status};
 use schemas::fact::{Change, OutcomeStatus, Revision, Values, reason};
 
 use super::conversion::{NamedClick, Reported, may_begin_as};
@@ -164,6 +164,8 @@ fn refused_step(repetition: &Conversion, existing: &Revision, status: Status) ->
     let is_outranked = existing.received.trust.outranks(repetition.trust);
     if !repetition.trust.may_approve() || is_outranked {
         Some(reason::UNTRUSTED_SENDER)
+    } else if is_rejected_by_hand(existing) {
+        Some(reason::DECIDED_BY_HAND)
     } else if existing.reason == reason::CAP && status.is_counted() {
         // A cap that wants a decision wants that of a person.
         Some(reason::CAP)
@@ -175,6 +177,11 @@ fn refused_step(repetition: &Conversion, existing: &Revision, status: Status) ->
     } else {
         None
     }
+}
+
+/// Whether a person has rejected the conversion, and nobody has decided since.
+fn is_rejected_by_hand(existing: &Revision) -> bool {
+    existing.after.status == Status::Rejected && matches!(existing.cause.actor, Actor::Key(_))
 }
 
 /// Why the last report cannot stand, if it cannot: an untrusted sender's, or one about what is paid or was taken back.

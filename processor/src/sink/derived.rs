@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemas::event::Delayed;
-use schemas::fact::{Fact, Revision};
+use schemas::fact::{AppliedRate, Fact, Revision};
 use schemas::id::EdgeId;
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, BatchBuilder};
@@ -51,7 +51,8 @@ pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Vec<Batch>, Err
     months
         .values()
         .map(|rows| {
-            let builder = amount_columns(attribution(identity(BatchBuilder::new(), rows), rows), rows);
+            let builder =
+                amount_columns(rates(attribution(identity(BatchBuilder::new(), rows), rows), rows), rows);
             Ok(builder.build()?)
         })
         .collect()
@@ -96,4 +97,17 @@ fn attribution(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuil
         .column("labels", attributed().map(|to| texts(&to.labels)))
         .column("identified_by", all().map(|revision| revision.identified_by.as_str()))
         .column("payout_rule", all().map(|revision| revision.payout_rule.as_str()))
+}
+
+/// The rates that the values come from, their parts in as many lists.
+fn rates(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
+    let parts = |of: fn(&AppliedRate) -> String| -> Vec<Vec<String>> {
+        rows.iter().map(|(_, revision)| revision.rates.iter().map(of).collect()).collect()
+    };
+    let from = parts(|rate| rate.from.code().to_owned());
+    let (date, rate) = (parts(|rate| rate.date.to_string()), parts(|rate| rate.rate.to_string()));
+    builder
+        .column("rate_from", from.iter().map(|of_one| texts(of_one)))
+        .column("rate_date", date.iter().map(|of_one| texts(of_one)))
+        .column("rate", rate.iter().map(|of_one| texts(of_one)))
 }

@@ -34,7 +34,17 @@ pub(crate) struct Explanation {
     model: Option<Model>,
     touches: Vec<Touch>,
     payout: Payout,
-    rate: Option<()>,
+    /// The rate of the amount; where that needs none, of the payout or the revenue.
+    rate: Option<Rate>,
+}
+
+/// An exchange rate that a conversion was valued by.
+#[derive(Debug, Serialize)]
+struct Rate {
+    date: String,
+    from: String,
+    to: String,
+    rate: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +129,9 @@ pub(crate) async fn explain(
             position_based: row.position_based,
         },
     };
+    let mut parts = conversion.rate_date.into_iter().zip(conversion.rate_from).zip(conversion.rate);
+    let to = conversion.currency.clone();
+    let rate = parts.next().map(|((date, from), rate)| Rate { date, from, to, rate });
     Ok(Json(Explanation {
         conversion: id_text::<schemas::id::ConversionKind>(&conversion.id_hex),
         version: conversion.version,
@@ -132,7 +145,7 @@ pub(crate) async fn explain(
             base: money(conversion.amount, &conversion.currency).filter(|_| conversion.amount_known),
             result: money(conversion.payout, &conversion.currency),
         },
-        rate: None,
+        rate,
     }))
 }
 

@@ -228,3 +228,18 @@ fn a_person_decides_beyond_a_cap_and_the_counts_follow() {
         assert_eq!(counted(&facts), [true]);
     }
 }
+
+#[test]
+fn what_a_person_has_rejected_no_report_takes_back() {
+    let mut shop = Shop::new(pending);
+    assert_eq!(shop.moved(Status::Rejected), (Status::Pending, Status::Rejected));
+    let report = |shop: &mut Shop| {
+        let event = shop.edge.conversion(3 * HOUR, |it| {
+            (it.transaction_id, it.status) = ("t1".into(), Some(Status::Approved));
+        });
+        shop.core.feed(&event)
+    };
+    assert_eq!(outcome(&report(&mut shop)), (OutcomeStatus::Conflict, reason::DECIDED_BY_HAND));
+    assert_eq!(shop.moved(Status::Approved), (Status::Rejected, Status::Approved));
+    assert_eq!(outcome(&report(&mut shop)).0, OutcomeStatus::Duplicate);
+}
