@@ -26,6 +26,17 @@ fn the_version_is_that_of_the_workspace() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("tributary {version}\n"));
 }
 
+/// Only the program that is made for tests can.
+#[test]
+fn the_product_knows_no_point_at_which_it_could_be_ended() {
+    let arguments = ["--die-at", "before_commit", "1", "config"];
+    let output = Command::new(binary("tributary")).args(arguments).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("unexpected argument '--die-at'"), "{stderr}");
+    let output = Command::new(binary("tributary-that-dies")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Whoever reads the lines has another terminal, and that another working directory.
 #[test]
 fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {

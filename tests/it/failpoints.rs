@@ -2,7 +2,7 @@
 //!
 //! `KILLS=50 cargo test -p tests --test it failpoints` ends them so often at each point.
 
-use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
+use crate::harness::{Engines, Habits, Role, Stack, Traffic, on_both_engine_sets};
 
 on_both_engine_sets!(processor_and_sink_end_at_every_point_under_traffic);
 
@@ -16,7 +16,7 @@ const OF_ONE_INSTALLATION: u32 = 2;
 /// A point is reached so often before the process ends, at most: the first time may belong to what an earlier life left.
 const MOST_TIMES: u32 = 3;
 /// Clicks between two rounds.
-const BETWEEN: usize = 60;
+const BETWEEN: usize = 20;
 
 #[expect(clippy::disallowed_methods, reason = "how often it is tried is no setting of the program")]
 fn kills() -> u32 {
@@ -29,7 +29,7 @@ async fn processor_and_sink_end_at_every_point_under_traffic(engines: Engines) {
         let rounds = first..kills.min(first + OF_ONE_INSTALLATION);
         let mut stack = Stack::start(engines).await;
         stack.campaign("anna").await;
-        let traffic = Traffic::start(&stack, "anna").await;
+        let traffic = Traffic::start_with(&stack, "anna", Habits::CALM).await;
         for round in rounds {
             for (role, points) in POINTS {
                 for (point, number) in points.iter().zip(0..) {

@@ -5,7 +5,7 @@
 use reqwest::Method;
 use schemas::event::label;
 
-use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets, wait_for};
+use crate::harness::{Engines, Habits, Role, Stack, Traffic, on_both_engine_sets, wait_for};
 
 on_both_engine_sets!(the_edge_is_killed_again_and_again_under_traffic);
 
@@ -61,6 +61,8 @@ async fn the_log_is_paused_stopped_and_killed_under_traffic() {
 
 /// How often the broker is paused past the processor's deadline, and killed.
 const OUTAGES_OF_THE_PROCESSOR: usize = 3;
+/// Clicks before, in and after each of these.
+const CALM_CLICKS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_goes_away_again_and_again_past_the_deadline_of_a_processor() {
@@ -70,23 +72,19 @@ async fn the_log_goes_away_again_and_again_past_the_deadline_of_a_processor() {
     stack.set(Role::Processor, "TRIBUTARY_PROCESSOR__APPEND_DEADLINE_MS", "1000");
     stack.kill(Role::Processor);
     stack.start_role(Role::Processor);
-    let traffic = Traffic::start(&stack, "anna").await;
+    let traffic = Traffic::start_with(&stack, "anna", Habits::CALM).await;
     for _ in 0..OUTAGES_OF_THE_PROCESSOR {
-        traffic.more_clicks(CLICKS).await;
+        traffic.more_clicks(CALM_CLICKS).await;
         stack.broker().signal("STOP");
-        wait_for("a processor that tries again", async || {
-            match stack.processor_metric("tributary_partition_retrying", "").await {
-                Some(retrying) if retrying > 0.0 => Ok(()),
-                retrying => Err(format!("{retrying:?} partitions try again")),
-            }
-        })
-        .await;
+        processors_that_try_again(&stack, true).await;
         stack.broker().signal("CONT");
-        traffic.more_clicks(CLICKS).await;
+        processors_that_try_again(&stack, false).await;
+        traffic.more_clicks(CALM_CLICKS).await;
         stack.broker().kill();
         stack.broker().restart();
+        processors_that_try_again(&stack, false).await;
     }
-    traffic.more_clicks(CLICKS).await;
+    traffic.more_clicks(CALM_CLICKS).await;
     let ledger = traffic.finish().await;
     stack.audit(&ledger).await;
 }
@@ -111,6 +109,15 @@ async fn an_edge_that_starts_while_the_log_is_away_serves_from_its_catalog_on_di
     let by_the_copy = format!("&label={}", label::STALE_CATALOG);
     let (stale, all) = (clicks(&stack, &by_the_copy).await, clicks(&stack, "").await);
     assert!((1..all).contains(&stale), "{stale} of {all} clicks were recorded by a stale catalog");
+}
+
+/// Waits until there are some, or none any more.
+async fn processors_that_try_again(stack: &Stack, are_there: bool) {
+    wait_for("processors", async || match stack.processor_metric("tributary_partition_retrying", "").await {
+        Some(retrying) if (retrying > 0.0) == are_there => Ok(()),
+        retrying => Err(format!("{retrying:?} partitions try again")),
+    })
+    .await;
 }
 
 /// Clicks in the report.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Engines, Stack, Traffic, on_both_engine_sets, wait_for};
+use crate::harness::{Engines, Habits, Stack, Traffic, on_both_engine_sets, wait_for};
 
 on_both_engine_sets!(
     a_transaction_sent_twice_counts_once,
@@ -37,7 +37,8 @@ async fn a_transaction_sent_twice_counts_once(engines: Engines) {
 async fn three_of_ten_deliveries_and_transactions_come_again_later_and_count_once(engines: Engines) {
     let mut stack = Stack::start(engines).await;
     stack.campaign("anna").await;
-    let traffic = Traffic::start_with_repeats(&stack, "anna", AGAIN.into()).await;
+    let habits = Habits { repeats_of_ten: AGAIN.into(), ..Habits::default() };
+    let traffic = Traffic::start_with(&stack, "anna", habits).await;
     let mut again = 0;
     for _ in 0..2 {
         traffic.more_clicks(CLICKS).await;

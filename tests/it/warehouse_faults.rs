@@ -5,16 +5,20 @@ use std::sync::{Arc, Mutex};
 
 use tests::proxy::{Proxy, Treatment};
 
-use crate::harness::{Engines, Role, Stack, Traffic, wait_for};
+use crate::harness::{Engines, Habits, Role, Stack, Traffic, wait_for};
 
-/// The tables of which INSERTs are treated badly.
-const TABLES: [&str; 6] = ["conversions", "clicks", "conversion_revisions", "credits", "outcomes", "cuts"];
+/// The tables of which INSERTs are treated badly: one that is derived, the first and the last of those that are proven, and the one
+/// that says that a cut is finished. More would only make the sink wait longer and longer before it tries again.
+const TABLES: [&str; 4] = ["conversions", "clicks", "outcomes", "cuts"];
 /// Clicks before the sink has met the faults, and after.
-const CLICKS: usize = 60;
+const CLICKS: usize = 20;
 
 /// How many INSERTs into a table are treated badly, one after the other. A sink tries again more and more seldom, but sends rows that
 /// it was told are there at once, five times.
 fn bad_ones(treatment: Treatment, table: &str) -> u32 {
+    if !TABLES.contains(&table) {
+        return 0;
+    }
     match treatment {
         // Derived rows are proven by nobody: a yes to them is believed.
         Treatment::Lie if table == TABLES[0] => 0,
@@ -56,8 +60,8 @@ async fn a_warehouse_that_does_and_says_different_things_gets_every_row_once() {
         stack.kill(Role::Sink);
         stack.start_role(Role::Sink);
         let traffic = match ledger.take() {
-            None => Traffic::start(&stack, "anna").await,
-            Some(ledger) => Traffic::resume(&stack, "anna", ledger),
+            None => Traffic::start_with(&stack, "anna", Habits::CALM).await,
+            Some(ledger) => Traffic::resume(&stack, "anna", ledger, Habits::CALM),
         };
         traffic.more_clicks(CLICKS).await;
         wait_for("the sink's INSERTs", async || {

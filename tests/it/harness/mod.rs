@@ -11,7 +11,7 @@ pub use client::{BROWSER, POLL, SETTLE_LIMIT, wait_for};
 pub use log::{ImaginaryEdge, first_workspace, now};
 pub use process::{Process, binary, free_port, repository};
 pub use stack::{Engines, HITS_PER_MINUTE, Role, Stack, engine_library};
-pub use traffic::Traffic;
+pub use traffic::{Habits, Traffic};
 
 /// Makes of each `async fn name(engines: Engines)` two tests, `embedded::name` and `cluster::name`.
 macro_rules! on_both_engine_sets {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -29,6 +29,8 @@ pub struct Ledger {
     /// Receipts of transactions that had been acknowledged before.
     pub repeated: Mutex<Vec<String>>,
     pub transactions: AtomicU64,
+    /// Of the conversions and of the repeated ones, how many an audit has found settled.
+    audited: [AtomicUsize; 2],
 }
 
 /// Clients that click and convert until they are told to stop.
@@ -41,11 +43,11 @@ pub struct Traffic {
 impl Traffic {
     /// Starts the clients as soon as the edge knows the link. Each click of theirs is followed by a conversion of 10.00.
     pub async fn start(stack: &Stack, link: &str) -> Self {
-        Self::start_with_repeats(stack, link, 0).await
+        Self::start_with(stack, link, Habits::default()).await
     }
 
-    /// The same, and of ten transactions so many are sent once more, later.
-    pub async fn start_with_repeats(stack: &Stack, link: &str, repeats_of_ten: u64) -> Self {
+    /// The same with habits of their own.
+    pub async fn start_with(stack: &Stack, link: &str, habits: Habits) -> Self {
         // Nothing breaks yet: what is not acknowledged is a link that is not known, and no click.
         let first = stack.click(link).await;
         let ledger = Ledger {
@@ -53,15 +55,11 @@ impl Traffic {
             clicks: Mutex::new(vec![first.receipt]),
             ..Ledger::default()
         };
-        Self::go_on(stack, link, Arc::new(ledger), repeats_of_ten)
+        Self::resume(stack, link, Arc::new(ledger), habits)
     }
 
     /// Goes on after [`Self::finish`], in the same ledger.
-    pub fn resume(stack: &Stack, link: &str, ledger: Arc<Ledger>) -> Self {
-        Self::go_on(stack, link, ledger, 0)
-    }
-
-    fn go_on(stack: &Stack, link: &str, ledger: Arc<Ledger>, repeats_of_ten: u64) -> Self {
+    pub fn resume(stack: &Stack, link: &str, ledger: Arc<Ledger>, habits: Habits) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
@@ -69,7 +67,7 @@ impl Traffic {
                 customer: stack.customer(),
                 ledger: ledger.clone(),
                 path: format!("{link}?sub1=c{number}"),
-                repeats_of_ten,
+                habits,
             };
             clients.spawn(client.run(stop.clone()));
         }
@@ -100,12 +98,27 @@ impl Traffic {
     }
 }
 
+/// How clients behave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// Of ten transactions so many are sent once more, later.
+    pub repeats_of_ten: u64,
+    /// How long a client waits after a conversion before it clicks again.
+    pub pause: Duration,
+}
+
+impl Habits {
+    /// For a test in which something is away for long: about 20 clicks in a second, so that it is not the work that has piled up
+    /// meanwhile that decides how long it takes.
+    pub const CALM: Self = Self { repeats_of_ten: 0, pause: Duration::from_millis(200) };
+}
+
 /// One of those who click and convert.
 struct Client {
     customer: Customer,
     ledger: Arc<Ledger>,
     path: String,
-    repeats_of_ten: u64,
+    habits: Habits,
 }
 
 impl Client {
@@ -124,10 +137,11 @@ impl Client {
             let receipt = self.convert(&body).await;
             self.ledger.conversions.lock().await.push(receipt);
             sent.push(body);
-            if number % 10 < self.repeats_of_ten {
+            if number % 10 < self.habits.repeats_of_ten {
                 let receipt = self.convert(&sent[sent.len() / 2]).await;
                 self.ledger.repeated.lock().await.push(receipt);
             }
+            tokio::time::sleep(self.habits.pause).await;
         }
     }
 
@@ -152,18 +166,17 @@ impl Stack {
 
     /// Every transaction was sent until it was acknowledged: each is in the sums exactly once.
     async fn audit_conversions(&self, ledger: &Ledger) {
-        let receipts = ledger.conversions.lock().await;
-        let asking = receipts.iter().map(|receipt| self.receipt(receipt));
-        let mut settled = futures::stream::iter(asking).buffer_unordered(QUESTIONS);
-        while let Some(settled) = settled.next().await {
-            // An acknowledgement may have been lost with a killed edge: the repetition is then the duplicate.
-            assert!(settled["status"] == "recorded" || settled["status"] == "duplicate", "{settled}");
-        }
-        let repeated = ledger.repeated.lock().await;
-        let asking = repeated.iter().map(|receipt| self.receipt(receipt));
-        let mut settled = futures::stream::iter(asking).buffer_unordered(QUESTIONS);
-        while let Some(settled) = settled.next().await {
-            assert_eq!(settled["status"], "duplicate", "{settled}");
+        // An acknowledgement may have been lost with a killed edge: the repetition is then the duplicate.
+        let once = (&ledger.conversions, &ledger.audited[0], &["recorded", "duplicate"][..]);
+        let again = (&ledger.repeated, &ledger.audited[1], &["duplicate"][..]);
+        for (receipts, audited, wanted) in [once, again] {
+            let receipts = receipts.lock().await;
+            let asking = receipts[audited.load(Ordering::Relaxed)..].iter().map(|it| self.receipt(it));
+            let mut settled = futures::stream::iter(asking).buffer_unordered(QUESTIONS);
+            while let Some(settled) = settled.next().await {
+                assert!(wanted.iter().any(|status| settled["status"] == *status), "{settled}");
+            }
+            audited.store(receipts.len(), Ordering::Relaxed);
         }
         let transactions = ledger.transactions.load(Ordering::Relaxed);
         let wanted = json!({
