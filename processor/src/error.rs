@@ -3,7 +3,7 @@
 use schemas::wire::WireError;
 use warehouse::error::code;
 
-use crate::core::StateError;
+use crate::core::{CORE_VERSION, StateError};
 use crate::objects::ObjectsError;
 
 /// Why a processor's or a sink's partition stopped.
@@ -58,6 +58,16 @@ pub enum Error {
         "record {position} of facts was decided by core {version}, which this build does not know: use a newer one"
     )]
     NewerCore {
+        /// The record's position.
+        position: u64,
+        /// The core's version.
+        version: u32,
+    },
+    /// Facts were decided by another core, so that this one need not decide the same.
+    #[error(
+        "record {position} of facts was decided by core {version}, this build has core {CORE_VERSION}: verify it with that build, or from a later snapshot"
+    )]
+    OtherCore {
         /// The record's position.
         position: u64,
         /// The core's version.
@@ -158,6 +168,7 @@ impl Error {
             | Self::CatalogRevision { .. }
             | Self::NewerEvent { .. }
             | Self::NewerCore { .. }
+            | Self::OtherCore { .. }
             | Self::ClockAhead { .. }
             | Self::Foreign(_)
             | Self::StateDirectory { .. }

@@ -2,9 +2,10 @@
 //!
 //! [`core`] is pure. Around it an [`owner`] decides ranges of events, appends their facts as one record to the
 //! [`chain`], and commits [`store`]d state only for records that it has read back as accepted. The [`sink`] turns accepted
-//! facts into rows of the warehouse. A [`snapshot`] is the state at one record, where it outlives the machine. The [`runner`] keeps
-//! every partition of both going.
+//! facts into rows of the warehouse. A [`snapshot`] is the state at one record, where it outlives the machine; the
+//! [`archive`] takes from the log what is old. The [`runner`] keeps every partition going, and [`verify`] decides all of it once more.
 
+pub mod archive;
 mod caps;
 pub mod chain;
 pub mod core;
@@ -15,6 +16,7 @@ mod health;
 mod metrics;
 mod objects;
 pub mod owner;
+mod range;
 mod results;
 pub mod runner;
 mod settings;
@@ -22,6 +24,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod store;
 mod ticker;
+pub mod verify;
 
 pub use error::Error;
 pub use failpoint::{Failpoint, Failpoints};

@@ -196,6 +196,8 @@ struct KeptMetrics {
     snapshot_time: IntGaugeVec,
     snapshot_failures: IntCounterVec,
     snapshots_refused: IntCounterVec,
+    archived: IntGaugeVec,
+    archive_failures: IntCounterVec,
 }
 
 impl KeptMetrics {
@@ -228,11 +230,22 @@ impl KeptMetrics {
                 "Snapshots passed over when state was restored: damaged, or foreign to the log.",
                 &["partition", "reason"],
             )?,
+            archived: gauge(
+                "tributary_archive_position",
+                "Next position of a topic that is not archived, or not yet compared with the log.",
+                &["topic", "partition"],
+            )?,
+            archive_failures: counter(
+                "tributary_archive_failures_total",
+                "Attempts to move old records from the log to the archive that failed; nothing is deleted then.",
+                &["partition"],
+            )?,
         })
     }
 }
 
-/// What one partition's snapshots show.
+/// What one partition's snapshots and its archive show.
+#[derive(Clone)]
 pub struct SnapshotMetrics {
     kept: KeptMetrics,
     partition: String,
@@ -252,6 +265,15 @@ impl SnapshotMetrics {
 
     pub(crate) fn failed(&self) {
         self.kept.snapshot_failures.with_label_values(&[self.partition.as_str()]).inc();
+    }
+
+    pub(crate) fn archived(&self, topic: &str, position: u64) {
+        let archived = self.kept.archived.with_label_values(&[topic, self.partition.as_str()]);
+        archived.set(i64::try_from(position).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn archive_failed(&self) {
+        self.kept.archive_failures.with_label_values(&[self.partition.as_str()]).inc();
     }
 
     pub(crate) fn refused(&self, reason: &str) {

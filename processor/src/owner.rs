@@ -19,12 +19,13 @@ use service::lifecycle::Shutdown;
 
 use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
-use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay};
+use crate::core::{self, Changes, Head, Input, Overlay};
 use crate::core_catalog::{CoreCatalog, LookAhead};
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
+use crate::range::decide_range;
 use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::settings::ProcessorSettings;
 use crate::store::Committed;
@@ -260,7 +261,9 @@ impl<'a> Owner<'a> {
     async fn decide_what_fits(&mut self, inputs: &[Input]) -> Result<(Bytes, Changes, Vec<Outcome>), Error> {
         let mut count = inputs.len();
         loop {
-            let (record, changes) = self.decide(&inputs[..count]).await?;
+            let inputs = &inputs[..count];
+            let (partition, catalog) = (self.parts.partition, &mut self.catalog);
+            let (record, changes) = decide_range(self.store, &self.head, partition, catalog, inputs).await?;
             let payload = wire::encode_record(&record);
             if payload.len() <= MAX_RECORD_BYTES || count == 1 {
                 return Ok((payload, changes, results::outcomes(&record)));
@@ -276,42 +279,6 @@ impl<'a> Owner<'a> {
             self.catalog = CoreCatalog::at(self.parts.log.clone(), revision).await?;
         }
         Ok(())
-    }
-
-    /// Decides a range of events on a speculative copy of the state.
-    async fn decide(&mut self, inputs: &[Input]) -> Result<(Record, Changes), Error> {
-        let mut overlay = Overlay::new(self.store, self.head.clone());
-        let mut decisions = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            if let Ok(event) = &input.event
-                && let Err(error) = self.catalog.advance_for(input.position, event.catalog).await
-            {
-                if decisions.is_empty() {
-                    return Err(error);
-                }
-                // What comes before it can be decided all the same; then it is first and says why it cannot.
-                break;
-            }
-            decisions.push(core::decide(&mut overlay, self.catalog.get(), input)?);
-        }
-        let last_event = decisions
-            .len()
-            .checked_sub(1)
-            .map_or(self.head.last_event, |last| wire::hash_record(&inputs[last].payload));
-        let record = Record {
-            core_version: CORE_VERSION,
-            partition: self.parts.partition,
-            previous: self.head.record_hash,
-            first_seq: self.head.next_seq,
-            source_from: self.head.source,
-            source_to: overlay.head().source,
-            catalog: overlay.head().catalog,
-            last_event,
-            decisions,
-        };
-        let mut changes = overlay.into_changes();
-        changes.head.last_event = last_event;
-        Ok((record, changes))
     }
 
     /// Commits what others have appended meanwhile.

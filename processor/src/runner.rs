@@ -11,6 +11,7 @@ use service::clock::SharedClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::runtime::Handle;
 
+use crate::archive::Retention;
 use crate::error::Error;
 use crate::failpoint::Failpoints;
 use crate::health::{Health, PartitionHealth};
@@ -48,7 +49,7 @@ pub struct Surroundings {
     pub partitions: u32,
     /// Where a test may strike.
     pub failpoints: Failpoints,
-    /// Where snapshots are kept; `None` for nowhere.
+    /// Where snapshots and the archive are kept; `None` for nowhere.
     pub objects: Option<Objects>,
 }
 
@@ -58,22 +59,29 @@ impl Surroundings {
     }
 
     /// Who takes a partition's snapshots, if there is a place for them.
-    fn keeper(&self, settings: &ProcessorSettings, partition: u32) -> Option<Keeper> {
-        let snapshots = Snapshots {
-            objects: self.objects.clone()?,
-            log: self.log.clone(),
-            partition,
-            metrics: self.metrics.snapshots(partition),
-        };
+    fn keeper(
+        &self,
+        settings: &ProcessorSettings,
+        warehouse: &warehouse::Sink,
+        partition: u32,
+    ) -> Option<Keeper> {
+        let objects = self.objects.clone()?;
+        let metrics = self.metrics.snapshots(partition);
+        let kept_in = (objects.clone(), self.log.clone());
+        let hours = settings.archive_after_hours;
+        let retention = Retention::new(kept_in, warehouse.clone(), partition, hours, metrics.clone());
+        let snapshots = Snapshots { objects, log: self.log.clone(), partition, metrics };
         let (clock, settings) = (self.clock.clone(), settings.clone());
-        Some(Keeper { snapshots: Arc::new(snapshots), clock, settings })
+        Some(Keeper { snapshots: Arc::new(snapshots), retention: Arc::new(retention), clock, settings })
     }
 }
 
-/// Starts an owner for each partition that this process decides. State lies below `state_root`.
+/// Starts an owner for each partition that this process decides. State lies below `state_root`. The warehouse is asked how far
+/// the sink is, before anything is deleted from the log.
 pub fn start_processor(
     surroundings: &Surroundings,
     settings: &ProcessorSettings,
+    warehouse: &warehouse::Sink,
     state_root: PathBuf,
 ) -> Result<(), Error> {
     settings.check()?;
@@ -94,7 +102,7 @@ pub fn start_processor(
             metrics: surroundings.metrics.owner(partition),
             failpoints: surroundings.failpoints.clone(),
         };
-        let keeper = surroundings.keeper(settings, partition);
+        let keeper = surroundings.keeper(settings, warehouse, partition);
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
             keep_going(&parts.health, &shutdown, async || {

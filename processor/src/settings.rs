@@ -21,6 +21,8 @@ pub struct ProcessorSettings {
     pub snapshot_period_s: u64,
     /// Snapshots of a partition that are kept.
     pub snapshots_kept: usize,
+    /// Age at which events and facts go from the log into the object store, in hours; 0 is never.
+    pub archive_after_hours: u64,
 }
 
 impl Default for ProcessorSettings {
@@ -33,6 +35,7 @@ impl Default for ProcessorSettings {
             cut_period_ms: 1_000,
             snapshot_period_s: 600,
             snapshots_kept: 2,
+            archive_after_hours: 168,
         }
     }
 }

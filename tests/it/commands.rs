@@ -62,5 +62,20 @@ fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
     assert!(output.status.success(), "{stdout}{stderr}");
     let statuses: Vec<&str> = stderr.lines().collect();
     assert_eq!(statuses, ["201", "201", "302"], "{lines:#?}\n{stdout}");
+
+    // What it decided is decided once more, when nobody else has its log open.
+    let verify = || {
+        let mut verify = Command::new(binary("tributary"));
+        verify.args(["verify", "--data", "data"]).env("TRIBUTARY_LOG__FILTER", "warn");
+        verify.current_dir(dir.path()).output().unwrap()
+    };
+    let refused = verify();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another process"), "{refused:?}");
     up.stop();
+    let verified = verify();
+    assert!(verified.status.success(), "{verified:?}");
+    let text = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains("are the same")).count(), 4, "{text}");
+    assert!(text.lines().any(|line| !line.contains("events 0..0")), "{text}");
 }

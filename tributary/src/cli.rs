@@ -32,6 +32,8 @@ pub enum Command {
     Migrate(RoleArguments),
     /// Print a record of the topic `events`: decoded, or byte by byte if it cannot be read.
     Event(Event),
+    /// Decide events once more and compare the facts with those in the log, byte by byte.
+    Verify(Verify),
     /// Print every setting with its default.
     Config,
     /// The warehouse engine's own process; started by `up`.
@@ -85,4 +87,24 @@ pub struct RoleArguments {
     /// The settings file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data of an `up` that is stopped; without it Kafka is read.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The partition; without it all are verified.
+    #[arg(long, value_name = "NUMBER")]
+    pub partition: Option<u32>,
+    /// Begin at the oldest snapshot that is kept instead of the first event.
+    #[arg(long)]
+    pub from_snapshot: bool,
+    /// Stop after the record of facts that holds this event.
+    #[arg(long, value_name = "POSITION")]
+    pub until: Option<u64>,
 }

@@ -15,6 +15,7 @@ mod reference;
 mod role;
 mod settings;
 mod up;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -46,6 +47,12 @@ pub fn run_with(cli: Cli, interference: &Interference) -> ExitCode {
         Command::Sink(arguments) => role::run(role::Role::Sink, &arguments, interference),
         Command::QueryApi(arguments) => role::run(role::Role::QueryApi, &arguments, interference),
         Command::Migrate(arguments) => role::migrate(&arguments),
+        Command::Verify(arguments) => match verify::run(&arguments) {
+            Ok(true) => Ok(()),
+            // What differs was printed.
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

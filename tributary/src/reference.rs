@@ -46,7 +46,7 @@ const NOTES: &[(&str, &str)] = &[
     ("warehouse.database", "Roles: the database of our tables; `migrate` creates it."),
     (
         "object_store.url",
-        "Where the processor keeps snapshots: a directory, file:// or s3://bucket/prefix. Empty: `up` takes a folder of data_dir, a role has none.",
+        "Where the processor keeps snapshots and the archive: a directory, file:// or s3://bucket/prefix. Empty: `up` takes a folder of data_dir, a role has none.",
     ),
     (
         "object_store.options",
@@ -138,6 +138,10 @@ const NOTES: &[(&str, &str)] = &[
         "Seconds between two snapshots of a partition's state, if anything was decided meanwhile.",
     ),
     ("processor.snapshots_kept", "Snapshots of a partition that are kept, the newest."),
+    (
+        "processor.archive_after_hours",
+        "Age at which events and facts go from the log into the object store, once snapshots and warehouse are beyond them; 0 is never.",
+    ),
     ("sink.partitions", "Partitions that this process loads; empty means all."),
     (
         "sink.insert_timeout_ms",

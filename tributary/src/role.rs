@@ -95,11 +95,12 @@ async fn processor(settings: Settings, interference: &Interference) -> Result<()
     let objects = Objects::open(&settings.object_store)?;
     if objects.is_none() {
         tracing::warn!(
-            "object_store.url is not set: there are no snapshots, and state that is lost is folded from all facts"
+            "object_store.url is not set: there are no snapshots and no archive: state that is lost is folded from all facts, and the log keeps everything"
         );
     }
     let surroundings = process.surroundings(&log, partitions, interference, objects)?;
-    start_processor(&surroundings, &settings.processor, dir.join("state"))?;
+    let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
+    start_processor(&surroundings, &settings.processor, &warehouse, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;

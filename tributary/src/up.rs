@@ -73,12 +73,9 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
-    let objects = match Objects::open(&settings.object_store)? {
-        Some(objects) => objects,
-        None => Objects::in_directory(&dir.join("objects"))?,
-    };
-    let surroundings = process.surroundings(&log, partitions, interference, Some(objects))?;
-    start_processor(&surroundings, &settings.processor, dir.join("state"))?;
+    let surroundings =
+        process.surroundings(&log, partitions, interference, Some(open_objects(&dir, &settings)?))?;
+    start_processor(&surroundings, &settings.processor, &sink, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
     let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;
 
@@ -93,7 +90,15 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     ended
 }
 
-fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error> {
+/// The object store of the settings, or a folder beside the other data.
+pub(crate) fn open_objects(dir: &DataDir, settings: &Settings) -> Result<Objects, Error> {
+    Ok(match Objects::open(&settings.object_store)? {
+        Some(objects) => objects,
+        None => Objects::in_directory(&dir.join("objects"))?,
+    })
+}
+
+pub(crate) fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error> {
     let clock: SharedClock = process.clock.clone();
     let mut settings = LogSettings::new(Arc::new(move || Timestamp::from_micros(clock.now_micros())));
     settings.metrics = Some(eventlog::metrics::Metrics::register(&process.registry, "embedded")?);

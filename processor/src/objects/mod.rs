@@ -1,6 +1,8 @@
 //! The object store: what must outlive a machine's disk, in a directory or in a bucket of anything that speaks S3.
 
 mod https;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -197,60 +199,4 @@ impl Objects {
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ObjectsError> {
     tokio::time::timeout(limit, work).await.map_err(|_| ObjectsError::Stalled)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(url: &str, options: &[(&str, &str)]) -> ObjectStoreSettings {
-        let options = options.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-        ObjectStoreSettings { url: url.to_owned(), options }
-    }
-
-    #[tokio::test]
-    async fn an_object_is_there_when_it_is_finished_and_not_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("a/b");
-        for url in [place.display().to_string(), format!("file://{}", place.display())] {
-            let objects = Objects::open(&settings(&url, &[])).unwrap().unwrap();
-            let mut upload = objects.upload("x/1").await.unwrap();
-            let large = vec![7; 20 << 20];
-            upload.write(&large).await.unwrap();
-            assert_eq!(objects.list("x").await.unwrap(), []);
-            assert_eq!(upload.finish().await.unwrap(), large.len() as u64);
-            drop(objects.upload("x/2").await.unwrap());
-            let listed = objects.list("x").await.unwrap();
-            assert_eq!(
-                listed.iter().map(|it| (&*it.name, it.bytes)).collect::<Vec<_>>(),
-                [("x/1", 20 << 20)]
-            );
-            let mut read = Vec::new();
-            let take = |piece: Bytes| {
-                read.extend_from_slice(&piece);
-                Ok::<(), ObjectsError>(())
-            };
-            assert_eq!(objects.read("x/1", take).await.unwrap(), 20 << 20);
-            assert_eq!(read, large);
-            for _ in 0..2 {
-                objects.delete("x/1").await.unwrap();
-            }
-            assert_eq!(objects.list("x").await.unwrap(), []);
-        }
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_is_refused_by_its_setting() {
-        assert!(Objects::open(&settings("", &[])).unwrap().is_none());
-        let region = ("aws_region", "eu-west-1");
-        assert!(Objects::open(&settings("s3://bucket/a/b", &[region])).unwrap().is_some());
-        for (url, options, said) in [
-            ("ftp://x/y", vec![], "object_store.url: ftp:// is not known"),
-            ("s3://bucket", vec![("aws_regoin", "x")], "object_store.options.aws_regoin: "),
-            ("/dev/null/x", vec![], "object_store.url: /dev/null/x cannot be made"),
-        ] {
-            let error = Objects::open(&settings(url, &options)).unwrap_err().to_string();
-            assert!(error.starts_with(said), "{error}");
-        }
-    }
 }

@@ -7,7 +7,7 @@
 mod cut;
 mod derived;
 mod load;
-mod position;
+pub(crate) mod position;
 mod rows;
 
 use std::sync::Arc;

@@ -16,12 +16,12 @@ use crate::error::Error;
 pub(super) const TABLE: &str = "cuts";
 
 /// The last finished cut of a partition.
-pub(super) struct SinkPosition {
-    pub(super) cut: u64,
-    pub(super) record: u64,
+pub(crate) struct SinkPosition {
+    pub(crate) cut: u64,
+    pub(crate) record: u64,
     pub(super) record_hash: RecordHash,
     pub(super) fact_seq: u64,
-    pub(super) rows: RowCounts,
+    pub(crate) rows: RowCounts,
     pub(super) core_time: Timestamp,
 }
 
@@ -41,7 +41,7 @@ struct CutRow {
 
 impl SinkPosition {
     /// Asks the warehouse; `None` if nothing of the partition was ever finished.
-    pub(super) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
+    pub(crate) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
         let sql = "SELECT cut, record, record_hash, fact_seq, clicks, impressions, conversion_revisions, \
                    credits, outcomes, toUnixTimestamp64Micro(core_time) AS core_time_micros \
                    FROM cuts WHERE log_partition = {log_partition:UInt16} ORDER BY cut DESC LIMIT 1";

@@ -1,4 +1,5 @@
-//! Takes snapshots while the owner works: on a thread of their own, from a view that later commits do not change.
+//! Takes snapshots while the owner works: on a thread of their own, from a view that later commits do not change. Then the log may
+//! let go what is older than all of them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use service::clock::SharedClock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::{Snapshot, Snapshots};
+use super::Snapshots;
+use crate::archive::Retention;
 use crate::error::Error;
 use crate::settings::ProcessorSettings;
 use crate::store::{Store, View};
@@ -17,9 +19,10 @@ use crate::store::{Store, View};
 /// How soon a pass that failed is tried again, at most; a shorter period is kept.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Takes the snapshots of one partition.
+/// Takes the snapshots of one partition, and moves what nobody needs any more from the log into the archive.
 pub(crate) struct Keeper {
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) retention: Arc<Retention>,
     pub(crate) clock: SharedClock,
     pub(crate) settings: ProcessorSettings,
 }
@@ -62,25 +65,19 @@ impl Keeper {
         period.saturating_sub(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
     }
 
-    /// Takes a snapshot if anything was committed since the newest.
+    /// Takes a snapshot if anything was committed since the newest. Encoding blocks, so that it has a thread of its own; with this
+    /// future it ends.
     async fn pass(&self, store: &Store) -> Result<(), Error> {
-        if let Some(newest) = self.take(store.view()).await? {
-            self.snapshots.metrics.kept(&newest);
-        }
-        Ok(())
-    }
-
-    /// Encoding blocks, so that it has a thread of its own; with this future it ends.
-    async fn take(&self, view: View) -> Result<Option<Snapshot>, Error> {
         let (alive, mut given_up) = oneshot::channel::<Infallible>();
-        let (snapshots, keep, runtime) =
-            (Arc::clone(&self.snapshots), self.settings.snapshots_kept, Handle::current());
+        let (snapshots, retention) = (Arc::clone(&self.snapshots), Arc::clone(&self.retention));
+        let (view, keep, runtime) = (store.view(), self.settings.snapshots_kept, Handle::current());
+        let now = Timestamp::from_micros(self.clock.now_micros());
         let work = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    _ = &mut given_up => Ok(None),
-                    taken = take_and_prune(&snapshots, &view, keep) => taken,
+                    _ = &mut given_up => Ok(()),
+                    done = keep_all(&snapshots, &retention, &view, (keep, now)) => done,
                 }
             })
         });
@@ -90,8 +87,24 @@ impl Keeper {
     }
 }
 
-async fn take_and_prune(snapshots: &Snapshots, view: &View, keep: usize) -> Result<Option<Snapshot>, Error> {
-    let taken = snapshots.take(view).await?;
-    snapshots.prune(keep).await?;
-    Ok(taken)
+async fn keep_all(
+    snapshots: &Snapshots,
+    retention: &Retention,
+    view: &View,
+    (keep, now): (usize, Timestamp),
+) -> Result<(), Error> {
+    if let Some(newest) = snapshots.take(view).await? {
+        snapshots.metrics.kept(&newest);
+    }
+    let kept = snapshots.prune(keep).await?;
+    // A single snapshot has no other to fall back on but the facts before it.
+    if kept.len() == keep
+        && let Some(oldest) = kept.last()
+        && let Err(error) = retention.pass(oldest, now).await
+    {
+        snapshots.metrics.archive_failed();
+        let partition = snapshots.partition;
+        tracing::warn!(partition, %error, "nothing is deleted from the log for now");
+    }
+    Ok(())
 }

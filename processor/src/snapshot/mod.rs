@@ -6,6 +6,7 @@
 mod format;
 mod keeper;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,12 @@ use schemas::fact::RecordHash;
 use schemas::time::Timestamp;
 use schemas::{hex, topic, wire};
 
-use crate::core::Pair;
+use crate::core::{Head, Pair};
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::{Object, Objects, ObjectsError, Upload};
-use crate::store::{Store, View};
+use crate::store::{Committed as _, Store, View};
+use crate::verify::Beginning;
 use format::{Decoder, Encoder, Unusable};
 
 pub(crate) use keeper::Keeper;
@@ -130,7 +132,7 @@ impl Snapshots {
         &self,
         name: &str,
         take: &mut dyn FnMut(Vec<Pair>) -> Result<(), Error>,
-    ) -> Result<crate::core::Head, Error> {
+    ) -> Result<Head, Error> {
         let unusable = |error: Unusable| Error::Objects(ObjectsError::damaged(name, error));
         let mut decoder = Decoder::new(self.partition).map_err(|error| unusable(error.into()))?;
         let taken = self.objects.read(name, |bytes| take(decoder.take(&bytes).map_err(unusable)?)).await;
@@ -170,27 +172,27 @@ impl Snapshots {
         Ok(kept)
     }
 
-    /// Fills a store that is empty, as on a new machine. Where no snapshot can be had and the log has every record of `facts`, the
-    /// state is folded from nothing: that takes longer, and gives the same.
+    /// Fills a store that is empty, as on a new machine, or that stands where the log begins no more. Where no snapshot can be had and
+    /// the log has every record of `facts`, the state is folded from nothing: that takes longer, and gives the same.
     ///
     /// # Errors
     /// [`Error`] if log or store cannot be asked, or the state cannot be written.
     pub async fn fill(&self, store: &Store) -> Result<(), Error> {
-        if !store.is_empty()? {
+        let partition = self.partition;
+        let start = self.log.bounds(self.facts()).await?.start;
+        let is_empty = store.is_empty()?;
+        if !is_empty && store.head()?.record.is_some_and(|record| record >= start) {
             return Ok(());
         }
-        let partition = self.partition;
         match self.restore(store).await {
             Ok(Some(snapshot)) => {
                 let Snapshot { position, bytes, .. } = snapshot;
                 tracing::info!(partition, position, bytes, "the state was restored from a snapshot");
             }
-            Ok(None) => store.clear()?,
-            Err(Error::Objects(error)) => {
-                let facts = Partition { topic: topic::FACTS, number: partition };
-                if self.log.bounds(facts).await?.start > 0 {
-                    return Err(error.into());
-                }
+            Ok(None) if is_empty => store.clear()?,
+            // The owner says what is wrong with it.
+            Ok(None) => {}
+            Err(Error::Objects(error)) if start == 0 => {
                 self.metrics.failed();
                 tracing::error!(partition, %error, "no snapshot can be had: the state is folded from all facts");
                 store.clear()?;
@@ -198,6 +200,10 @@ impl Snapshots {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn facts(&self) -> Partition {
+        Partition { topic: topic::FACTS, number: self.partition }
     }
 
     /// Fills an empty store from the newest snapshot that is whole and of this history. `None` if there is none.
@@ -228,6 +234,20 @@ impl Snapshots {
         Ok(None)
     }
 
+    /// The state in a snapshot, in memory.
+    ///
+    /// # Errors
+    /// [`Error::Objects`] if it cannot be had or is damaged.
+    pub async fn load(&self, snapshot: &Snapshot) -> Result<Beginning, Error> {
+        let mut pairs = BTreeMap::new();
+        let mut take = |taken: Vec<Pair>| {
+            pairs.extend(taken);
+            Ok(())
+        };
+        let head = self.read(&snapshot.name, &mut take).await?;
+        Ok(Beginning { pairs, head })
+    }
+
     /// Until the head is there the store counts as empty: a half of a snapshot is none.
     async fn import(&self, snapshot: &Snapshot, store: &Store) -> Result<(), Error> {
         store.clear()?;
@@ -251,7 +271,7 @@ impl Snapshots {
     }
 
     async fn origin(&self, snapshot: &Snapshot) -> Result<Origin, Error> {
-        let partition = Partition { topic: topic::FACTS, number: self.partition };
+        let partition = self.facts();
         let bounds = self.log.bounds(partition).await?;
         if !(bounds.start..bounds.end).contains(&snapshot.position) {
             return Ok(Origin::Foreign);

@@ -3,6 +3,8 @@
 //! The modules say `cfg(test)` so that the lints know their functions for tests, too.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod owner;
@@ -14,3 +16,5 @@ mod sink;
 mod site;
 #[cfg(test)]
 mod snapshot;
+#[cfg(test)]
+mod verify;

@@ -8,6 +8,7 @@ use schemas::event::CatalogRevision;
 use schemas::wire;
 use service::clock::ManualClock;
 use service::lifecycle::{Shutdown, Tasks};
+use warehouse::Endpoint;
 
 use crate::scene::{DAY, MINUTE, T0, Traffic, catalog};
 use crate::site::{EVENTS, FACTS, Site};
@@ -181,7 +182,9 @@ fn surroundings(site: &Site) -> Surroundings {
 async fn a_state_directory_that_cannot_be_right_is_refused_at_the_start_by_its_name() {
     let site = Site::start().await;
     let settings = ProcessorSettings::default();
-    let start = |root: &str| start_processor(&surroundings(&site), &settings, site.state_dir(root));
+    // Nobody asks how far a sink is before the directories are there.
+    let (nowhere, _) = warehouse::connect(&Endpoint::new("http://127.0.0.1:1", "", "", ""));
+    let start = |root: &str| start_processor(&surroundings(&site), &settings, &nowhere, site.state_dir(root));
     std::fs::write(site.state_dir("file"), "").unwrap();
     drop(Store::open(&site.state_dir("other/p0"), 1).unwrap());
     for (root, problem) in [("file", "cannot be created: "), ("other", "is not that of partition 0")] {

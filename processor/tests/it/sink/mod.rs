@@ -2,4 +2,5 @@
 
 mod exact;
 mod faults;
+mod retention;
 mod warehouse;

@@ -32,12 +32,16 @@ pub(crate) struct Warehouse {
 
 impl Warehouse {
     pub(crate) async fn start() -> Self {
+        Self::of(Site::start().await).await
+    }
+
+    pub(crate) async fn of(site: Site) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut settings = EmbeddedSettings::new(library(), data.path().to_owned(), MEMORY_BYTES);
         settings.program = Some(env!("CARGO_BIN_EXE_engine-of-tests").into());
         settings.arguments = vec![SUBCOMMAND.into()];
         let engine = EmbeddedEngine::start(settings).await.unwrap();
-        Self { site: Site::start().await, engine, _data: data }
+        Self { site, engine, _data: data }
     }
 
     /// Appends the batches, each ended by a tick, and has them decided: a cut each. Gives the rows reached in each table.

@@ -8,18 +8,30 @@ use processor::{Failpoints, Health, Metrics, Objects, ProcessorSettings, Surroun
 use prometheus::Registry;
 use schemas::event::Event;
 use service::lifecycle::{Shutdown, Tasks};
+use warehouse::Endpoint;
 
 use super::traffic;
 use crate::site::{FACTS, PATIENCE, Site};
 
 /// A processor with its own disk.
-struct Processor {
+pub(crate) struct Processor {
     tasks: Tasks,
     registry: Registry,
 }
 
 impl Processor {
+    /// One that archives nothing, so that nobody is asked how far a sink is.
     fn start(site: &Site, disk: &Path, objects: &Objects) -> Self {
+        let nowhere = Endpoint::new("http://127.0.0.1:1", "", "", "");
+        Self::start_with(site, disk, objects, (&nowhere, 0))
+    }
+
+    pub(crate) fn start_with(
+        site: &Site,
+        disk: &Path,
+        objects: &Objects,
+        (warehouse, archive_after_hours): (&Endpoint, u64),
+    ) -> Self {
         let (registry, tasks) = (Registry::new(), Tasks::new(Shutdown::new()));
         let surroundings = Surroundings {
             log: site.log.clone(),
@@ -36,14 +48,16 @@ impl Processor {
             batch_linger_ms: 0,
             max_batch_events: 4,
             snapshot_period_s: 1,
+            archive_after_hours,
             ..ProcessorSettings::default()
         };
-        start_processor(&surroundings, &settings, disk.to_owned()).unwrap();
+        let (warehouse, _) = warehouse::connect(warehouse);
+        start_processor(&surroundings, &settings, &warehouse, disk.to_owned()).unwrap();
         Self { tasks, registry }
     }
 
     /// Waits until a metric's line holds.
-    async fn reaches(&self, metric: &str, holds: impl Fn(u64) -> bool) {
+    pub(crate) async fn reaches(&self, metric: &str, holds: impl Fn(u64) -> bool) {
         let begun = Instant::now();
         loop {
             let text = service::telemetry::metrics_text(&self.registry).unwrap();
@@ -57,14 +71,14 @@ impl Processor {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.tasks.shutdown().trigger();
         self.tasks.join_all(PATIENCE).await.unwrap();
     }
 }
 
-const SOURCE: &str = "tributary_processor_source_position{partition=\"0\"}";
-const POSITION: &str = "tributary_snapshot_position{partition=\"0\"}";
+pub(crate) const SOURCE: &str = "tributary_processor_source_position{partition=\"0\"}";
+pub(crate) const POSITION: &str = "tributary_snapshot_position{partition=\"0\"}";
 const FAILURES: &str = "tributary_snapshot_failures_total{partition=\"0\"}";
 
 async fn send(site: &Site, events: &[Event]) {

@@ -1,6 +1,6 @@
 //! Snapshots of a partition's state in a directory, and processors that begin from them.
 
-mod failover;
+pub(crate) mod failover;
 mod keeping;
 
 use std::path::PathBuf;

@@ -1,0 +1,74 @@
+//! How far a partition's log may be cut: below everything that still needs it.
+
+use std::sync::Arc;
+
+use eventlog::{EventLog, Partition};
+use schemas::time::Timestamp;
+use schemas::{topic, wire};
+
+use super::{Archive, Mover, READ_BACK};
+use crate::error::Error;
+use crate::metrics::SnapshotMetrics;
+use crate::objects::Objects;
+use crate::sink::position::SinkPosition;
+use crate::snapshot::Snapshot;
+
+const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
+
+/// Moves what is old and no longer needed from a partition's log into the archive.
+pub(crate) struct Retention {
+    log: Arc<dyn EventLog>,
+    warehouse: warehouse::Sink,
+    facts: Partition,
+    movers: [(&'static str, Mover); 2],
+    after_hours: u64,
+    metrics: SnapshotMetrics,
+}
+
+impl Retention {
+    pub(crate) fn new(
+        (objects, log): (Objects, Arc<dyn EventLog>),
+        warehouse: warehouse::Sink,
+        partition: u32,
+        after_hours: u64,
+        metrics: SnapshotMetrics,
+    ) -> Self {
+        let movers = [topic::EVENTS, topic::FACTS].map(|topic| {
+            let of = Partition { topic, number: partition };
+            (topic, Mover::new(Archive::new(objects.clone(), Arc::clone(&log), of)))
+        });
+        let facts = Partition { topic: topic::FACTS, number: partition };
+        Self { log, warehouse, facts, movers, after_hours, metrics }
+    }
+
+    /// Archives and deletes what is old enough and lies below the oldest snapshot that is kept and the sink's last verified cut.
+    pub(crate) async fn pass(&self, oldest: &Snapshot, now: Timestamp) -> Result<(), Error> {
+        if self.after_hours == 0 {
+            return Ok(());
+        }
+        let Some(sink) = SinkPosition::last(&self.warehouse, self.facts.number).await? else {
+            return Ok(());
+        };
+        let keep_micros = i64::try_from(self.after_hours).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_HOUR);
+        let old = now.saturating_add(keep_micros.saturating_neg());
+        // A state knows its log by the last event, so that one stays.
+        let events = self.source_after(oldest).await?.saturating_sub(1);
+        let needed = [events, oldest.position.min(sink.record)];
+        for ((topic, mover), needed) in self.movers.iter().zip(needed) {
+            let archived = mover.pass(needed, old).await?;
+            self.metrics.archived(topic, archived);
+        }
+        Ok(())
+    }
+
+    /// The event that comes next after a snapshot's record.
+    async fn source_after(&self, snapshot: &Snapshot) -> Result<u64, Error> {
+        let position = snapshot.position;
+        let mut facts = self.log.subscribe(&[(self.facts, position)]).await?;
+        let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
+        let payload = batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?.payload;
+        let record =
+            wire::decode_record(payload).map_err(|error| Error::UnreadableRecord { position, error })?;
+        Ok(record.source_to)
+    }
+}

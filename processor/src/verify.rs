@@ -1,0 +1,156 @@
+//! Verifying: a range of events is decided once more, in memory, and compared with the accepted chain byte by byte.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use eventlog::{EventLog, Partition, Position};
+use schemas::fact::{Decision, Record};
+use schemas::{topic, wire};
+
+use crate::archive::History;
+use crate::chain::{Accepted, Chain, Judged};
+use crate::core::{CORE_VERSION, Head, Input};
+use crate::core_catalog::CoreCatalog;
+use crate::error::Error;
+use crate::objects::Objects;
+use crate::range::decide_range;
+
+/// Where verifying begins.
+#[derive(Debug, Clone, Default)]
+pub struct Beginning {
+    /// The state's keys and values.
+    pub pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Where the state stands.
+    pub head: Head,
+}
+
+/// What was compared, and the first thing that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The position in `events` at which comparing began.
+    pub from: Position,
+    /// One past the last event that was decided once more, or whose record differs.
+    pub to: Position,
+    /// Records of `facts` that are the same.
+    pub records: u64,
+    /// Facts in them.
+    pub facts: u64,
+    /// Records that belong to no chain and were passed over, as by every reader.
+    pub ignored: u64,
+    /// The first difference.
+    pub difference: Option<Difference>,
+}
+
+/// A record that the core does not decide as it stands in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its position in `facts`.
+    pub record: Position,
+    /// The event whose decision differs; `None` if it is not a decision that does.
+    pub event: Option<Position>,
+    /// What was decided now.
+    pub decided: String,
+    /// What stands in the chain.
+    pub accepted: String,
+}
+
+/// What is verified.
+pub struct Verifier {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Where the records are that the log does not have any more.
+    pub objects: Option<Objects>,
+    /// The partition.
+    pub partition: u32,
+}
+
+impl Verifier {
+    /// Decides everything after `beginning` once more, up to the first record that leads beyond the event at `until`.
+    ///
+    /// # Errors
+    /// [`Error::OtherCore`] if another version of the core has decided some of it: that can be verified by that version only.
+    pub async fn verify(&self, beginning: Beginning, until: Option<Position>) -> Result<Verified, Error> {
+        let Beginning { mut pairs, mut head } = beginning;
+        let mut chain = Chain {
+            partition: self.partition,
+            previous: head.record_hash,
+            source: head.source,
+            next_seq: head.next_seq,
+        };
+        let mut catalog = CoreCatalog::at(self.log.clone(), head.catalog).await?;
+        let mut facts = self.history(topic::FACTS, head.record.map_or(0, |record| record + 1)).await?;
+        let mut events = self.history(topic::EVENTS, head.source).await?;
+        let mut verified = Verified {
+            from: head.source,
+            to: head.source,
+            records: 0,
+            facts: 0,
+            ignored: 0,
+            difference: None,
+        };
+        while until.is_none_or(|until| verified.to <= until)
+            && let Some(record) = facts.next().await?
+        {
+            let position = record.position;
+            let judged =
+                chain.judge(&record.payload).map_err(|error| Error::UnreadableRecord { position, error })?;
+            let Judged::Accepted(accepted) = judged else {
+                verified.ignored += 1;
+                continue;
+            };
+            let Accepted { record: accepted, hash } = *accepted;
+            if accepted.core_version != CORE_VERSION {
+                return Err(Error::OtherCore { position, version: accepted.core_version });
+            }
+            let inputs = inputs(&mut events, accepted.source_to).await?;
+            let (decided, changes) =
+                decide_range(&pairs, &head, self.partition, &mut catalog, &inputs).await?;
+            verified.to = accepted.source_to;
+            if wire::encode_record(&decided) != record.payload {
+                verified.difference = Some(difference(position, &decided, &accepted));
+                return Ok(verified);
+            }
+            for (key, value) in changes.keys {
+                match value {
+                    Some(value) => pairs.insert(key, value),
+                    None => pairs.remove(&key),
+                };
+            }
+            head = Head { record: Some(position), record_hash: hash, ..changes.head };
+            verified.records += 1;
+            verified.facts += accepted.fact_count();
+        }
+        Ok(verified)
+    }
+
+    async fn history(&self, topic: &'static str, from: Position) -> Result<History, Error> {
+        let partition = Partition { topic, number: self.partition };
+        History::from(self.log.clone(), self.objects.clone(), partition, from).await
+    }
+}
+
+/// The events before `to` that were not read yet.
+async fn inputs(events: &mut History, to: Position) -> Result<Vec<Input>, Error> {
+    let mut inputs = Vec::new();
+    while events.position() < to {
+        let event = events.next().await?.ok_or(Error::Foreign("a record of facts"))?;
+        inputs.push(Input::read(&event));
+    }
+    Ok(inputs)
+}
+
+fn difference(record: Position, decided: &Record, accepted: &Record) -> Difference {
+    let said =
+        |decision: Option<&Decision>| decision.map_or_else(|| "nothing".into(), |it| format!("{it:?}"));
+    let count = decided.decisions.len().max(accepted.decisions.len());
+    for index in 0..count {
+        let (now, then) = (decided.decisions.get(index), accepted.decisions.get(index));
+        if now != then {
+            let event = now.or(then).map(|decision| decision.source);
+            return Difference { record, event, decided: said(now), accepted: said(then) };
+        }
+    }
+    // The decisions are the same: what is said around them is not, or the same is written in other bytes.
+    let around = |record: &Record| format!("{:?}", Record { decisions: Vec::new(), ..record.clone() });
+    Difference { record, event: None, decided: around(decided), accepted: around(accepted) }
+}
