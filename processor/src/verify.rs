@@ -1,10 +1,13 @@
 //! Verifying: a range of events is decided once more, in memory, and compared with the accepted chain byte by byte.
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eventlog::{EventLog, Partition, Position};
-use schemas::fact::{Decision, Record};
+use schemas::fact::{Decision, Fact, Record};
+use schemas::table::RowCounts;
 use schemas::{topic, wire};
 
 use crate::archive::History;
@@ -15,6 +18,8 @@ use crate::error::Error;
 use crate::objects::Objects;
 use crate::range::decide_range;
 
+pub use rows::{TableRows, count_rows, last_cut};
+
 /// Where verifying begins.
 #[derive(Debug, Clone, Default)]
 pub struct Beginning {
@@ -22,6 +27,15 @@ pub struct Beginning {
     pub pairs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Where the state stands.
     pub head: Head,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Question {
+    /// Verify up to the first record that leads beyond this event; `None` for all.
+    pub until: Option<Position>,
+    /// The number of a cut whose rows are wanted.
+    pub cut: Option<u64>,
 }
 
 /// What was compared, and the first thing that is not as it must be.
@@ -39,6 +53,8 @@ pub struct Verified {
     pub ignored: u64,
     /// The first difference.
     pub difference: Option<Difference>,
+    /// The rows reached in each table with the cut that was asked for, if the range has it.
+    pub rows: Option<RowCounts>,
 }
 
 /// A record that the core does not decide as it stands in the chain.
@@ -65,11 +81,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Decides everything after `beginning` once more, up to the first record that leads beyond the event at `until`.
+    /// Decides everything after `beginning` once more, as far as it is asked.
     ///
     /// # Errors
     /// [`Error::OtherCore`] if another version of the core has decided some of it: that can be verified by that version only.
-    pub async fn verify(&self, beginning: Beginning, until: Option<Position>) -> Result<Verified, Error> {
+    pub async fn verify(&self, beginning: Beginning, question: Question) -> Result<Verified, Error> {
         let Beginning { mut pairs, mut head } = beginning;
         let mut chain = Chain {
             partition: self.partition,
@@ -87,8 +103,9 @@ impl Verifier {
             facts: 0,
             ignored: 0,
             difference: None,
+            rows: None,
         };
-        while until.is_none_or(|until| verified.to <= until)
+        while question.until.is_none_or(|until| verified.to <= until)
             && let Some(record) = facts.next().await?
         {
             let position = record.position;
@@ -119,6 +136,7 @@ impl Verifier {
             head = Head { record: Some(position), record_hash: hash, ..changes.head };
             verified.records += 1;
             verified.facts += accepted.fact_count();
+            verified.rows = verified.rows.or_else(|| rows_at(&accepted, question.cut?));
         }
         Ok(verified)
     }
@@ -137,6 +155,18 @@ async fn inputs(events: &mut History, to: Position) -> Result<Vec<Input>, Error>
         inputs.push(Input::read(&event));
     }
     Ok(inputs)
+}
+
+fn rows_at(record: &Record, number: u64) -> Option<RowCounts> {
+    let mut facts = record.decisions.iter().flat_map(|decision| &decision.facts);
+    facts.find_map(|fact| {
+        if let Fact::Cut(cut) = fact
+            && cut.number == number
+        {
+            return Some(cut.rows);
+        }
+        None
+    })
 }
 
 fn difference(record: Position, decided: &Record, accepted: &Record) -> Difference {

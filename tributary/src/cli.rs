@@ -107,4 +107,7 @@ pub struct Verify {
     /// Stop after the record of facts that holds this event.
     #[arg(long, value_name = "POSITION")]
     pub until: Option<u64>,
+    /// Count the rows in the warehouse, too.
+    #[arg(long)]
+    pub rows: bool,
 }

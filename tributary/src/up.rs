@@ -7,6 +7,7 @@ use std::time::Duration;
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
 use processor::{Objects, start_processor, start_sink};
+use prometheus::Registry;
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
 use warehouse::embedded::{EmbeddedEngine, EmbeddedSettings, Password};
@@ -23,7 +24,7 @@ use crate::settings::Settings;
 /// Where the log lies in the data directory.
 pub(crate) const LOG_DIR: &str = "log";
 /// How long the engine may finish what runs when everybody who asks it is gone.
-const ENGINE_STOP: Duration = Duration::from_secs(3);
+pub(crate) const ENGINE_STOP: Duration = Duration::from_secs(3);
 
 /// Runs until it is told to stop.
 pub(crate) fn run(arguments: Up, interference: &Interference) -> Result<(), Error> {
@@ -59,7 +60,7 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     settings.take_real_address(edge_address);
 
     let dir = DataDir::open(&settings.data_dir)?;
-    let log = open_log(&dir, &process)?;
+    let log = open_log(&dir, process.clock.clone(), &process.registry)?;
     let engine = open_engine(&dir, &settings).await?;
     parts::migrate_warehouse(&engine.endpoint()).await?;
     let (_, reader) = warehouse::connect(&engine.endpoint());
@@ -98,14 +99,17 @@ pub(crate) fn open_objects(dir: &DataDir, settings: &Settings) -> Result<Objects
     })
 }
 
-pub(crate) fn open_log(dir: &DataDir, process: &Process) -> Result<Arc<dyn EventLog>, Error> {
-    let clock: SharedClock = process.clock.clone();
+pub(crate) fn open_log(
+    dir: &DataDir,
+    clock: SharedClock,
+    registry: &Registry,
+) -> Result<Arc<dyn EventLog>, Error> {
     let mut settings = LogSettings::new(Arc::new(move || Timestamp::from_micros(clock.now_micros())));
-    settings.metrics = Some(eventlog::metrics::Metrics::register(&process.registry, "embedded")?);
+    settings.metrics = Some(eventlog::metrics::Metrics::register(registry, "embedded")?);
     Ok(Arc::new(EmbeddedLog::open(&dir.join(LOG_DIR), settings)?))
 }
 
-async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngine, Error> {
+pub(crate) async fn open_engine(dir: &DataDir, settings: &Settings) -> Result<EmbeddedEngine, Error> {
     let memory_bytes = settings.engine.memory_mib.saturating_mul(1024 * 1024);
     let mut engine =
         EmbeddedSettings::new(settings.engine.library.clone(), dir.join("warehouse"), memory_bytes);

@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventlog::EventLog;
 use processor::snapshot::Snapshots;
-use processor::verify::{Beginning, Verified, Verifier};
-use processor::{Metrics, Objects};
+use processor::verify::{Beginning, Question, TableRows, Verified, Verifier, count_rows, last_cut};
+use processor::{Metrics, Objects, SnapshotMetrics};
+use prometheus::Registry;
+use service::clock::SystemClock;
+use warehouse::embedded::EmbeddedEngine;
 
 use crate::cli::Verify;
 use crate::data_dir::DataDir;
 use crate::error::Error;
-use crate::parts::{self, Process};
+use crate::parts;
 use crate::settings::Settings;
 use crate::up;
 
@@ -29,16 +33,13 @@ pub(crate) fn run(arguments: &Verify) -> Result<bool, Error> {
 }
 
 async fn verify(settings: &Settings, arguments: &Verify) -> Result<bool, Error> {
-    let process = Process::begin(settings)?;
-    let (log, objects) = match &arguments.data {
-        Some(dir) => embedded(dir, settings, &process)?,
-        None => {
-            let log = parts::kafka(&settings.kafka, &process.registry).await?;
-            (log, Objects::open(&settings.object_store)?)
-        }
+    let registry = Registry::new();
+    let sources = match &arguments.data {
+        Some(dir) => Sources::embedded(dir, settings, arguments.rows, &registry).await?,
+        None => Sources::remote(settings, arguments.rows, &registry).await?,
     };
-    let follower = parts::follow(&log).await?;
-    let partitions = parts::partitions(&log, &follower).await?;
+    let follower = parts::follow(&sources.log).await?;
+    let partitions = parts::partitions(&sources.log, &follower).await?;
     follower.shutdown().await;
     let chosen = match arguments.partition {
         Some(number) if number >= partitions => {
@@ -47,57 +48,99 @@ async fn verify(settings: &Settings, arguments: &Verify) -> Result<bool, Error> 
         Some(number) => number..number + 1,
         None => 0..partitions,
     };
-    let metrics = Metrics::register(&process.registry)?;
+    let metrics = Metrics::register(&registry)?;
     let mut is_same = true;
     for partition in chosen {
-        let beginning = match (&objects, arguments.from_snapshot) {
-            (Some(objects), true) => {
-                let (objects, log) = (objects.clone(), log.clone());
-                let metrics = metrics.snapshots(partition);
-                oldest(&Snapshots { objects, log, partition, metrics }).await?
-            }
-            (None, true) => return Err(no_snapshot("there is no object store")),
-            (_, false) => Beginning::default(),
+        let beginning = if arguments.from_snapshot {
+            sources.oldest_snapshot(partition, metrics.snapshots(partition)).await?
+        } else {
+            Beginning::default()
         };
-        let verifier = Verifier { log: log.clone(), objects: objects.clone(), partition };
-        let verified = verifier.verify(beginning, arguments.until).await?;
-        is_same &= verified.difference.is_none();
-        crate::print(&said(partition, &verified))?;
+        is_same &= sources.verify(partition, beginning, arguments.until).await?;
     }
-    log.close(settings.shutdown_deadline()).await;
+    sources.close(settings.shutdown_deadline()).await;
     Ok(is_same)
 }
 
-/// Log and objects of an `up`. The log refuses a directory that another process has open.
-fn embedded(
-    dir: &Path,
-    settings: &Settings,
-    process: &Process,
-) -> Result<(Arc<dyn EventLog>, Option<Objects>), Error> {
-    // Looking must not make an installation of an empty folder.
-    if !dir.join("log").is_dir() {
-        let problem = "holds no log of a `tributary up`".to_owned();
-        return Err(Error::DataDir { dir: dir.to_owned(), problem });
+/// What is read.
+struct Sources {
+    log: Arc<dyn EventLog>,
+    objects: Option<Objects>,
+    warehouse: Option<warehouse::Sink>,
+    engine: Option<EmbeddedEngine>,
+}
+
+impl Sources {
+    /// What a stopped `up` has left. The log refuses a directory that another process has open.
+    async fn embedded(
+        dir: &Path,
+        settings: &Settings,
+        with_rows: bool,
+        registry: &Registry,
+    ) -> Result<Self, Error> {
+        // Looking must not make an installation of an empty folder.
+        if !dir.join("log").is_dir() {
+            let problem = "holds no log of a `tributary up`".to_owned();
+            return Err(Error::DataDir { dir: dir.to_owned(), problem });
+        }
+        let dir = DataDir::open(dir)?;
+        let log = up::open_log(&dir, SystemClock::shared(), registry)?;
+        let objects = Some(up::open_objects(&dir, settings)?);
+        let engine = if with_rows { Some(up::open_engine(&dir, settings).await?) } else { None };
+        let warehouse = engine.as_ref().map(|engine| warehouse::connect(&engine.endpoint()).0);
+        Ok(Self { log, objects, warehouse, engine })
     }
-    let dir = DataDir::open(dir)?;
-    let log = up::open_log(&dir, process)?;
-    let objects = up::open_objects(&dir, settings)?;
-    Ok((log, Some(objects)))
-}
 
-async fn oldest(snapshots: &Snapshots) -> Result<Beginning, Error> {
-    let kept = snapshots.kept().await?;
-    let oldest = kept.last().ok_or_else(|| no_snapshot("there is none of this history"))?;
-    Ok(snapshots.load(oldest).await?)
-}
+    /// What the roles work on.
+    async fn remote(settings: &Settings, with_rows: bool, registry: &Registry) -> Result<Self, Error> {
+        let log = parts::kafka(&settings.kafka, registry).await?;
+        let objects = Objects::open(&settings.object_store)?;
+        let warehouse = with_rows.then(|| warehouse::connect(&parts::endpoint(&settings.warehouse)).0);
+        Ok(Self { log, objects, warehouse, engine: None })
+    }
 
-fn no_snapshot(reason: &str) -> Error {
-    Error::Setting { setting: "--from-snapshot", reason: reason.to_owned() }
+    async fn oldest_snapshot(&self, partition: u32, metrics: SnapshotMetrics) -> Result<Beginning, Error> {
+        let none = |reason: &str| Error::Setting { setting: "--from-snapshot", reason: reason.to_owned() };
+        let objects = self.objects.clone().ok_or_else(|| none("there is no object store"))?;
+        let snapshots = Snapshots { objects, log: self.log.clone(), partition, metrics };
+        let kept = snapshots.kept().await?;
+        let oldest = kept.last().ok_or_else(|| none("there is no snapshot of this history"))?;
+        Ok(snapshots.load(oldest).await?)
+    }
+
+    /// Verifies a partition, and prints what came of it. False if there is a difference.
+    async fn verify(&self, partition: u32, beginning: Beginning, until: Option<u64>) -> Result<bool, Error> {
+        let cut = match &self.warehouse {
+            Some(warehouse) => last_cut(warehouse, partition).await?,
+            None => None,
+        };
+        let (log, objects) = (self.log.clone(), self.objects.clone());
+        let verifier = Verifier { log, objects, partition };
+        let verified = verifier.verify(beginning, Question { until, cut }).await?;
+        crate::print(&said(partition, &verified))?;
+        let mut is_same = verified.difference.is_none();
+        if let Some(warehouse) = &self.warehouse {
+            let tables = match &verified.rows {
+                Some(expected) => Some(count_rows(warehouse, partition, expected).await?),
+                None => None,
+            };
+            is_same &= tables.iter().flatten().all(|table| table.missing == 0 && table.extra == 0);
+            crate::print(&said_of_rows(partition, cut, tables.as_deref()))?;
+        }
+        Ok(is_same)
+    }
+
+    async fn close(self, deadline: Duration) {
+        self.log.close(deadline).await;
+        if let Some(engine) = self.engine {
+            engine.stop(up::ENGINE_STOP).await;
+        }
+    }
 }
 
 /// A line for people and for programs, and two more for a difference.
 fn said(partition: u32, verified: &Verified) -> String {
-    let Verified { from, to, records, facts, ignored, difference } = verified;
+    let Verified { from, to, records, facts, ignored, difference, rows: _ } = verified;
     let mut text = format!(
         "partition {partition}: events {from}..{to}, {records} records with {facts} facts are the same, {ignored} ignored\n"
     );
@@ -116,6 +159,23 @@ fn said(partition: u32, verified: &Verified) -> String {
     text
 }
 
+/// A line for each table, up to the sink's last cut.
+fn said_of_rows(partition: u32, cut: Option<u64>, tables: Option<&[TableRows]>) -> String {
+    let line = |text: String| format!("partition {partition}: {text}\n");
+    match (cut, tables) {
+        (None, _) => line("the warehouse has no finished cut: no rows are compared".to_owned()),
+        (Some(cut), None) => {
+            line(format!("cut {cut} of the warehouse is not in the range: no rows are compared"))
+        }
+        (Some(cut), Some(tables)) => tables
+            .iter()
+            .map(|TableRows { table, expected, missing, extra }| {
+                line(format!("{table} up to cut {cut}: {expected} rows, {missing} missing, {extra} extra"))
+            })
+            .collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use processor::verify::Difference;
@@ -124,12 +184,29 @@ mod tests {
 
     #[test]
     fn what_was_compared_and_the_first_difference_are_said() {
-        let mut verified = Verified { from: 3, to: 9, records: 2, facts: 7, ignored: 1, difference: None };
+        let mut verified =
+            Verified { from: 3, to: 9, records: 2, facts: 7, ignored: 1, difference: None, rows: None };
         let same = "partition 1: events 3..9, 2 records with 7 facts are the same, 1 ignored\n";
         assert_eq!(said(1, &verified), same);
         let (decided, accepted) = ("a".to_owned(), "b".to_owned());
         verified.difference = Some(Difference { record: 4, event: Some(8), decided, accepted });
         let differs = "partition 1: record 4 of facts DIFFERS in the decision on event 8\n  decided now: a\n  in the log:  b\n";
         assert_eq!(said(1, &verified), format!("{same}{differs}"));
+    }
+
+    #[test]
+    fn rows_are_said_table_by_table_or_why_not() {
+        let tables = [TableRows { table: "clicks", expected: 9, missing: 1, extra: 0 }];
+        for (cut, tables, expected) in [
+            (Some(3), Some(&tables[..]), "partition 1: clicks up to cut 3: 9 rows, 1 missing, 0 extra\n"),
+            (
+                Some(3),
+                None,
+                "partition 1: cut 3 of the warehouse is not in the range: no rows are compared\n",
+            ),
+            (None, None, "partition 1: the warehouse has no finished cut: no rows are compared\n"),
+        ] {
+            assert_eq!(said_of_rows(1, cut, tables), expected);
+        }
     }
 }

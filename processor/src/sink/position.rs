@@ -91,7 +91,7 @@ pub(super) fn row(partition: u32, cut: &CutBatch) -> Result<Batch, Error> {
 }
 
 /// The partition's number as the tables have it.
-pub(super) fn log_partition(partition: u32) -> Result<u16, Error> {
+pub(crate) fn log_partition(partition: u32) -> Result<u16, Error> {
     u16::try_from(partition)
         .map_err(|_| Error::Rows(format!("partition {partition} does not fit the tables")))
 }

@@ -6,7 +6,7 @@ use processor::archive::{Archive, Mover};
 use processor::core::CORE_VERSION;
 use processor::snapshot::Snapshots;
 use processor::store::Committed as _;
-use processor::verify::{Beginning, Verified, Verifier};
+use processor::verify::{Beginning, Question, Verified, Verifier};
 use processor::{Error, Metrics, Objects};
 use schemas::fact::{Fact, Record};
 use schemas::time::Timestamp;
@@ -22,7 +22,7 @@ fn objects(site: &Site) -> Objects {
 
 async fn verify(site: &Site, beginning: Beginning, until: Option<u64>) -> Result<Verified, Error> {
     let verifier = Verifier { log: site.log.clone(), objects: Some(objects(site)), partition: 0 };
-    verifier.verify(beginning, until).await
+    verifier.verify(beginning, Question { until, cut: None }).await
 }
 
 /// An installation in which conversions wait for clicks, and a snapshot was taken half way.

@@ -3,4 +3,5 @@
 mod exact;
 mod faults;
 mod retention;
+mod verified;
 mod warehouse;
