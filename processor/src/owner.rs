@@ -17,6 +17,7 @@ use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
 
+use crate::archive;
 use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
 use crate::core::{self, Changes, Head, Input, Overlay};
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
+use crate::objects::Objects;
 use crate::range::decide_range;
 use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::settings::ProcessorSettings;
@@ -53,6 +55,8 @@ pub struct OwnerParts {
     pub partition: u32,
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// Where facts are that the log does not have any more; `None` for nowhere.
+    pub objects: Option<Objects>,
     /// Settings.
     pub settings: ProcessorSettings,
     /// The clock.
@@ -107,8 +111,7 @@ impl<'a> Owner<'a> {
         let facts_partition = Partition { topic: topic::FACTS, number: parts.partition };
         let last_record = head.record.map(|position| (position, head.record_hash));
         let facts =
-            after(log.as_ref(), facts_partition, last_record, "the last record of facts in the state")
-                .await?;
+            after(parts, facts_partition, last_record, "the last record of facts in the state").await?;
         let events = events_after(parts, &head, "the last event in the state").await?;
         let producer = log.producer(ProducerUse {
             name: "facts",
@@ -412,17 +415,21 @@ async fn events_after(
 ) -> Result<Box<dyn Subscription>, Error> {
     let partition = Partition { topic: topic::EVENTS, number: parts.partition };
     let last = head.source.checked_sub(1).map(|position| (position, head.last_event));
-    after(parts.log.as_ref(), partition, last, what).await
+    after(parts, partition, last, what).await
 }
 
 /// Reads a partition from after `last`, once the record there is known to be the one with that hash.
 async fn after(
-    log: &dyn EventLog,
+    parts: &OwnerParts,
     partition: Partition,
     last: Option<(Position, RecordHash)>,
     what: &'static str,
 ) -> Result<Box<dyn Subscription>, Error> {
-    let Some((position, hash)) = last else { return Ok(log.subscribe(&[(partition, 0)]).await?) };
+    let log = &parts.log;
+    let Some((position, hash)) = last else {
+        // Whatever is old may be in the archive alone.
+        return archive::subscribe(log, parts.objects.as_ref(), partition, 0).await;
+    };
     let bounds = log.bounds(partition).await?;
     if !(bounds.start..bounds.end).contains(&position) {
         return Err(Error::Foreign(what));

@@ -70,7 +70,7 @@ impl Surroundings {
         let kept_in = (objects.clone(), self.log.clone());
         let hours = settings.archive_after_hours;
         let retention = Retention::new(kept_in, warehouse.clone(), partition, hours, metrics.clone());
-        let snapshots = Snapshots { objects, log: self.log.clone(), partition, metrics };
+        let snapshots = Snapshots::new(objects, self.log.clone(), partition, metrics);
         let (clock, settings) = (self.clock.clone(), settings.clone());
         Some(Keeper { snapshots: Arc::new(snapshots), retention: Arc::new(retention), clock, settings })
     }
@@ -96,6 +96,7 @@ pub fn start_processor(
         let parts = OwnerParts {
             partition,
             log: surroundings.log.clone(),
+            objects: surroundings.objects.clone(),
             settings: settings.clone(),
             clock: surroundings.clock.clone(),
             health: surroundings.partition_health("processor", partition),
@@ -137,6 +138,7 @@ pub fn start_sink(
             partition,
             log: surroundings.log.clone(),
             warehouse: warehouse.clone(),
+            objects: surroundings.objects.clone(),
             settings: settings.clone(),
             health: surroundings.partition_health("sink", partition),
             metrics: surroundings.metrics.sink(partition),

@@ -46,7 +46,7 @@ const NOTES: &[(&str, &str)] = &[
     ("warehouse.database", "Roles: the database of our tables; `migrate` creates it."),
     (
         "object_store.url",
-        "Where the processor keeps snapshots and the archive: a directory, file:// or s3://bucket/prefix. Empty: `up` takes a folder of data_dir, a role has none.",
+        "Where snapshots and the archive are kept: a directory, file:// or s3://bucket/prefix. Empty: `up` keeps snapshots in data_dir, a role none.",
     ),
     (
         "object_store.options",

@@ -116,7 +116,8 @@ async fn sink(settings: Settings, interference: &Interference) -> Result<(), Err
     let partitions = parts::partitions(&log, &follower).await?;
     follower.shutdown().await;
     let warehouse = interference.sink(parts::endpoint(&settings.warehouse));
-    start_sink(&process.surroundings(&log, partitions, interference, None)?, &settings.sink, &warehouse)?;
+    let objects = Objects::open(&settings.object_store)?;
+    start_sink(&process.surroundings(&log, partitions, interference, objects)?, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;

@@ -33,7 +33,7 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The warehouse of the roles.
     pub warehouse: WarehouseSettings,
-    /// Where the processor keeps what must outlive its disk.
+    /// Where processor and sink have what must outlive a disk.
     pub object_store: ObjectStoreSettings,
     /// The edge.
     pub edge: IngestSettings,

@@ -74,6 +74,10 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
+    if settings.object_store.url.is_empty() {
+        // On the same disk nothing would be won: the log keeps everything.
+        settings.processor.archive_after_hours = 0;
+    }
     let surroundings =
         process.surroundings(&log, partitions, interference, Some(open_objects(&dir, &settings)?))?;
     start_processor(&surroundings, &settings.processor, &sink, dir.join("state"))?;

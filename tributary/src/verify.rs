@@ -102,7 +102,7 @@ impl Sources {
     async fn oldest_snapshot(&self, partition: u32, metrics: SnapshotMetrics) -> Result<Beginning, Error> {
         let none = |reason: &str| Error::Setting { setting: "--from-snapshot", reason: reason.to_owned() };
         let objects = self.objects.clone().ok_or_else(|| none("there is no object store"))?;
-        let snapshots = Snapshots { objects, log: self.log.clone(), partition, metrics };
+        let snapshots = Snapshots::new(objects, self.log.clone(), partition, metrics);
         let kept = snapshots.kept().await?;
         let oldest = kept.last().ok_or_else(|| none("there is no snapshot of this history"))?;
         Ok(snapshots.load(oldest).await?)

@@ -7,6 +7,7 @@ mod mover;
 mod piece;
 mod reader;
 mod retention;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use piece::Piece;
 pub use mover::Mover;
 pub use reader::History;
 pub(crate) use retention::Retention;
+pub(crate) use subscription::subscribe;
 
 /// How long a record that the log has may take to arrive.
 const READ_BACK: Duration = Duration::from_secs(10);

@@ -17,11 +17,13 @@ use eventlog::{EventLog, Partition, Subscription};
 use schemas::topic;
 use service::lifecycle::Shutdown;
 
+use crate::archive;
 use crate::chain::{Accepted, Chain, Judged};
 use crate::error::Error;
 use crate::failpoint::Failpoints;
 use crate::health::PartitionHealth;
 use crate::metrics::SinkMetrics;
+use crate::objects::Objects;
 use crate::settings::SinkSettings;
 use cut::{Collector, CutBatch};
 use load::Loader;
@@ -42,6 +44,8 @@ pub struct SinkParts {
     pub log: Arc<dyn EventLog>,
     /// The warehouse.
     pub warehouse: warehouse::Sink,
+    /// Where facts are that the log does not have any more; `None` for nowhere.
+    pub objects: Option<Objects>,
     /// Settings.
     pub settings: SinkSettings,
     /// Where the sink says how it is.
@@ -68,7 +72,7 @@ impl<'a> PartitionSink<'a> {
     pub async fn open(parts: &'a SinkParts) -> Result<Self, Error> {
         let partition = Partition { topic: topic::FACTS, number: parts.partition };
         let Some(last) = SinkPosition::last(&parts.warehouse, parts.partition).await? else {
-            let facts = parts.log.subscribe(&[(partition, 0)]).await?;
+            let facts = archive::subscribe(&parts.log, parts.objects.as_ref(), partition, 0).await?;
             let collector = Collector::new(0, schemas::table::RowCounts::default());
             parts.metrics.no_cut();
             return Ok(Self { parts, chain: Chain::start(parts.partition), facts, collector });
@@ -76,10 +80,12 @@ impl<'a> PartitionSink<'a> {
         parts.metrics.cut(last.cut, last.core_time);
         let foreign = || Error::Foreign("the last cut in the warehouse");
         let bounds = parts.log.bounds(partition).await?;
-        if !(bounds.start..bounds.end).contains(&last.record) {
+        let start = if parts.objects.is_some() { 0 } else { bounds.start };
+        if !(start..bounds.end).contains(&last.record) {
             return Err(foreign());
         }
-        let mut facts = parts.log.subscribe(&[(partition, last.record)]).await?;
+        let mut facts =
+            archive::subscribe(&parts.log, parts.objects.as_ref(), partition, last.record).await?;
         let mut collector = Collector::new(last.cut, last.rows);
         let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
         let found = &batch.records[0];

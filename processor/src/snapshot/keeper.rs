@@ -10,7 +10,7 @@ use service::clock::SharedClock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Snapshots;
+use super::{Snapshot, Snapshots};
 use crate::archive::Retention;
 use crate::error::Error;
 use crate::settings::ProcessorSettings;
@@ -77,7 +77,7 @@ impl Keeper {
                 tokio::select! {
                     biased;
                     _ = &mut given_up => Ok(()),
-                    done = keep_all(&snapshots, &retention, &view, (keep, now)) => done,
+                    done = keep_all(&snapshots, &retention, view, (keep, now)) => done,
                 }
             })
         });
@@ -90,21 +90,34 @@ impl Keeper {
 async fn keep_all(
     snapshots: &Snapshots,
     retention: &Retention,
-    view: &View,
+    view: View,
     (keep, now): (usize, Timestamp),
 ) -> Result<(), Error> {
-    if let Some(newest) = snapshots.take(view).await? {
+    if let Some(newest) = snapshots.take(&view).await? {
         snapshots.metrics.kept(&newest);
     }
+    // The store cannot forget what a view still shows.
+    drop(view);
     let kept = snapshots.prune(keep).await?;
     // A single snapshot has no other to fall back on but the facts before it.
     if kept.len() == keep
-        && let Some(oldest) = kept.last()
-        && let Err(error) = retention.pass(oldest, now).await
+        && let Err(error) = let_go(snapshots, retention, &kept, now).await
     {
         snapshots.metrics.archive_failed();
         let partition = snapshots.partition;
         tracing::warn!(partition, %error, "nothing is deleted from the log for now");
     }
     Ok(())
+}
+
+/// Lets the log go what is below all of these snapshots.
+async fn let_go(
+    snapshots: &Snapshots,
+    retention: &Retention,
+    kept: &[Snapshot],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(oldest) = kept.last() else { return Ok(()) };
+    snapshots.check_all(kept).await?;
+    retention.pass(oldest, now).await
 }

@@ -6,12 +6,13 @@
 mod format;
 mod keeper;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{EventLog, Partition, Position};
+use parking_lot::Mutex;
 use schemas::fact::RecordHash;
 use schemas::time::Timestamp;
 use schemas::{hex, topic, wire};
@@ -69,17 +70,20 @@ enum Origin {
 
 /// The snapshots of one partition.
 pub struct Snapshots {
-    /// Where they are kept.
-    pub objects: Objects,
-    /// The log that decides which of them are of this history.
-    pub log: Arc<dyn EventLog>,
-    /// The partition.
-    pub partition: u32,
-    /// Where it is counted what they are worth.
-    pub metrics: SnapshotMetrics,
+    objects: Objects,
+    log: Arc<dyn EventLog>,
+    partition: u32,
+    metrics: SnapshotMetrics,
+    /// Names of those that this process has read whole.
+    read: Mutex<HashSet<String>>,
 }
 
 impl Snapshots {
+    /// The snapshots of `partition` in `objects`; the log decides which of them are of this history.
+    pub fn new(objects: Objects, log: Arc<dyn EventLog>, partition: u32, metrics: SnapshotMetrics) -> Self {
+        Self { objects, log, partition, metrics, read: Mutex::default() }
+    }
+
     fn folder(&self) -> String {
         format!("snapshots/{}", self.partition)
     }
@@ -101,11 +105,28 @@ impl Snapshots {
             return Err(error);
         }
         upload.finish().await?;
-        if let Err(error) = self.read(&name, &mut |_| Ok(())).await {
+        if let Err(error) = self.check(&name).await {
             self.objects.delete(&name).await?;
             return Err(error);
         }
         self.find(&name).await
+    }
+
+    /// Reads a snapshot to its end, unless this process has done so.
+    async fn check(&self, name: &str) -> Result<(), Error> {
+        if !self.read.lock().contains(name) {
+            self.read(name, &mut |_| Ok(())).await?;
+            self.read.lock().insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a state can be had from each of these.
+    pub(crate) async fn check_all(&self, kept: &[Snapshot]) -> Result<(), Error> {
+        for snapshot in kept {
+            self.check(&snapshot.name).await?;
+        }
+        Ok(())
     }
 
     async fn find(&self, name: &str) -> Result<Option<Snapshot>, Error> {
@@ -168,12 +189,13 @@ impl Snapshots {
         let mut kept = self.kept().await?;
         for old in kept.split_off(keep.min(kept.len())) {
             self.objects.delete(&old.name).await?;
+            self.read.lock().remove(&old.name);
         }
         Ok(kept)
     }
 
-    /// Fills a store that is empty, as on a new machine, or that stands where the log begins no more. Where no snapshot can be had and
-    /// the log has every record of `facts`, the state is folded from nothing: that takes longer, and gives the same.
+    /// Fills a store that is empty, as on a new machine, or that stands where the log begins no more. Where no snapshot can be had the
+    /// state is folded from nothing, by log and archive: that takes longer, and gives the same.
     ///
     /// # Errors
     /// [`Error`] if log or store cannot be asked, or the state cannot be written.
@@ -181,8 +203,14 @@ impl Snapshots {
         let partition = self.partition;
         let start = self.log.bounds(self.facts()).await?.start;
         let is_empty = store.is_empty()?;
-        if !is_empty && store.head()?.record.is_some_and(|record| record >= start) {
-            return Ok(());
+        if !is_empty {
+            let events = Partition { topic: topic::EVENTS, number: partition };
+            let first_event = self.log.bounds(events).await?.start;
+            let head = store.head()?;
+            // By its last record and its last event a state knows its log.
+            if head.record.is_some_and(|record| record >= start) && head.source > first_event {
+                return Ok(());
+            }
         }
         match self.restore(store).await {
             Ok(Some(snapshot)) => {

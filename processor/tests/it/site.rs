@@ -164,6 +164,7 @@ impl Site {
         let parts = OwnerParts {
             partition: 0,
             log: self.log.clone(),
+            objects: None,
             settings,
             clock,
             health,

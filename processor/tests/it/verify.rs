@@ -48,7 +48,7 @@ async fn decided() -> Site {
 
 fn snapshots(site: &Site) -> Snapshots {
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().snapshots(0);
-    Snapshots { objects: objects(site), log: site.log.clone(), partition: 0, metrics }
+    Snapshots::new(objects(site), site.log.clone(), 0, metrics)
 }
 
 #[tokio::test(flavor = "multi_thread")]

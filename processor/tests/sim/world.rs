@@ -190,6 +190,7 @@ impl World {
         let parts = OwnerParts {
             partition: 0,
             log,
+            objects: None,
             settings,
             clock: self.clock.clone(),
             health: Health::default().partition("processor", 0, &self.metrics),

@@ -66,6 +66,17 @@ async fn the_log_is_cut_below_snapshots_and_sink_and_everything_goes_on() {
     let rows = head.rows;
     let expected: Vec<[u64; 3]> = Table::ALL.iter().map(|table| [rows.get(*table); 3]).collect();
     assert_eq!(database.density().await, expected);
+
+    // What the log has no more comes from the archive: a new warehouse is filled, and a state without any snapshot.
+    let new = warehouse.database("two").await;
+    warehouse.load(&new, head.cut).await.unwrap();
+    assert_eq!(new.contents().await, database.contents().await);
+    std::fs::remove_dir_all(site.dir.path().join("objects/snapshots")).unwrap();
+    let processor =
+        Processor::start_with(site, &site.state_dir("third"), &objects, (&database.endpoint, WEEK));
+    processor.reaches(SOURCE, |source| source >= end).await;
+    processor.stop().await;
+    assert_eq!(Store::open(&site.state_dir("third/p0"), 0).unwrap().head().unwrap(), head);
     warehouse.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clickhouse::{Client, RowOwned, RowRead};
 use processor::sink::{PartitionSink, SinkParts};
-use processor::{Error, Failpoints, Health, Metrics, PartitionHealth, SinkSettings, Surroundings};
+use processor::{Error, Failpoints, Health, Metrics, Objects, PartitionHealth, SinkSettings, Surroundings};
 use schemas::event::Event;
 use schemas::table::{MIGRATIONS, Table};
 
@@ -91,6 +91,7 @@ impl Warehouse {
             partition: 0,
             log: self.site.log.clone(),
             warehouse: warehouse::connect(&database.endpoint).0,
+            objects: Some(Objects::in_directory(&self.site.dir.path().join("objects")).unwrap()),
             settings: SinkSettings::default(),
             health,
             metrics: metrics.sink(0),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use eventlog::Partition;
 use processor::store::{Committed as _, Store};
 use processor::{Failpoints, Health, Metrics, Objects, ProcessorSettings, Surroundings, start_processor};
 use prometheus::Registry;
@@ -11,7 +12,7 @@ use service::lifecycle::{Shutdown, Tasks};
 use warehouse::Endpoint;
 
 use super::traffic;
-use crate::site::{FACTS, PATIENCE, Site};
+use crate::site::{EVENTS, FACTS, PATIENCE, Site};
 
 /// A processor with its own disk.
 pub(crate) struct Processor {
@@ -88,31 +89,41 @@ async fn send(site: &Site, events: &[Event]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_machine_goes_on_from_the_snapshot_where_the_facts_before_it_are_gone() {
+async fn another_machine_goes_on_from_the_snapshot_where_what_comes_before_it_is_gone() {
+    for partition in [FACTS, EVENTS] {
+        goes_on_without_the_beginning_of(partition).await;
+    }
+}
+
+async fn goes_on_without_the_beginning_of(partition: Partition) {
     let site = Site::with_small_segments().await;
     let objects = Objects::in_directory(&site.dir.path().join("objects")).unwrap();
     let events = traffic(&mut site.edge(1), 200);
     let (before, after) = events.split_at(300);
+    // A disk with the state of long ago.
+    site.decide("old/p0", &before[..8]).await;
     let first = Processor::start(&site, &site.state_dir("first"), &objects);
-    send(&site, before).await;
+    send(&site, &before[8..]).await;
     first.reaches(SOURCE, |source| source >= 300).await;
     let facts = site.log.bounds(FACTS).await.unwrap().end;
     first.reaches(POSITION, |position| position + 1 >= facts).await;
     first.stop().await;
     let kept = site.snapshots().kept().await.unwrap();
-    let snapshot = kept.first().unwrap();
-    site.log.delete_below(FACTS, snapshot.position).await.unwrap();
-    let start = site.log.bounds(FACTS).await.unwrap().start;
-    assert!(start > 0 && start <= snapshot.position, "{start}");
+    assert!(kept.len() <= 2, "{kept:?}");
+    let needed = if partition == FACTS { kept[0].position } else { 299 };
+    site.log.delete_below(partition, needed).await.unwrap();
+    let start = site.log.bounds(partition).await.unwrap().start;
+    assert!(start > 8 && start <= needed, "{start}");
 
     // The machine is gone with its disk; more has come meanwhile.
     send(&site, after).await;
-    let second = Processor::start(&site, &site.state_dir("second"), &objects);
-    second.reaches(SOURCE, |source| source >= 400).await;
-    second.stop().await;
-    let head = Store::open(&site.state_dir("second/p0"), 0).unwrap().head().unwrap();
-    assert_eq!((head.counters.outcomes[0], head.imbalance()), (400, 0), "each once");
-    assert!(kept.len() <= 2, "{kept:?}");
+    for disk in ["second", "old"] {
+        let processor = Processor::start(&site, &site.state_dir(disk), &objects);
+        processor.reaches(SOURCE, |source| source >= 400).await;
+        processor.stop().await;
+        let head = Store::open(&site.state_dir(disk).join("p0"), 0).unwrap().head().unwrap();
+        assert_eq!((head.counters.outcomes[0], head.imbalance()), (400, 0), "{disk}: each once");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

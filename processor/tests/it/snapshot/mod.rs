@@ -32,12 +32,8 @@ impl Site {
 
     fn snapshots(&self) -> Snapshots {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        Snapshots {
-            objects: Objects::in_directory(&self.objects_dir()).unwrap(),
-            log: self.log.clone(),
-            partition: 0,
-            metrics: metrics.snapshots(0),
-        }
+        let objects = Objects::in_directory(&self.objects_dir()).unwrap();
+        Snapshots::new(objects, self.log.clone(), 0, metrics.snapshots(0))
     }
 
     /// Lets an owner on the state `name` decide these events, in small records.
