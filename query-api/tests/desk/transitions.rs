@@ -12,6 +12,7 @@ use schemas::id::{ConversionId, ConversionKind};
 use schemas::result::{CommandResult, ConversionNow};
 use schemas::{topic, wire};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::harness::{Answer, Harness, NOW, STOP_DEADLINE};
 use crate::rows::{self, NONE, Outcome, Revision};
@@ -62,10 +63,21 @@ fn transition(harness: &Harness, key: &str, id: &str, body: &Value) -> impl Futu
     harness.send_owned(request)
 }
 
+/// A transition that is under way.
+fn ask(harness: &Harness, key: &str, conversion: ConversionId, body: &Value) -> JoinSet<Answer> {
+    let mut asked = JoinSet::new();
+    asked.spawn(transition(harness, key, &conversion.to_string(), body));
+    asked
+}
+
+async fn answer(mut asked: JoinSet<Answer>) -> Answer {
+    asked.join_next().await.unwrap().unwrap()
+}
+
 /// The command that is in the log at this position, once it is there.
 async fn command(log: &dyn EventLog, position: u64) -> (Event, Command) {
     let mut subscription = log.subscribe(&[(EVENTS, position)]).await.unwrap();
-    let batch = subscription.next(1, SOON).await.unwrap().expect("a command");
+    let batch = subscription.next(1, SOON).await.unwrap().unwrap();
     let event = wire::decode_event(batch.records[0].payload.clone()).unwrap();
     let schemas::event::Body::Command(command) = event.body.clone() else { panic!("{event:?}") };
     (event, *command)
@@ -99,7 +111,7 @@ async fn the_answer_is_the_conversion_once_the_rows_show_it() {
     let (harness, conversion) = start().await;
     let key = harness.first.admin.clone();
     let body = json!({"to": "approved", "reason": "checked", "note": "by hand", "expected_version": 1});
-    let asked = tokio::spawn(transition(&harness, &key, &conversion.to_string(), &body));
+    let asked = ask(&harness, &key, conversion, &body);
     let (event, command) = command(harness.log.as_ref(), 0).await;
     assert_eq!((event.workspace, event.received_at), (harness.first.number, NOW));
     assert_eq!(event.catalog, harness.follower.revision());
@@ -115,18 +127,18 @@ async fn the_answer_is_the_conversion_once_the_rows_show_it() {
     tell(harness.log.as_ref(), result).await;
     show(&harness, conversion, 2, Some(Status::Pending), Status::Approved).await;
     settle(&harness, &event, "updated", "", 2).await;
-    let answer = asked.await.unwrap().ok();
-    assert_eq!((&answer["status"], &answer["version"]), (&"approved".into(), &2.into()));
+    let answered = answer(asked).await.ok();
+    assert_eq!((&answered["status"], &answered["version"]), (&"approved".into(), &2.into()));
     let receipt = harness.get(&format!("/api/v1/receipts/{}", event.id)).await.ok();
     assert_eq!((&receipt["type"], &receipt["status"]), (&"command".into(), &"updated".into()));
 
     // The next command is the next delivery of the same life.
-    let asked = tokio::spawn(transition(&harness, &key, &conversion.to_string(), &body));
+    let asked = ask(&harness, &key, conversion, &body);
     let (next, _) = self::command(harness.log.as_ref(), 1).await;
     let (first, second) = (event.mark.unwrap(), next.mark.unwrap());
     assert_eq!((second.edge, first.number, second.number), (first.edge, 0, 1));
     settle(&harness, &next, "conflict", "version_mismatch", 3).await;
-    assert_eq!(asked.await.unwrap().refused().0, 409);
+    assert_eq!(answer(asked).await.refused().0, 409);
     harness.stop().await;
 }
 
@@ -141,28 +153,28 @@ async fn what_was_refused_is_told_at_once_and_by_the_rows_if_the_result_is_lost(
     ];
     let body = json!({"to": "hold", "reason": "checked"});
     for (position, (reason, field, message)) in (0..).zip(cases) {
-        let asked = tokio::spawn(transition(&harness, &key, &conversion.to_string(), &body));
+        let asked = ask(&harness, &key, conversion, &body);
         let (event, _) = command(harness.log.as_ref(), position).await;
         let (workspace, id, status) = (event.workspace, event.id, OutcomeStatus::Conflict);
         let result = CommandResult { workspace, event: id, status, reason: reason.into(), conversion: now };
         tell(harness.log.as_ref(), result).await;
-        let answer = asked.await.unwrap();
-        let body = answer.json();
+        let answered = answer(asked).await;
+        let body = answered.json();
         assert_eq!((&body["current_version"], &body["current_status"]), (&4.into(), &"paid".into()));
         assert_eq!((&body["field"], &body["message"]), (&field.into(), &message.into()));
-        assert_eq!(answer.refused(), (409, "conflict".into(), Some(field.into())));
+        assert_eq!(answered.refused(), (409, "conflict".into(), Some(field.into())));
     }
     // Nobody tells; the rows do.
-    let asked = tokio::spawn(transition(&harness, &key, &conversion.to_string(), &body));
+    let asked = ask(&harness, &key, conversion, &body);
     let (event, _) = command(harness.log.as_ref(), 2).await;
     settle(&harness, &event, "conflict", "no_rate", 2).await;
-    let answer = asked.await.unwrap();
-    let current = (answer.json()["current_version"].clone(), answer.json()["current_status"].clone());
-    assert_eq!((answer.status, current), (StatusCode::CONFLICT, (1.into(), "pending".into())));
-    let asked = tokio::spawn(transition(&harness, &key, &conversion.to_string(), &body));
+    let answered = answer(asked).await;
+    let current = (answered.json()["current_version"].clone(), answered.json()["current_status"].clone());
+    assert_eq!((answered.status, current), (StatusCode::CONFLICT, (1.into(), "pending".into())));
+    let asked = ask(&harness, &key, conversion, &body);
     let (event, _) = command(harness.log.as_ref(), 3).await;
     settle(&harness, &event, "rejected", "unknown_conversion", 3).await;
-    assert_eq!(asked.await.unwrap().refused().0, 404);
+    assert_eq!(answer(asked).await.refused().0, 404);
     harness.stop().await;
 }
 
