@@ -28,6 +28,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long a child that has ended at its start may still be heard.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// A child that ran this long was well; its end begins a new series of attempts.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 const PASSWORD_CHARS: usize = 32;
@@ -290,9 +293,13 @@ where
     R: tokio::io::AsyncRead + Unpin,
 {
     let mut last = None;
-    while let Ok(Some(line)) = complaints.next_line().await {
-        last = Some(line);
-    }
+    let all_said = async {
+        while let Ok(Some(line)) = complaints.next_line().await {
+            last = Some(line);
+        }
+    };
+    // Whoever else holds its standard error open has nothing to say of the start; what was read until then stands.
+    let _ = tokio::time::timeout(LAST_WORDS, all_said).await;
     let fallback = || error.map_or_else(|| "the engine ended at its start".to_owned(), io::Error::to_string);
     StartError::Child(last.unwrap_or_else(fallback))
 }

@@ -41,9 +41,12 @@ fn a_held_conversion_counts_and_is_approved_when_its_days_are_over() {
     assert!(revisions(&core.tick()).is_empty());
 }
 
+/// Decides about the conversion that is held.
+type Decide = fn(&mut Core, &mut Traffic);
+
 #[test]
 fn whoever_decides_before_ends_the_hold() {
-    let decisions: [(&str, fn(&mut Core, &mut Traffic), Status); 3] = [
+    let decisions: [(&str, Decide, Status); 3] = [
         ("approved", |core, edge| report(core, edge, Status::Approved), Status::Approved),
         ("rejected", |core, edge| report(core, edge, Status::Rejected), Status::Rejected),
         (

@@ -6,6 +6,9 @@ use schemas::fact::{Fact, Lost};
 
 use crate::scene::{COUPON, Core, HOUR, MINUTE, Traffic, click_id, id, revision, revisions};
 
+/// Changes a report.
+type Edit = fn(&mut Conversion);
+
 fn joined(facts: &[Fact]) -> usize {
     facts.iter().filter(|fact| matches!(fact, Fact::Joined(_))).count()
 }
@@ -31,7 +34,7 @@ fn a_customer_who_signed_up_with_a_click_is_known_by_id_and_by_address() {
         (it.click, it.customer_id, it.email_sha256) = (Some(click_id(&first)), "c1".into(), Some([7; 32]));
     }));
     assert_eq!(joined(&facts), 1);
-    let ways: [(&str, fn(&mut Conversion)); 2] =
+    let ways: [(&str, Edit); 2] =
         [("customer_id", |it| it.customer_id = "c1".into()), ("email", |it| it.email_sha256 = Some([7; 32]))];
     for (by, edit) in ways {
         let facts = core.feed(&edge.conversion(0, edit));

@@ -7,6 +7,9 @@ use schemas::money::{Currency, Money};
 
 use crate::scene::{Core, DAY, HOUR, Traffic, click_id, id, outcome, outcomes, revision, revisions, usd};
 
+/// Changes a report.
+type Edit = fn(&mut Conversion);
+
 struct Shop {
     core: Core,
     edge: Traffic,
@@ -98,7 +101,7 @@ fn another_click_in_the_last_report_moves_the_conversion_even_if_it_comes_later(
 
 #[test]
 fn what_cannot_stand_is_a_conflict_and_changes_nothing() {
-    let cases: [(&str, fn(&mut Conversion)); 3] = [
+    let cases: [(&str, Edit); 3] = [
         ("untrusted_sender", |it| (it.trust, it.amount) = (Trust::Open, Some(usd(1)))),
         ("untrusted_sender", |it| (it.trust, it.amount) = (Trust::Token, Some(usd(1)))),
         ("status_not_reachable", |it| (it.status, it.amount) = (Some(Status::Paid), Some(usd(1)))),

@@ -19,8 +19,8 @@ const POLL: Duration = Duration::from_millis(20);
 async fn last_revision(site: &Site) -> Revision {
     let (chain, _) = site.chain().await;
     let facts = chain.into_iter().flat_map(|record| record.decisions).flat_map(|it| it.facts);
-    let revisions = facts.filter_map(|fact| if let Fact::Revision(it) = fact { Some(*it) } else { None });
-    revisions.last().unwrap()
+    let mut revisions = facts.filter_map(|fact| if let Fact::Revision(it) = fact { Some(*it) } else { None });
+    revisions.next_back().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
