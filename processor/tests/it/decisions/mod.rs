@@ -13,6 +13,7 @@ mod payouts;
 mod persons;
 mod rates;
 mod reference;
+mod reference_money;
 mod refunds;
 mod repetitions;
 mod restatements;

@@ -158,7 +158,7 @@ async fn every_fault_of_a_body_is_named() {
     assert_eq!(desk.get("/offers").await.ok()["items"], json!([]));
     desk.post("/offers", json!([])).await.is(400, "validation_failed", "");
     for (path, field) in
-        [("/partners", "coupons"), ("/links", "schedule"), ("/sources", "secret"), ("/keys", "sha256")]
+        [("/partners", "vouchers"), ("/links", "schedule"), ("/sources", "secret"), ("/keys", "sha256")]
     {
         let answer = desk.post(path, json!({field: []})).await;
         assert!(answer.fields().contains(&field.to_owned()), "{}", answer.body);

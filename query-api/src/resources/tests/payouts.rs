@@ -63,3 +63,20 @@ async fn every_fault_of_a_payout_is_named() {
     );
     assert_eq!(desk.get("/partners").await.ok()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_partners_coupons_are_nobody_elses() {
+    let (_installation, desk) = desk().await;
+    let anna = desk.made("/partners", json!({"name": "Anna", "coupons": ["ANNA10", "Sommer"]})).await;
+    assert_eq!(anna["coupons"], json!(["ANNA10", "Sommer"]));
+    let other = desk.post("/partners", json!({"name": "Berta", "coupons": ["anna10"]})).await;
+    other.is(409, "conflict", "coupons");
+    desk.post("/partners", json!({"name": "Berta", "coupons": [" x"]})).await.is(
+        400,
+        "validation_failed",
+        "coupons[0]",
+    );
+    let path = format!("/partners/{}", text(&anna["id"]));
+    assert_eq!(desk.patch(&path, json!({"coupons": []})).await.ok()["coupons"], json!([]));
+    desk.made("/partners", json!({"name": "Berta", "coupons": ["anna10"]})).await;
+}
