@@ -81,6 +81,10 @@ bench-edge *args:
     cargo build --release --locked --bin tributary --bin loadtest
     "${CARGO_TARGET_DIR:-target}"/release/loadtest bench edge {{args}}
 
+# The processor's core alone, in memory, on one core
+bench-core:
+    cargo bench --locked -p processor --bench core
+
 # Clicks while something goes wrong, for a while: just outage edge-killed --duration 60, just outage log-paused
 outage *args:
     cargo build --release --locked --bin tributary --bin loadtest
