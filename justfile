@@ -85,6 +85,10 @@ bench-edge *args:
 bench-core:
     cargo bench --locked -p processor --bench core
 
+# A partition's owner from log to facts: just bench-owner, KAFKA=127.0.0.1:9092 just bench-owner
+bench-owner:
+    cargo bench --locked -p processor --bench owner
+
 # Clicks while something goes wrong, for a while: just outage edge-killed --duration 60, just outage log-paused
 outage *args:
     cargo build --release --locked --bin tributary --bin loadtest

@@ -6,17 +6,19 @@
 
 #![allow(clippy::print_stdout, reason = "a bench answers on standard output")]
 
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod measure;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use catalog::Catalog;
-use processor::core::{Changes, Head, Input, Overlay, decide};
+use processor::core::{Changes, Head, Input, Keys, Overlay, decide};
 use schemas::time::Timestamp;
 
+use measure::{cpu_ns, number};
 use traffic::{T0, Traffic, catalog_records, folded};
 
 #[global_allocator]
@@ -29,8 +31,6 @@ const BATCH: u64 = 5_000;
 /// Log time from one event to the next: 250,000 events a second.
 const STEP_MICROS: i64 = 4;
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-
 /// Time of a part.
 #[derive(Default)]
 struct Spent {
@@ -40,23 +40,17 @@ struct Spent {
 
 impl Spent {
     fn add<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Box<dyn Error>> {
-        let (began, cpu) = (Instant::now(), cpu_ns()?);
+        let (began, cpu) = (Instant::now(), cpu_ns("/proc/thread-self")?);
         let done = work();
         self.wall += began.elapsed();
-        self.cpu_ns += cpu_ns()? - cpu;
+        self.cpu_ns += cpu_ns("/proc/thread-self")? - cpu;
         Ok(done)
     }
 }
 
-/// What this thread has had of a processor, by the scheduler's own count.
-fn cpu_ns() -> Result<u64, Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(stat.split(' ').next().ok_or("an empty schedstat")?.parse()?)
-}
-
 struct Run {
     catalog: Catalog,
-    state: Map,
+    state: Keys,
     head: Head,
     decided: Spent,
     committed: Spent,
@@ -64,12 +58,14 @@ struct Run {
 }
 
 impl Run {
-    fn batch(&mut self, inputs: &[Input]) -> Result<(), Box<dyn Error>> {
+    fn batch(&mut self, inputs: Vec<Input>) -> Result<(), Box<dyn Error>> {
         let (state, catalog, head) = (&self.state, &self.catalog, self.head.clone());
-        let decide_all = || -> Result<(Vec<_>, Changes), processor::core::StateError> {
+        let decide_all = move || -> Result<(Vec<_>, Changes), processor::core::StateError> {
             let mut overlay = Overlay::new(state, head);
-            let decisions =
-                inputs.iter().map(|input| decide(&mut overlay, catalog, input)).collect::<Result<_, _>>()?;
+            let decisions = inputs
+                .into_iter()
+                .map(|input| decide(&mut overlay, catalog, input))
+                .collect::<Result<_, _>>()?;
             Ok((decisions, overlay.into_changes()))
         };
         let (decisions, changes) = self.decided.add(decide_all)??;
@@ -80,21 +76,9 @@ impl Run {
     }
 }
 
-fn commit(state: &mut Map, changes: Changes) -> Head {
-    for (key, value) in changes.keys {
-        match value {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
-        };
-    }
+fn commit(state: &mut Keys, changes: Changes) -> Head {
+    changes.keys.into_iter().for_each(|(key, value)| state.insert(key, value));
     changes.head
-}
-
-fn number(name: &str, or: u64) -> Result<u64, Box<dyn Error>> {
-    match std::env::var_os(name) {
-        Some(text) => Ok(text.to_str().ok_or("not a number")?.parse()?),
-        None => Ok(or),
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -107,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut traffic = Traffic::new(1, catalog.revision());
     let mut run = Run {
         catalog,
-        state: Map::new(),
+        state: Keys::default(),
         head: Head::default(),
         decided: Spent::default(),
         committed: Spent::default(),
@@ -118,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let before = run.head.source;
         let inputs: Vec<Input> =
             (before..before + BATCH).map(|position| input(&mut traffic, position)).collect();
-        run.batch(&inputs)?;
+        run.batch(inputs)?;
         if before < warmup && run.head.source >= warmup {
             (run.decided, run.committed, run.facts) = (Spent::default(), Spent::default(), 0);
             counted_from = run.head.source;

@@ -144,6 +144,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A thread that decodes or encodes beside the owner did not come to its end.
+    #[error("a worker failed: {0}")]
+    Worker(String),
     /// Rows could not be encoded.
     #[error("rows cannot be encoded: {0}")]
     Rows(String),
@@ -176,6 +179,7 @@ impl Error {
             | Self::CutMismatch { .. }
             | Self::Partitions { .. }
             | Self::Setting { .. }
+            | Self::Worker(_)
             | Self::Rows(_) => false,
         }
     }

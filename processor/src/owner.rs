@@ -1,18 +1,18 @@
 //! The owner of a partition: reads a range of events, decides it on a speculative copy, appends one record of facts,
 //! and commits only what it has read back as accepted.
 //!
-//! If another owner's record came first, the speculation is dropped and what was accepted is applied instead. After any
+//! It does not wait for its records: the next range is decided on top of those in flight, while other threads decode, encode and
+//! write. If another owner's record came first, the speculation is dropped and what was accepted is applied instead. After any
 //! delivery error the producer and the speculation are thrown away and work goes on from the committed position.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use eventlog::{EventLog, NewRecord, Partition, Position, Producer, ProducerUse, Subscription};
+use eventlog::{EventLog, Partition, Position, ProducerUse, Subscription};
 use schemas::event::CatalogRevision;
-use schemas::fact::{Outcome, Record, RecordHash};
+use schemas::fact::{Record, RecordHash};
 use schemas::time::Timestamp;
-use schemas::wire::{EVENT_VERSION, WireError};
 use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
@@ -20,33 +20,27 @@ use service::lifecycle::Shutdown;
 use crate::archive;
 use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
-use crate::core::{self, Changes, Head, Input, Overlay};
+use crate::core::{self, Changes, Head, Input, Layers, Overlay};
 use crate::core_catalog::{CoreCatalog, LookAhead};
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
+use crate::flights::{Flights, Landing, Own};
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
 use crate::objects::Objects;
 use crate::range::decide_range;
+use crate::reading::{Collected, Reading, Unreadable};
 use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::settings::ProcessorSettings;
 use crate::store::Committed;
 use crate::ticker::{Due, Ticker};
+use crate::workers::Workers;
 
-/// A record logged further ahead of this machine's clock halts the partition before it is decided: one wrong clock would
-/// move core time for ever.
-const MAX_CLOCK_AHEAD_MICROS: i64 = 10 * 60 * 1_000_000;
-/// Bytes of events collected for one record of facts; the last batch read may exceed it.
-const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// A record of facts larger than this is not appended: fewer events are decided instead. Below what the log takes at most.
-const MAX_RECORD_BYTES: usize = 3 * 1024 * 1024;
-/// How long the owner waits for events before it looks at its timers.
-const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Records of `facts` read at once.
 const FACTS_READ: usize = 64;
 /// How long an acknowledged record may take to be readable.
 const READ_BACK: Duration = Duration::from_secs(10);
-/// Bytes of facts that may wait for durability; one record is in flight at a time.
+/// Bytes of facts that may wait for durability; a few records are in flight at a time.
 const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;
 
 /// What an owner is made of.
@@ -67,17 +61,25 @@ pub struct OwnerParts {
     pub metrics: OwnerMetrics,
     /// Where a test may strike.
     pub failpoints: Failpoints,
+    /// Who decodes events and encodes facts.
+    pub workers: Workers,
 }
 
 /// The owner of a partition, from the committed position on.
 pub struct Owner<'a> {
     parts: &'a OwnerParts,
     store: &'a dyn Committed,
+    /// Where the committed state stands.
     head: Head,
+    /// May have run ahead for what is in flight.
     catalog: CoreCatalog,
     facts: Box<dyn Subscription>,
-    events: Box<dyn Subscription>,
-    producer: Box<dyn Producer>,
+    reading: Reading,
+    /// Events read and not decided.
+    waiting: VecDeque<Input>,
+    /// Fewer events than that are decided next: more would give too large a record.
+    fewer_than: Option<u64>,
+    flights: Flights,
     ticker: Ticker,
     /// Tells of newer catalogs, once somebody waits for one.
     ahead: Option<LookAhead>,
@@ -85,17 +87,10 @@ pub struct Owner<'a> {
     moved: Arc<MovedCounts>,
     /// Commands of which the desks do not know yet that they ended.
     ended: Arc<EndedCommands>,
-    /// Why the event after those collected cannot be decided; said when those before it are.
+    /// Events decided that mean nothing, until they are known to be accepted.
+    unreadable: Unreadable,
+    /// Why the event after those in flight cannot be decided; said when they have landed.
     halt: Option<Error>,
-}
-
-/// What was decided and is not yet known to be accepted.
-struct Speculation {
-    payload: Bytes,
-    hash: RecordHash,
-    changes: Changes,
-    /// How commands ended.
-    commands: Vec<Outcome>,
 }
 
 impl<'a> Owner<'a> {
@@ -125,12 +120,15 @@ impl<'a> Owner<'a> {
             head,
             catalog,
             facts,
-            events,
-            producer,
+            reading: Reading::from(parts, events),
+            waiting: VecDeque::new(),
+            fewer_than: None,
+            flights: Flights::new(parts, producer),
             ticker,
             ahead: None,
             moved: Arc::default(),
             ended: Arc::default(),
+            unreadable: Unreadable::default(),
             halt: None,
         })
     }
@@ -162,118 +160,80 @@ impl<'a> Owner<'a> {
     async fn decide_all(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
         self.catch_up(shutdown).await?;
         while !shutdown.is_started() {
-            let mut inputs = self.collect().await?;
-            // Another owner may have been here meanwhile: what it decided need not be decided again.
-            self.catch_up(shutdown).await?;
-            loop {
-                inputs.retain(|input| input.position >= self.head.source);
-                if inputs.is_empty() {
-                    break;
-                }
-                self.decide_and_append(&inputs).await?;
+            if self.flights.is_empty()
+                && self.waiting.is_empty()
+                && let Some(error) = self.halt.take()
+            {
+                return Err(error);
             }
-            self.tick().await?;
+            let is_full = self.flights.is_full();
+            if !is_full && !self.waiting.is_empty() {
+                self.decide_next().await?;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                landing = self.flights.landing(), if !self.flights.is_empty() => self.land(landing?).await?,
+                collected = self.reading.next(), if !is_full && self.halt.is_none() => {
+                    self.take(collected?, shutdown).await?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Events from the committed position on: what is there, and what comes within the linger time.
-    async fn collect(&mut self) -> Result<Vec<Input>, Error> {
-        if let Some(error) = self.halt.take() {
-            return Err(error);
+    /// Takes in what was read, or the time that has passed.
+    async fn take(&mut self, collected: Collected, shutdown: &Shutdown) -> Result<(), Error> {
+        (self.waiting, self.halt) = (collected.inputs, collected.halt);
+        if !self.flights.is_empty() {
+            return Ok(());
         }
-        let mut inputs: Vec<Input> = Vec::new();
-        let mut bytes = 0;
-        let mut wait = IDLE_WAIT;
-        let linger = Duration::from_millis(self.parts.settings.batch_linger_ms);
-        let began = tokio::time::Instant::now();
-        while let Some(room) = self.parts.settings.max_batch_events.checked_sub(inputs.len())
-            && room > 0
-            && bytes < MAX_BATCH_BYTES
-        {
-            let Some(batch) = self.events.next(room, wait).await? else { break };
-            for record in &batch.records {
-                let input = Input::read(record);
-                if let Err(error) = self.check(&input) {
-                    if inputs.is_empty() {
-                        return Err(error);
-                    }
-                    self.halt = Some(error);
-                    return Ok(inputs);
-                }
-                bytes += record.payload.len();
-                inputs.push(input);
+        // Another owner may have been here meanwhile: what it decided need not be decided again.
+        self.catch_up(shutdown).await?;
+        if self.waiting.is_empty() { self.tick().await } else { Ok(()) }
+    }
+
+    /// Decides the events that wait, on top of what is in flight.
+    async fn decide_next(&mut self) -> Result<(), Error> {
+        let (record, changes) = match self.decide().await {
+            Ok(decided) => decided,
+            // What is in flight is not to blame: it lands first.
+            Err(error) if !self.flights.is_empty() => {
+                self.waiting.clear();
+                self.halt = Some(error);
+                return Ok(());
             }
-            let Some(left) = linger.checked_sub(began.elapsed()) else { break };
-            wait = left;
-        }
-        Ok(inputs)
-    }
-
-    /// Whether an event may be decided by this build, here and now.
-    fn check(&self, input: &Input) -> Result<(), Error> {
-        let position = input.position;
-        let ahead = input.log_time.micros_since(Timestamp::from_micros(self.parts.clock.now_micros()));
-        if ahead > MAX_CLOCK_AHEAD_MICROS {
-            return Err(Error::ClockAhead { position, ahead_s: ahead / 1_000_000 });
-        }
-        match input.event {
-            // A newer edge was told that this event is safe: it waits for a build that can read it.
-            Err(WireError::UnknownVersion(version)) if version > EVENT_VERSION => {
-                Err(Error::NewerEvent { position, version })
+            Err(error) => return Err(error),
+        };
+        match self.flights.launch().await? {
+            None => {
+                self.flights.push(record, changes);
+                Ok(())
             }
-            Ok(_) | Err(_) => Ok(()),
+            Some(events) => self.decide_fewer_than(events).await,
         }
     }
 
-    async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<(), Error> {
-        let source = self.head.source;
-        if inputs.iter().map(|input| input.position).ne(source..source + inputs.len() as u64) {
-            return Err(Error::Foreign("the position in the state"));
-        }
-        let (payload, changes, commands) = self.decide_what_fits(inputs).await?;
-        let hash = wire::hash_record(&payload);
-        let speculation = Speculation { payload: payload.clone(), hash, changes, commands };
-        let partition = Partition { topic: topic::FACTS, number: self.parts.partition };
-        self.parts.failpoints.at(Failpoint::BeforeAppend);
-        let answers = self.producer.append(partition, vec![NewRecord { key: Bytes::new(), payload }]).await;
-        let position = answers.into_iter().next().unwrap_or(Err(eventlog::Error::Closed))?;
-        self.parts.failpoints.at(Failpoint::AfterAppend);
-        self.absorb((position, speculation)).await?;
-        // Either this record or another one on the same predecessor was accepted.
-        if self.head.source > source {
-            self.name_unreadable(inputs);
-            Ok(())
-        } else {
-            Err(Error::Foreign("the chain in the state"))
-        }
+    /// Goes back to the first event of a record that was too large.
+    async fn decide_fewer_than(&mut self, events: u64) -> Result<(), Error> {
+        self.fewer_than = Some(events);
+        let head = self.flights.head().unwrap_or(&self.head).clone();
+        self.catalog_not_after(head.catalog).await?;
+        self.read_after(&head, "the last event in flight").await
     }
 
-    /// Says where in the log those events are that were decided and mean nothing: it alone has their bytes.
-    fn name_unreadable(&self, inputs: &[Input]) {
-        let decided = inputs.iter().filter(|input| input.position < self.head.source);
-        let mut unreadable =
-            decided.filter_map(|it| it.event.as_ref().err().map(|error| (it.position, error)));
-        if let Some((position, error)) = unreadable.next() {
-            let (partition, more) = (self.parts.partition, unreadable.count());
-            tracing::warn!(partition, position, more, %error, "an event cannot be read and is rejected");
-        }
-    }
-
-    /// Decides as many of the events as fit into one record of the log.
-    async fn decide_what_fits(&mut self, inputs: &[Input]) -> Result<(Bytes, Changes, Vec<Outcome>), Error> {
-        let mut count = inputs.len();
-        loop {
-            let inputs = &inputs[..count];
-            let (partition, catalog) = (self.parts.partition, &mut self.catalog);
-            let (record, changes) = decide_range(self.store, &self.head, partition, catalog, inputs).await?;
-            let payload = wire::encode_record(&record);
-            if payload.len() <= MAX_RECORD_BYTES || count == 1 {
-                return Ok((payload, changes, results::outcomes(&record)));
-            }
-            count /= 2;
-            self.catalog_not_after(self.head.catalog).await?;
-        }
+    /// Decides a range of events on a speculative copy of the state.
+    async fn decide(&mut self) -> Result<(Record, Changes), Error> {
+        let head = self.flights.head().unwrap_or(&self.head).clone();
+        let most = self.fewer_than.take().map_or(self.waiting.len(), |events| (events / 2).max(1) as usize);
+        self.waiting.iter().take(most).for_each(|input| self.unreadable.note(input));
+        let layers = self.flights.layers();
+        let state = Layers { layers: &layers, base: self.store };
+        let (partition, catalog) = (self.parts.partition, &mut self.catalog);
+        let decided = decide_range(&state, &head, partition, catalog, (&mut self.waiting, most)).await?;
+        // What was not reached is noted when it is.
+        self.unreadable.forget_from(decided.0.source_to);
+        Ok(decided)
     }
 
     /// The own copy of the catalog may have run ahead for a speculation that is dropped.
@@ -284,6 +244,17 @@ impl<'a> Owner<'a> {
         Ok(())
     }
 
+    /// Takes in what has happened in flight.
+    async fn land(&mut self, landing: Landing) -> Result<(), Error> {
+        match landing {
+            Landing::TooLarge(events) => self.decide_fewer_than(events).await,
+            Landing::Durable(position) => {
+                self.absorb(position).await?;
+                self.tick().await
+            }
+        }
+    }
+
     /// Commits what others have appended meanwhile.
     async fn catch_up(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
         let mut foreign = false;
@@ -291,49 +262,57 @@ impl<'a> Owner<'a> {
             && let Some(batch) = self.facts.next(FACTS_READ, Duration::ZERO).await?
         {
             for record in &batch.records {
-                foreign |= self.absorb_record(record, &mut None).await?;
+                foreign |= self.absorb_record(record).await?;
             }
         }
         self.follow(foreign).await
     }
 
-    /// Reads the facts log up to and with the record just appended, and commits what fits the chain.
-    async fn absorb(&mut self, (until, speculation): (u64, Speculation)) -> Result<(), Error> {
-        let mut mine = Some(speculation);
+    /// Reads the facts log until the first record in flight, which lies at `until`, is accepted or another one on its predecessor.
+    async fn absorb(&mut self, until: Position) -> Result<(), Error> {
+        let source = self.head.source;
         let mut foreign = false;
-        loop {
+        while self.head.source == source {
             let batch = self.facts.next(FACTS_READ, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
             for record in &batch.records {
-                foreign |= self.absorb_record(record, &mut mine).await?;
+                foreign |= self.absorb_record(record).await?;
             }
-            if batch.records.last().is_some_and(|record| record.position >= until) {
-                return self.follow(foreign).await;
+            let is_past = batch.records.last().is_some_and(|record| record.position >= until);
+            if is_past && self.head.source == source {
+                return Err(Error::Foreign("the chain in the state"));
             }
         }
+        self.follow(foreign).await
     }
 
     /// Reads events from where another owner's record has led, once they are known to be those that it decided. The last one
     /// speaks for all: whoever wrote the record had read its way there.
     async fn follow(&mut self, foreign: bool) -> Result<(), Error> {
         if foreign {
-            self.events =
-                events_after(self.parts, &self.head, "the last event of the facts in the log").await?;
-            self.halt = None;
+            let head = self.head.clone();
+            self.read_after(&head, "the last event of the facts in the log").await
+        } else {
+            Ok(())
         }
+    }
+
+    /// Reads on after the last event that `head` has decided.
+    async fn read_after(&mut self, head: &Head, what: &'static str) -> Result<(), Error> {
+        let events = events_after(self.parts, head, what).await?;
+        self.reading = Reading::from(self.parts, events);
+        self.unreadable.forget_from(head.source);
+        self.waiting.clear();
+        self.halt = None;
         Ok(())
     }
 
     /// Judges one record of the facts log. True if it was accepted and another owner's.
-    async fn absorb_record(
-        &mut self,
-        record: &eventlog::Record,
-        mine: &mut Option<Speculation>,
-    ) -> Result<bool, Error> {
-        // The speculation was built on the present head, so that its own record fits without being read again.
-        let own = mine.take_if(|speculation| speculation.payload == record.payload);
+    async fn absorb_record(&mut self, record: &eventlog::Record) -> Result<bool, Error> {
+        // The first in flight was built on the present head, so that its own record fits without being read again.
+        let own = if self.flights.is_first(&record.payload) { self.flights.take_first() } else { None };
         let foreign = own.is_none();
         let (hash, mut changes, commands) = match own {
-            Some(speculation) => (speculation.hash, speculation.changes, speculation.commands),
+            Some(Own { hash, changes, commands }) => (hash, changes, commands),
             None => {
                 let mut chain = Chain {
                     partition: self.parts.partition,
@@ -350,7 +329,7 @@ impl<'a> Owner<'a> {
                 };
                 accepted.check_core(record.position)?;
                 // Whatever was decided on the predecessor of this record will not fit any more.
-                *mine = None;
+                self.flights.clear();
                 let changes = self.apply(&accepted.record, record.position, accepted.hash).await?;
                 (accepted.hash, changes, results::outcomes(&accepted.record))
             }
@@ -362,6 +341,7 @@ impl<'a> Owner<'a> {
         self.parts.failpoints.at(Failpoint::BeforeCommit);
         self.store.commit(changes)?;
         self.parts.failpoints.at(Failpoint::AfterCommit);
+        self.unreadable.name_before(self.head.source, self.parts.partition);
         counts?;
         let now = Timestamp::from_micros(self.parts.clock.now_micros());
         self.ended.note(commands, self.store, now);

@@ -1,5 +1,7 @@
 //! Deciding a range of events into one record of facts, on a speculative copy of a state.
 
+use std::collections::VecDeque;
+
 use schemas::fact::Record;
 use schemas::wire;
 
@@ -7,20 +9,27 @@ use crate::core::{self, CORE_VERSION, Changes, Head, Input, Overlay, State};
 use crate::core_catalog::CoreCatalog;
 use crate::error::Error;
 
-/// Decides events that follow on `head`. An event whose catalog revision cannot be had ends the range before it.
+/// Decides events that follow on `head`, and takes them out: as many as there are and are asked for. An event whose catalog revision
+/// cannot be had ends the range before it.
 ///
 /// # Errors
-/// Why the first event cannot be decided.
+/// Why the first event cannot be decided; [`Error::Foreign`] if one does not follow.
 pub(crate) async fn decide_range(
     state: &dyn State,
     head: &Head,
     partition: u32,
     catalog: &mut CoreCatalog,
-    inputs: &[Input],
+    (inputs, most): (&mut VecDeque<Input>, usize),
 ) -> Result<(Record, Changes), Error> {
     let mut overlay = Overlay::new(state, head.clone());
-    let mut decisions = Vec::with_capacity(inputs.len());
-    for input in inputs {
+    let mut decisions = Vec::with_capacity(most);
+    let mut last = None;
+    while decisions.len() < most
+        && let Some(input) = inputs.front()
+    {
+        if input.position != overlay.head().source {
+            return Err(Error::Foreign("the position in the state"));
+        }
         if let Ok(event) = &input.event
             && let Err(error) = catalog.advance_for(input.position, event.catalog).await
         {
@@ -30,12 +39,11 @@ pub(crate) async fn decide_range(
             // What comes before it can be decided all the same; then it is first and says why it cannot.
             break;
         }
+        let Some(input) = inputs.pop_front() else { break };
+        last = Some(input.payload.clone());
         decisions.push(core::decide(&mut overlay, catalog.get(), input)?);
     }
-    let last_event = decisions
-        .len()
-        .checked_sub(1)
-        .map_or(head.last_event, |last| wire::hash_record(&inputs[last].payload));
+    let last_event = last.map_or(head.last_event, |last| wire::hash_record(&last));
     let record = Record {
         core_version: CORE_VERSION,
         partition,

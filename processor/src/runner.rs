@@ -22,6 +22,7 @@ use crate::settings::{ProcessorSettings, SinkSettings};
 use crate::sink::{PartitionSink, SinkParts};
 use crate::snapshot::{Keeper, Snapshots};
 use crate::store::Store;
+use crate::workers::Workers;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -102,6 +103,7 @@ pub fn start_processor(
             health: surroundings.partition_health("processor", partition),
             metrics: surroundings.metrics.owner(partition),
             failpoints: surroundings.failpoints.clone(),
+            workers: Workers::Threads,
         };
         let keeper = surroundings.keeper(settings, warehouse, partition);
         let shutdown = surroundings.shutdown.clone();

@@ -3,11 +3,14 @@
 //! The store need not be synced: facts are the truth, and what a power loss takes is folded again from them.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use fjall::compaction::filter::Factory;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 
-use crate::core::{Changes, Head, Pair, State, StateError};
+use crate::core::{self, Changes, Head, Keys, Pair, State, StateError, Visit, Walk};
 use crate::error::Error;
+use crate::forget::{CommittedTime, HeldTime};
 
 /// Version of the layout of keys and values. A newer one in a directory is refused.
 pub(crate) const LAYOUT: u32 = 1;
@@ -31,10 +34,13 @@ pub struct Store {
     keyspace: Keyspace,
     /// What the state says of itself.
     format: Vec<u8>,
+    committed_time: CommittedTime,
 }
 
 /// A partition's state as it is at one moment; what is committed later does not change it.
 pub struct View {
+    /// As long as it is there, nothing is forgotten that was not over then.
+    _held: HeldTime,
     snapshot: fjall::Snapshot,
     keyspace: Keyspace,
 }
@@ -49,10 +55,18 @@ impl View {
         bytes.map_or_else(|| Ok(Head::default()), |bytes| Head::decode(&bytes))
     }
 
-    /// Every key of the state with its value, in order; the head is not among them.
-    pub fn pairs(&self) -> impl Iterator<Item = Result<Pair, StateError>> {
+    /// Every key of the state with its value, in order; the head is not among them, nor is what the store may forget at any time: so
+    /// that two stores of the same facts say the same.
+    ///
+    /// # Errors
+    /// [`StateError`] if the head cannot be read.
+    pub fn pairs(&self) -> Result<impl Iterator<Item = Result<Pair, StateError>>, StateError> {
+        let now = self.head()?.core_time;
+        let is_state = move |(key, value): &Pair| {
+            key != FORMAT_KEY && key != HEAD_KEY && !core::is_over(key, value, now)
+        };
         let pairs = self.snapshot.iter(&self.keyspace).map(pair);
-        pairs.filter(|pair| pair.as_ref().map_or(true, |(key, _)| key != FORMAT_KEY && key != HEAD_KEY))
+        Ok(pairs.filter(move |pair| pair.as_ref().map_or(true, &is_state)))
     }
 }
 
@@ -73,8 +87,14 @@ impl Store {
     /// another try, if the directory cannot be opened: another process has it, or the disk is full.
     pub fn open(dir: &Path, partition: u32) -> Result<Self, Error> {
         let refused = |problem: String| Error::StateDirectory { dir: dir.display().to_string(), problem };
+        let committed_time = CommittedTime::unknown();
         let open = || -> Result<(Database, Keyspace), fjall::Error> {
-            let database = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1).open()?;
+            let forgets: Arc<dyn Factory> = Arc::new(committed_time.clone());
+            let database = Database::builder(dir)
+                .cache_size(CACHE_BYTES)
+                .worker_threads(1)
+                .with_compaction_filter_factories(Arc::new(move |_| Some(forgets.clone())))
+                .open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
             let keyspace = database.keyspace("state", options)?;
             Ok((database, keyspace))
@@ -93,7 +113,7 @@ impl Store {
             opened => opened.map_err(failed_to_open)?,
         };
         let format = [LAYOUT.to_be_bytes(), partition.to_be_bytes()].concat();
-        let store = Self { database, keyspace, format: format.clone() };
+        let store = Self { database, keyspace, format: format.clone(), committed_time };
         match store.get(FORMAT_KEY)? {
             None => store.keyspace.insert(FORMAT_KEY, format).map_err(|error| failed(&error))?,
             Some(found) if found == format => {}
@@ -106,6 +126,7 @@ impl Store {
                 )));
             }
         }
+        store.committed_time.set(store.head()?.core_time);
         Ok(store)
     }
 }
@@ -113,7 +134,9 @@ impl Store {
 impl Store {
     /// The state as it is now.
     pub fn view(&self) -> View {
-        View { snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
+        // Held before the moment of the view, so that no later time comes between.
+        let held = self.committed_time.hold();
+        View { _held: held, snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
     }
 
     /// Whether nothing was ever committed, or taken in to its end.
@@ -126,6 +149,7 @@ impl Store {
 
     /// Removes everything, also what is left of an import that did not come to its end.
     pub(crate) fn clear(&self) -> Result<(), StateError> {
+        self.committed_time.begin_anew();
         let clear = || {
             self.keyspace.clear()?;
             self.keyspace.insert(FORMAT_KEY, &*self.format)
@@ -144,7 +168,7 @@ impl Store {
 
     /// Says where the state stands of which all pairs were taken in.
     pub(crate) fn found(&self, head: Head) -> Result<(), StateError> {
-        self.commit(Changes { head, keys: std::collections::BTreeMap::new() })
+        self.commit(Changes { head, keys: Keys::default() })
     }
 }
 
@@ -155,14 +179,19 @@ impl Committed for Store {
 
     fn commit(&self, changes: Changes) -> Result<(), StateError> {
         let mut batch = self.database.batch();
-        for (key, value) in changes.keys {
+        let mut changed: Vec<_> = changes.keys.into_iter().collect();
+        // Neighbours lie in the same places of the store's memory.
+        changed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (key, value) in changed {
             match value {
-                Some(value) => batch.insert(&self.keyspace, key, value),
-                None => batch.remove(&self.keyspace, key),
+                Some(value) => batch.insert(&self.keyspace, key.as_slice(), value),
+                None => batch.remove(&self.keyspace, key.as_slice()),
             }
         }
         batch.insert(&self.keyspace, HEAD_KEY, changes.head.encode());
-        batch.commit().map_err(|error| failed(&error))
+        batch.commit().map_err(|error| failed(&error))?;
+        self.committed_time.set(changes.head.core_time);
+        Ok(())
     }
 }
 
@@ -172,28 +201,25 @@ impl State for Store {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        backward: bool,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
+        let Walk { from, to, backward } = walk;
         if from >= to {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let range = self.keyspace.range(from..to);
-        if backward {
-            range.rev().take(limit).map(pair).collect()
-        } else {
-            range.take(limit).map(pair).collect()
+        let mut range = self.keyspace.range(from..to);
+        while let Some(guard) = if backward { range.next_back() } else { range.next() } {
+            let (key, value) = guard.into_inner().map_err(|error| failed(&error))?;
+            if !visit(&key, &value) {
+                break;
+            }
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use schemas::time::Timestamp;
 
     use super::*;
 
@@ -204,9 +230,9 @@ mod tests {
         {
             let store = Store::open(dir.path(), 2).unwrap();
             assert_eq!(store.head().unwrap(), Head::default());
-            let keys = (0..10_u8).map(|n| (vec![b'k', n], Some(vec![n]))).collect::<BTreeMap<_, _>>();
+            let keys = (0..10_u8).map(|n| (vec![b'k', n], Some(vec![n]))).collect();
             store.commit(Changes { head: Head::default(), keys }).unwrap();
-            let keys = BTreeMap::from([(vec![b'k', 3], None)]);
+            let keys = [(vec![b'k', 3], None)].into_iter().collect();
             store.commit(Changes { head: head.clone(), keys }).unwrap();
         }
         let store = Store::open(dir.path(), 2).unwrap();
@@ -217,6 +243,62 @@ mod tests {
         };
         assert_eq!(keys(false), [1, 2, 4]);
         assert_eq!(keys(true), [5, 4, 2]);
+    }
+
+    #[test]
+    fn a_unique_click_is_forgotten_once_its_window_is_over_and_nothing_else_is() {
+        const DAY: i64 = 24 * 3_600 * 1_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 0).unwrap();
+        let head = |micros| Head { core_time: Timestamp::from_micros(micros), ..Head::default() };
+        let at = |micros: i64| Some(micros.to_be_bytes().to_vec());
+        let keys = [(&b"u1"[..], at(0)), (b"u2", at(1)), (b"d1", at(0))].into_iter().collect();
+        store.commit(Changes { head: head(1), keys }).unwrap();
+        let left = |store: &Store| -> Vec<Vec<u8>> {
+            store.keyspace.rotate_memtable_and_wait().unwrap();
+            store.keyspace.major_compact().unwrap();
+            store.scan(b"a", b"z", 9, false).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        for (now, wanted) in
+            [(DAY - 1, &[b"d1", b"u1", b"u2"][..]), (DAY, &[b"d1", b"u2"]), (DAY + 1, &[b"d1"])]
+        {
+            store.commit(Changes { head: head(now), keys: Keys::default() }).unwrap();
+            assert_eq!(left(&store), wanted, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_view_is_the_state_at_its_moment_whatever_the_store_forgets_meanwhile() {
+        const DAY: i64 = 24 * 3_600 * 1_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 0).unwrap();
+        let head = |micros| Head { core_time: Timestamp::from_micros(micros), ..Head::default() };
+        let commit = |now, keys: &[(&[u8], i64)]| {
+            let keys = keys.iter().map(|(key, at)| (*key, Some(at.to_be_bytes().to_vec()))).collect();
+            store.commit(Changes { head: head(now), keys }).unwrap();
+        };
+        let merge = || {
+            store.keyspace.rotate_memtable_and_wait().unwrap();
+            store.keyspace.major_compact().unwrap();
+        };
+        let keys_of =
+            |view: &View| -> Vec<Vec<u8>> { view.pairs().unwrap().map(|pair| pair.unwrap().0).collect() };
+        commit(DAY, &[(b"u1", 0), (b"u2", 1), (b"d1", 0)]);
+        let unmerged = store.view();
+        merge();
+        let merged = store.view();
+        commit(DAY + 1, &[]);
+        merge();
+        for view in [&unmerged, &merged] {
+            assert_eq!(keys_of(view), [b"d1", b"u2"], "what is over is no part of it, and the rest is there");
+        }
+        assert_eq!(keys_of(&store.view()), [b"d1"]);
+        drop(unmerged);
+        merge();
+        assert!(store.get(b"u2").unwrap().is_some(), "somebody still reads it");
+        drop(merged);
+        merge();
+        assert!(store.get(b"u2").unwrap().is_none());
     }
 
     #[test]

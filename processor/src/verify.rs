@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use eventlog::{EventLog, Partition, Position};
@@ -119,9 +119,10 @@ impl Verifier {
             if accepted.core_version != CORE_VERSION {
                 return Err(Error::OtherCore { position, version: accepted.core_version });
             }
-            let inputs = inputs(&mut events, accepted.source_to).await?;
+            let mut inputs = inputs(&mut events, accepted.source_to).await?;
+            let all = inputs.len();
             let (decided, changes) =
-                decide_range(&pairs, &head, self.partition, &mut catalog, &inputs).await?;
+                decide_range(&pairs, &head, self.partition, &mut catalog, (&mut inputs, all)).await?;
             verified.to = accepted.source_to;
             if wire::encode_record(&decided) != record.payload {
                 verified.difference = Some(difference(position, &decided, &accepted));
@@ -129,8 +130,8 @@ impl Verifier {
             }
             for (key, value) in changes.keys {
                 match value {
-                    Some(value) => pairs.insert(key, value),
-                    None => pairs.remove(&key),
+                    Some(value) => pairs.insert(key.to_vec(), value),
+                    None => pairs.remove(key.as_slice()),
                 };
             }
             head = Head { record: Some(position), record_hash: hash, ..changes.head };
@@ -148,11 +149,11 @@ impl Verifier {
 }
 
 /// The events before `to` that were not read yet.
-async fn inputs(events: &mut History, to: Position) -> Result<Vec<Input>, Error> {
-    let mut inputs = Vec::new();
+async fn inputs(events: &mut History, to: Position) -> Result<VecDeque<Input>, Error> {
+    let mut inputs = VecDeque::new();
     while events.position() < to {
         let event = events.next().await?.ok_or(Error::Foreign("a record of facts"))?;
-        inputs.push(Input::read(&event));
+        inputs.push_back(Input::read(&event));
     }
     Ok(inputs)
 }

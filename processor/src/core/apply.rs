@@ -71,7 +71,8 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Click(fact) => {
             let click = StoredTouch::of_click(&fact.click);
             if let Some(visitor) = click.visitor {
-                state.put(key::touch(fact.workspace, visitor, click.at, click.id), Vec::new());
+                let key = key::touch(fact.workspace, visitor, click.at, click.id);
+                state.put(key, click.offer.bytes().to_vec());
             }
             state.put(key::click(fact.workspace, fact.click.id), click.encode());
             unique::apply_click(state, fact.workspace, &fact.click.hit);
@@ -100,7 +101,6 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
         Fact::Ticked => {
             state.head_mut().counters.ticks += 1;
             nonce::sweep(state)?;
-            unique::sweep(state)?;
             sweep(state)
         }
         Fact::Nonce(used) => {
@@ -114,8 +114,7 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
             let head = state.head_mut();
             head.cut = cut.number;
             (head.uncut, head.uncut_bytes) = (0, 0);
-            nonce::sweep(state)?;
-            unique::sweep(state)
+            nonce::sweep(state)
         }
     }
 }

@@ -15,7 +15,7 @@ use schemas::time::Timestamp;
 
 use super::key::{self, Visits};
 use super::model::{self, Sharer};
-use super::state::{Overlay, State, StateError};
+use super::state::{Overlay, State, StateError, Walk};
 use super::stored::StoredTouch;
 use super::{CLOCK_SKEW_MICROS, TOUCHES_PER_END, VIEWS_PER_END};
 
@@ -166,10 +166,22 @@ fn add_visits(
     let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
     let (from, to) = visits.between(earliest, latest);
     let per_end = if visits.are_clicks { TOUCHES_PER_END } else { VIEWS_PER_END };
-    let mut pairs = state.scan(&from, &to, per_end, true)?;
-    // All of them were found from the one end, unless there are as many as it takes.
-    if pairs.len() == per_end {
-        pairs.extend(state.scan(&from, &to, per_end, false)?);
+    let mut pairs = Vec::new();
+    for backward in [true, false] {
+        let mut seen = 0;
+        state.visit(Walk { from: &from, to: &to, backward }, &mut |key, value| {
+            seen += 1;
+            // A click of another offer is told by what lies here, and need not be read.
+            let is_another = visits.are_clicks && question.offer.is_some_and(|offer| offer.bytes() != value);
+            if !is_another {
+                pairs.push((key.to_vec(), value.to_vec()));
+            }
+            seen < per_end
+        })?;
+        // All of them were found from the one end, unless there are as many as it takes.
+        if seen < per_end {
+            break;
+        }
     }
     for (key, value) in pairs {
         let id = visits.touch_of(&key).ok_or(StateError::Unreadable("touch"))?;

@@ -5,6 +5,7 @@
 //! send no more than the cap takes, counts by the same. What is beyond a cap is counted too, for it was delivered; only a
 //! click that the edge has labelled as beyond a cap with a fallback was not, and does not count there.
 
+use bytes::Bytes;
 use catalog::resource::caps_of;
 use catalog::{Cap, CapMetric, OnExceed, Workspace};
 use schemas::cap::{CapCount, CapPlace};
@@ -172,8 +173,9 @@ const fn severity(on_exceed: &OnExceed) -> u8 {
     }
 }
 
-fn decode(bytes: Vec<u8>) -> Result<CapCount, StateError> {
-    wire::decode_cap_count(bytes.into()).map_err(|_| StateError::Unreadable("count of a cap"))
+fn decode(bytes: &[u8]) -> Result<CapCount, StateError> {
+    wire::decode_cap_count(Bytes::copy_from_slice(bytes))
+        .map_err(|_| StateError::Unreadable("count of a cap"))
 }
 
 fn read(
@@ -181,7 +183,7 @@ fn read(
     workspace: WorkspaceNumber,
     place: &CapPlace,
 ) -> Result<Option<CapCount>, StateError> {
-    state.get(&key::cap(workspace, place))?.map(decode).transpose()
+    state.get(&key::cap(workspace, place))?.as_deref().map(decode).transpose()
 }
 
 pub(super) fn apply_counted(state: &mut Overlay<'_>, counted: &CapCounted) -> Result<(), StateError> {
@@ -237,11 +239,13 @@ pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
 
 /// The counts that these changes moved.
 pub fn moved_cap_counts(changes: &Changes) -> Result<Vec<CapCount>, StateError> {
-    changes.keys.range(key::caps()).filter_map(|(_, value)| value.clone()).map(decode).collect()
+    let (from, to) = key::caps();
+    let mut range = changes.keys.range(&from, &to);
+    std::iter::from_fn(|| range.step(false)).filter_map(|(_, value)| value).map(decode).collect()
 }
 
 /// Up to `limit` counts whose windows may not be over, those that end last first: the windows without end.
 pub fn live_cap_counts(state: &dyn State, now: Timestamp, limit: usize) -> Result<Vec<CapCount>, StateError> {
     let [_, (from, to)] = key::caps_around(now);
-    state.scan(&from, &to, limit, true)?.into_iter().map(|(_, value)| decode(value)).collect()
+    state.scan(&from, &to, limit, true)?.into_iter().map(|(_, value)| decode(&value)).collect()
 }

@@ -57,17 +57,17 @@ impl Input {
 ///
 /// # Errors
 /// Only if the state cannot be read; no input makes it fail.
-pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: &Input) -> Result<Decision, StateError> {
+pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: Input) -> Result<Decision, StateError> {
     let core_time = state.head().core_time.max(input.log_time);
     begin(state, input.position, core_time);
     let before = std::mem::replace(&mut state.head_mut().catalog, catalog.revision());
     let mut decider = Decider { state, catalog, facts: Vec::with_capacity(2), wait_bytes: 0 };
-    match &input.event {
+    match input.event {
         Ok(event) => {
-            decider.event(event)?;
-            decider.rates(event, before.number)?;
+            let event = decider.event(event)?;
+            decider.rates(&event, before.number)?;
         }
-        Err(_) => decider.unreadable(input)?,
+        Err(_) => decider.unreadable(&input.payload, input.log_time)?,
     }
     decider.cut_if_full()?;
     let facts = decider.facts;
@@ -134,30 +134,41 @@ impl Decider<'_, '_> {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event) -> Result<(), StateError> {
+    /// Decides an event, and gives back what is left of it: by whom and when.
+    fn event(&mut self, mut event: Event) -> Result<Event, StateError> {
         if let Some(mark) = event.mark
             && mark::saw(self.state, mark)?
         {
-            return self.emit(Fact::Redelivered(mark));
+            self.emit(Fact::Redelivered(mark))?;
+            return Ok(event);
         }
-        match &event.body {
-            Body::Click(click) => self.click(event, click),
-            Body::Impression(impression) => self.impression(event, impression),
-            Body::Conversion(conversion) => self.conversion(&Reported::new(event, conversion, event.mark)),
-            Body::Refund(refund) => self.refund(&Returned::new(event, refund, event.mark)),
-            Body::Command(command) => self.command(event, command),
-            Body::Delayed(delayed) => self.emit(Fact::Delayed(*delayed)),
-            Body::Tick => self.tick(event),
+        match event.body {
+            // What a visit says goes into its fact as it is: nothing of it is copied.
+            Body::Click(click) => {
+                event.body = Body::Tick;
+                self.click(&event, *click)?;
+            }
+            Body::Impression(impression) => {
+                event.body = Body::Tick;
+                self.impression(&event, *impression)?;
+            }
+            Body::Conversion(ref conversion) => {
+                self.conversion(&Reported::new(&event, conversion, event.mark))?;
+            }
+            Body::Refund(ref refund) => self.refund(&Returned::new(&event, refund, event.mark))?,
+            Body::Command(ref command) => self.command(&event, command)?,
+            Body::Delayed(delayed) => self.emit(Fact::Delayed(delayed))?,
+            Body::Tick => self.tick(&event)?,
         }
+        Ok(event)
     }
 
-    fn click(&mut self, event: &Event, click: &Click) -> Result<(), StateError> {
+    fn click(&mut self, event: &Event, mut click: Click) -> Result<(), StateError> {
         let case = Case::of_hit(event, Subject::Click, &click.hit);
         let Some(workspace) = self.catalog.workspace(event.workspace) else {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
         };
-        let (counted_in, is_beyond) = self.caps_of_click(event, workspace, click)?;
-        let mut click = click.clone();
+        let (counted_in, is_beyond) = self.caps_of_click(event, workspace, &click)?;
         let labels = &mut click.hit.labels;
         if is_beyond && !labels.iter().any(|known| known == label::CAP) {
             labels.push(label::CAP.to_owned());
@@ -178,12 +189,11 @@ impl Decider<'_, '_> {
         self.reopen_reached(event, workspace, &reached)
     }
 
-    fn impression(&mut self, event: &Event, impression: &Impression) -> Result<(), StateError> {
+    fn impression(&mut self, event: &Event, mut impression: Impression) -> Result<(), StateError> {
         let case = Case::of_hit(event, Subject::Impression, &impression.hit);
         let Some(workspace) = self.catalog.workspace(event.workspace) else {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
         };
-        let mut impression = impression.clone();
         unique::drop_claims(&mut impression.hit);
         let reached = self.reached_by(workspace, &StoredTouch::of_impression(&impression))?;
         reached.label(&mut impression.hit.labels);
@@ -234,9 +244,9 @@ impl Decider<'_, '_> {
     }
 
     /// A record that means nothing still ends in one counted outcome. Its id is the hash of its bytes.
-    fn unreadable(&mut self, input: &Input) -> Result<(), StateError> {
+    fn unreadable(&mut self, payload: &[u8], log_time: Timestamp) -> Result<(), StateError> {
         self.emit(Fact::Outcome(Box::new(Outcome {
-            event: EventId::from_bytes(digest(&input.payload)),
+            event: EventId::from_bytes(digest(payload)),
             workspace: WorkspaceNumber::NONE,
             mark: None,
             subject: Subject::Unreadable,
@@ -245,7 +255,7 @@ impl Decider<'_, '_> {
             conversion: None,
             original: None,
             source: None,
-            received_at: input.log_time,
+            received_at: log_time,
             test: false,
         })))
     }

@@ -8,6 +8,7 @@ use schemas::id::{
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 
+use super::keys::Key;
 use super::person::kind_letter;
 
 /// Delivery marks of an edge.
@@ -26,19 +27,45 @@ const NONCE: u8 = b's';
 const NONCE_AGE: u8 = b'a';
 /// Counts of caps.
 const CAP: u8 = b'k';
-const UNIQUE: u8 = b'u';
-const UNIQUE_AGE: u8 = b'w';
+/// Last unique clicks.
+pub(super) const UNIQUE: u8 = b'u';
 const HOLD: u8 = b'h';
 const IDENTITY: u8 = b'j';
 const PERSON: u8 = b'o';
 const LACKS_RATE: u8 = b'y';
 const RATE_SWEEP: u8 = b'x';
 
+/// In what order keys of a kind are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// One at a time.
+    Single,
+    /// All that one visitor has, in order; they share their first [`VISITOR_BYTES`].
+    ByVisitor,
+    /// Any range, in order.
+    InOrder,
+}
+
+/// What a visitor's touches have in common: kind, workspace and visitor.
+pub(super) const VISITOR_BYTES: usize = 1 + 3 + 16;
+/// The whole key of a touch: its time and its id, too.
+pub(super) const TOUCH_BYTES: usize = VISITOR_BYTES + 8 + 16;
+
+pub(super) const fn asked(kind: u8) -> Asked {
+    match kind {
+        CLICK | DEDUPE | CONVERSION | PARKED_COUNT | REFUND | NONCE | UNIQUE | IDENTITY | PERSON => {
+            Asked::Single
+        }
+        TOUCH | VIEW => Asked::ByVisitor,
+        _ => Asked::InOrder,
+    }
+}
+
 /// The first 16 bytes of a SHA-256.
 pub(super) type Digest = [u8; 16];
 
-fn key(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(48);
+fn key(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]]) -> Key {
+    let mut key = Key::new();
     key.push(kind);
     if let Some(workspace) = workspace {
         key.extend_from_slice(&workspace.get().to_be_bytes()[1..]);
@@ -54,21 +81,21 @@ fn time_bytes(time: Timestamp) -> [u8; 8] {
     ((time.micros() as u64) ^ (1 << 63)).to_be_bytes()
 }
 
-pub(super) fn marks(edge: EdgeId) -> Vec<u8> {
+pub(super) fn marks(edge: EdgeId) -> Key {
     key(MARKS, None, &[edge.bytes()])
 }
 
 /// A gap among an edge's deliveries, by its first number; the value is the number after its last.
-pub(super) fn gap(edge: EdgeId, from: u64) -> Vec<u8> {
+pub(super) fn gap(edge: EdgeId, from: u64) -> Key {
     key(GAP, None, &[edge.bytes(), &from.to_be_bytes()])
 }
 
 /// The half-open range of an edge's gaps that begin at `number` or below.
-pub(super) fn gaps_up_to(edge: EdgeId, number: u64) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn gaps_up_to(edge: EdgeId, number: u64) -> (Key, Key) {
     (gap(edge, 0), key(GAP, None, &[edge.bytes(), &number.to_be_bytes(), &[0]]))
 }
 
-pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Vec<u8> {
+pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Key {
     key(CLICK, Some(workspace), &[click.bytes()])
 }
 
@@ -86,7 +113,7 @@ impl Visits {
     }
 
     /// The half-open range of the touches from `from` up to and with `to`.
-    pub(super) fn between(self, from: Timestamp, to: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn between(self, from: Timestamp, to: Timestamp) -> (Key, Key) {
         let bound = |time| key(self.kind(), Some(self.workspace), &[self.visitor.bytes(), &time_bytes(time)]);
         (bound(from), bound(to.saturating_add(1)))
     }
@@ -102,13 +129,8 @@ impl Visits {
     }
 }
 
-/// A touch of a visitor. A click's has no value, for the click has it; an impression's holds the impression.
-pub(super) fn touch(
-    workspace: WorkspaceNumber,
-    visitor: VisitorId,
-    at: Timestamp,
-    touch: TouchId,
-) -> Vec<u8> {
+/// A touch of a visitor. A click's value is its offer, for the click has the rest; an impression's holds the impression.
+pub(super) fn touch(workspace: WorkspaceNumber, visitor: VisitorId, at: Timestamp, touch: TouchId) -> Key {
     let kind = match touch {
         TouchId::Click(_) => TOUCH,
         TouchId::Impression(_) => VIEW,
@@ -116,11 +138,11 @@ pub(super) fn touch(
     key(kind, Some(workspace), &[visitor.bytes(), &time_bytes(at), touch.bytes()])
 }
 
-pub(super) fn dedupe(workspace: WorkspaceNumber, dedupe: &DedupeKey) -> Vec<u8> {
+pub(super) fn dedupe(workspace: WorkspaceNumber, dedupe: &DedupeKey) -> Key {
     key(DEDUPE, Some(workspace), &[dedupe])
 }
 
-pub(super) fn conversion(workspace: WorkspaceNumber, conversion: ConversionId) -> Vec<u8> {
+pub(super) fn conversion(workspace: WorkspaceNumber, conversion: ConversionId) -> Key {
     key(CONVERSION, Some(workspace), &[conversion.bytes()])
 }
 
@@ -147,74 +169,70 @@ impl Awaited {
 
 /// An event that waits. `fact_seq` is the number of the fact that parked it: who came first is decided by
 /// the log's order, never by the clocks that ids are made from.
-pub(super) fn parked(workspace: WorkspaceNumber, awaited: Awaited, fact_seq: u64) -> Vec<u8> {
+pub(super) fn parked(workspace: WorkspaceNumber, awaited: Awaited, fact_seq: u64) -> Key {
     let (kind, id) = awaited.parts();
     key(PARKED, Some(workspace), &[kind, id, &fact_seq.to_be_bytes()])
 }
 
 /// The half-open range of events that wait for this.
-pub(super) fn parked_for(workspace: WorkspaceNumber, awaited: Awaited) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn parked_for(workspace: WorkspaceNumber, awaited: Awaited) -> (Key, Key) {
     let (kind, id) = awaited.parts();
     (key(PARKED, Some(workspace), &[kind, id]), key(PARKED, Some(workspace), &[kind, id, &[0xff; 9]]))
 }
 
 /// Ordered by the end of the wait; the value is the key of the parked event.
-pub(super) fn due(due: Timestamp, event: EventId) -> Vec<u8> {
+pub(super) fn due(due: Timestamp, event: EventId) -> Key {
     key(DUE, None, &[&time_bytes(due), event.bytes()])
 }
 
 /// The half-open range of waits that end up to and with `now`.
-pub(super) fn due_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn due_until(now: Timestamp) -> (Key, Key) {
     (key(DUE, None, &[]), key(DUE, None, &[&time_bytes(now.saturating_add(1))]))
 }
 
 /// How many events of a source wait, those of senders that are trusted and of others apart; the built-in source has no id.
-pub(super) fn parked_count(
-    workspace: WorkspaceNumber,
-    is_trusted: bool,
-    source: Option<SourceId>,
-) -> Vec<u8> {
+pub(super) fn parked_count(workspace: WorkspaceNumber, is_trusted: bool, source: Option<SourceId>) -> Key {
     let source = source.map_or([0; 16], |source| *source.bytes());
     key(PARKED_COUNT, Some(workspace), &[&[u8::from(is_trusted)], &source])
 }
 
 /// A refund that a conversion took in.
-pub(super) fn refund(workspace: WorkspaceNumber, conversion: ConversionId, refund: &Digest) -> Vec<u8> {
+pub(super) fn refund(workspace: WorkspaceNumber, conversion: ConversionId, refund: &Digest) -> Key {
     key(REFUND, Some(workspace), &[conversion.bytes(), refund])
 }
 
 /// A nonce that a source has used; the built-in source has no id.
-pub(super) fn nonce(workspace: WorkspaceNumber, source: Option<SourceId>, nonce: &Digest) -> Vec<u8> {
+pub(super) fn nonce(workspace: WorkspaceNumber, source: Option<SourceId>, nonce: &Digest) -> Key {
     let source = source.map_or([0; 16], |source| *source.bytes());
     key(NONCE, Some(workspace), &[&source, nonce])
 }
 
 /// Ordered by when a nonce was used; the value is its key.
-pub(super) fn nonce_age(at: Timestamp, event: EventId) -> Vec<u8> {
+pub(super) fn nonce_age(at: Timestamp, event: EventId) -> Key {
     key(NONCE_AGE, None, &[&time_bytes(at), event.bytes()])
 }
 
 /// The half-open range of nonces that were used before `at`.
-pub(super) fn nonces_before(at: Timestamp) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn nonces_before(at: Timestamp) -> (Key, Key) {
     (key(NONCE_AGE, None, &[]), key(NONCE_AGE, None, &[&time_bytes(at)]))
 }
 
 /// A count of a cap, ordered by the end of its window.
-pub(super) fn cap(workspace: WorkspaceNumber, place: &CapPlace) -> Vec<u8> {
+pub(super) fn cap(workspace: WorkspaceNumber, place: &CapPlace) -> Key {
     let partner = place.partner.map_or([0; 16], |partner| *partner.bytes());
     let (ends_by, start) = (time_bytes(place.ends_by), time_bytes(place.window_start));
     key(CAP, None, &[&ends_by, &workspace.get().to_be_bytes(), &place.cap, &start, &partner])
 }
 
 /// All counts of caps.
-pub(super) fn caps() -> std::ops::Range<Vec<u8>> {
-    vec![CAP]..vec![CAP + 1]
+pub(super) const fn caps() -> ([u8; 1], [u8; 1]) {
+    ([CAP], [CAP + 1])
 }
 
 /// The half-open range of counts whose windows end before `at`, and that of all others.
-pub(super) fn caps_around(at: Timestamp) -> [(Vec<u8>, Vec<u8>); 2] {
+pub(super) fn caps_around(at: Timestamp) -> [(Key, Key); 2] {
     let at = key(CAP, None, &[&time_bytes(at)]);
-    [(vec![CAP], at.clone()), (at, vec![CAP + 1])]
+    [(key(CAP, None, &[]), at.clone()), (at, [CAP + 1][..].into())]
 }
 
 /// What a click is unique on.
@@ -231,7 +249,7 @@ pub(super) fn unique(
     test: bool,
     on: UniqueOn,
     id: &[u8; 16],
-) -> Vec<u8> {
+) -> Key {
     let on = match on {
         UniqueOn::Link => b"l",
         UniqueOn::Offer => b"o",
@@ -239,28 +257,13 @@ pub(super) fn unique(
     key(UNIQUE, Some(workspace), &[visitor.bytes(), &[u8::from(test)], on, id])
 }
 
-/// Ordered by when a click was unique; ends with its key and has no value.
-pub(super) fn unique_age(at: Timestamp, unique: &[u8]) -> Vec<u8> {
-    key(UNIQUE_AGE, None, &[&time_bytes(at), unique])
-}
-
-/// The half-open range of clicks that were unique up to and with `at`.
-pub(super) fn uniques_until(at: Timestamp) -> (Vec<u8>, Vec<u8>) {
-    (key(UNIQUE_AGE, None, &[]), key(UNIQUE_AGE, None, &[&time_bytes(at.saturating_add(1))]))
-}
-
-/// The key at the end of an age.
-pub(super) fn unique_of_age(age: &[u8]) -> Option<&[u8]> {
-    age.get(1 + size_of::<u64>()..)
-}
-
 /// The end of a conversion's hold, in order of time; ends with whose and which conversion, and has no value.
-pub(super) fn hold(until: Timestamp, workspace: WorkspaceNumber, conversion: ConversionId) -> Vec<u8> {
+pub(super) fn hold(until: Timestamp, workspace: WorkspaceNumber, conversion: ConversionId) -> Key {
     key(HOLD, None, &[&time_bytes(until), &workspace.get().to_be_bytes(), conversion.bytes()])
 }
 
 /// The half-open range of holds that end up to and with `now`.
-pub(super) fn holds_until(now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn holds_until(now: Timestamp) -> (Key, Key) {
     (key(HOLD, None, &[]), key(HOLD, None, &[&time_bytes(now.saturating_add(1))]))
 }
 
@@ -272,13 +275,13 @@ pub(super) fn held_conversion(hold: &[u8]) -> Option<(WorkspaceNumber, Conversio
 }
 
 /// Whose something is by which a person is known: the person's name.
-pub(super) fn identity(workspace: WorkspaceNumber, identity: &Identity) -> Vec<u8> {
+pub(super) fn identity(workspace: WorkspaceNumber, identity: &Identity) -> Key {
     let kind = [kind_letter(identity.kind), u8::from(identity.test)];
     key(IDENTITY, Some(workspace), &[&kind, &identity.id])
 }
 
 /// A person.
-pub(super) fn person(workspace: WorkspaceNumber, name: &Digest) -> Vec<u8> {
+pub(super) fn person(workspace: WorkspaceNumber, name: &Digest) -> Key {
     key(PERSON, Some(workspace), &[name])
 }
 
@@ -288,7 +291,7 @@ pub(super) fn lacks_rate(
     from: Currency,
     occurred_at: Timestamp,
     conversion: ConversionId,
-) -> Vec<u8> {
+) -> Key {
     let time = time_bytes(occurred_at);
     key(LACKS_RATE, Some(workspace), &[from.code().as_bytes(), &time, conversion.bytes()])
 }
@@ -298,13 +301,13 @@ pub(super) fn lacking_rate(
     workspace: WorkspaceNumber,
     from: Currency,
     times: std::ops::Range<Timestamp>,
-) -> (Vec<u8>, Vec<u8>) {
+) -> (Key, Key) {
     let bound = |time| key(LACKS_RATE, Some(workspace), &[from.code().as_bytes(), &time_bytes(time)]);
     (bound(times.start), bound(times.end))
 }
 
 /// The half-open range of all conversions of a workspace that wait for a rate; without one, of all workspaces.
-pub(super) fn all_lacking_rates(workspace: Option<WorkspaceNumber>) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn all_lacking_rates(workspace: Option<WorkspaceNumber>) -> (Key, Key) {
     (key(LACKS_RATE, workspace, &[]), key(LACKS_RATE, workspace, &[&[0xff; 28]]))
 }
 
@@ -316,11 +319,11 @@ pub(super) fn conversion_lacking_rate(key: &[u8]) -> Option<(Timestamp, Conversi
 }
 
 /// A sweep for a new rate that is under way; the value says how far it got.
-pub(super) fn rate_sweep(workspace: WorkspaceNumber, from: Currency, day: Timestamp) -> Vec<u8> {
+pub(super) fn rate_sweep(workspace: WorkspaceNumber, from: Currency, day: Timestamp) -> Key {
     key(RATE_SWEEP, Some(workspace), &[from.code().as_bytes(), &time_bytes(day)])
 }
 
 /// The half-open range of all sweeps.
-pub(super) fn rate_sweeps() -> (Vec<u8>, Vec<u8>) {
-    (key(RATE_SWEEP, None, &[]), vec![RATE_SWEEP + 1])
+pub(super) fn rate_sweeps() -> (Key, Key) {
+    (key(RATE_SWEEP, None, &[]), [RATE_SWEEP + 1][..].into())
 }

@@ -4,7 +4,6 @@
 //! before is the same delivery. Numbers are dense, so that what is kept is the next number and the gaps below it. Each gap
 //! has a key of its own: an edge that often failed has many, and no delivery shall pay for more than one.
 
-use prost::Message;
 use schemas::event::Mark;
 use schemas::id::EdgeId;
 use schemas::time::Timestamp;
@@ -15,14 +14,27 @@ use super::state::{Overlay, State, StateError};
 /// Gaps of a silent edge that one sweep forgets; the rest goes with the next.
 const SWEPT_GAPS: usize = 10_000;
 
-#[derive(Clone, PartialEq, Eq, Message)]
+/// Written once per event: two numbers, big-endian.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Marks {
     /// All numbers from here on are new.
-    #[prost(uint64, tag = "1")]
     next: u64,
     /// Core time of the last delivery.
-    #[prost(int64, tag = "2")]
     last_seen: i64,
+}
+
+impl Marks {
+    fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&self.next.to_be_bytes());
+        bytes.extend_from_slice(&self.last_seen.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let ([next, last_seen], []) = bytes.as_chunks::<8>() else { return Err(unreadable()) };
+        Ok(Self { next: u64::from_be_bytes(*next), last_seen: i64::from_be_bytes(*last_seen) })
+    }
 }
 
 /// Numbers from the first up to, not with, the second that were not seen.
@@ -34,7 +46,7 @@ fn unreadable() -> StateError {
 
 fn marks(state: &Overlay<'_>, edge: EdgeId) -> Result<Marks, StateError> {
     let bytes = state.get(&key::marks(edge))?;
-    bytes.map_or(Ok(Marks::default()), |bytes| Marks::decode(&*bytes).map_err(|_| unreadable()))
+    bytes.map_or(Ok(Marks::default()), |bytes| Marks::decode(&bytes))
 }
 
 /// The gap that a number lies in.
@@ -50,7 +62,7 @@ fn gap(state: &Overlay<'_>, mark: Mark) -> Result<Option<Gap>, StateError> {
 /// Core time of the last delivery of this life of an edge; `None` for one that is forgotten.
 pub(super) fn last_seen(state: &Overlay<'_>, edge: EdgeId) -> Result<Option<Timestamp>, StateError> {
     let Some(bytes) = state.get(&key::marks(edge))? else { return Ok(None) };
-    let marks = Marks::decode(&*bytes).map_err(|_| unreadable())?;
+    let marks = Marks::decode(&bytes)?;
     Ok(Some(Timestamp::from_micros(marks.last_seen)))
 }
 
@@ -78,7 +90,7 @@ pub(super) fn see(state: &mut Overlay<'_>, mark: Mark) -> Result<(), StateError>
     }
     let last_seen = state.head().core_time.micros();
     let marks = Marks { next: next.max(number.saturating_add(1)), last_seen };
-    state.put(key::marks(edge), marks.encode_to_vec());
+    state.put(key::marks(edge), marks.encode());
     Ok(())
 }
 
@@ -86,7 +98,7 @@ pub(super) fn see(state: &mut Overlay<'_>, mark: Mark) -> Result<(), StateError>
 pub(super) fn sweep(state: &mut Overlay<'_>, silence_micros: i64, limit: usize) -> Result<(), StateError> {
     let now = state.head().core_time;
     for (key, bytes) in state.scan(&[key::MARKS], &[key::MARKS + 1], limit, false)? {
-        let marks = Marks::decode(&*bytes).map_err(|_| unreadable())?;
+        let marks = Marks::decode(&bytes)?;
         if now.micros_since(Timestamp::from_micros(marks.last_seen)) <= silence_micros {
             continue;
         }
@@ -118,8 +130,8 @@ mod tests {
     fn commit(state: &mut BTreeMap<Vec<u8>, Vec<u8>>, changes: Changes) {
         for (key, value) in changes.keys {
             match value {
-                Some(value) => state.insert(key, value),
-                None => state.remove(&key),
+                Some(value) => state.insert(key.to_vec(), value),
+                None => state.remove(key.as_slice()),
             };
         }
     }

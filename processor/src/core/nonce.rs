@@ -81,7 +81,7 @@ pub(super) fn apply_nonce(state: &mut Overlay<'_>, used: &UsedNonce) {
         body_sha256: used.nonce.body_sha256.to_vec(),
         used_at: used_at.micros(),
     };
-    state.put(key::nonce_age(used_at, used.event), key.clone());
+    state.put(key::nonce_age(used_at, used.event), key.to_vec());
     state.put(key, value.encode_to_vec());
 }
 
@@ -93,7 +93,7 @@ pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
         if let Some(bytes) = state.get(&nonce)? {
             let kept = NonceMessage::decode(&*bytes).map_err(|_| unreadable())?;
             let event = EventId::from_slice(&kept.event).ok_or_else(unreadable)?;
-            if key::nonce_age(Timestamp::from_micros(kept.used_at), event) == age {
+            if key::nonce_age(Timestamp::from_micros(kept.used_at), event)[..] == age[..] {
                 state.remove(nonce);
             }
         }

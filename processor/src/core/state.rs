@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::head::Head;
+use super::keys::{Key, Keys};
 
 /// Why a state store could not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,13 +20,40 @@ pub enum StateError {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// Sees a key and its value; false if that is enough.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> bool + 'a;
+
+/// A half-open range of keys, and from which end it is walked.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk<'a> {
+    /// The first key of the range.
+    pub from: &'a [u8],
+    /// The first key after it.
+    pub to: &'a [u8],
+    /// Whether it is walked from its end.
+    pub backward: bool,
+}
+
 /// Read access to the committed state of a partition.
 pub trait State {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
 
+    /// Shows the pairs of a range one after the other, until it is enough.
+    fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError>;
+
     /// Up to `limit` pairs with `from <= key < to`, from the start, or from the end if `backward`.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize, backward: bool) -> Result<Vec<Pair>, StateError>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize, backward: bool) -> Result<Vec<Pair>, StateError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.visit(Walk { from, to, backward }, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            found.len() < limit
+        })?;
+        Ok(found)
+    }
 }
 
 /// What a range of events changes: the head, and keys with their new value or `None` for gone.
@@ -34,7 +62,7 @@ pub struct Changes {
     /// The head after the changes.
     pub head: Head,
     /// The keys.
-    pub keys: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub keys: Keys,
 }
 
 /// The state with changes on top that are not committed yet.
@@ -46,7 +74,7 @@ pub struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     /// A fresh overlay on the committed state.
     pub fn new(base: &'a dyn State, head: Head) -> Self {
-        Self { base, changes: Changes { head, keys: BTreeMap::new() } }
+        Self { base, changes: Changes { head, keys: Keys::default() } }
     }
 
     /// The head with the changes so far.
@@ -63,11 +91,11 @@ impl<'a> Overlay<'a> {
         self.changes
     }
 
-    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(super) fn put(&mut self, key: impl Into<Key>, value: Vec<u8>) {
         self.changes.keys.insert(key, Some(value));
     }
 
-    pub(super) fn remove(&mut self, key: Vec<u8>) {
+    pub(super) fn remove(&mut self, key: impl Into<Key>) {
         self.changes.keys.insert(key, None);
     }
 }
@@ -80,27 +108,65 @@ impl State for Overlay<'_> {
         }
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize, backward: bool) -> Result<Vec<Pair>, StateError> {
-        let range = (Bound::Included(from), Bound::Excluded(to));
-        if from >= to {
-            return Ok(Vec::new());
+    fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
+        merged(&self.changes.keys, self.base, walk, visit)
+    }
+}
+
+/// Shows the pairs of `base` with the changes on top, in order.
+fn merged(changes: &Keys, base: &dyn State, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
+    let Walk { from, to, backward } = walk;
+    let mut changed = changes.range(from, to);
+    let mut next = changed.step(backward);
+    if next.is_none() {
+        return base.visit(walk, visit);
+    }
+    let mut goes_on = true;
+    base.visit(walk, &mut |key, value| {
+        while let Some((changed_key, change)) = next
+            && (if backward { changed_key >= key } else { changed_key <= key })
+        {
+            next = changed.step(backward);
+            if let Some(value) = change {
+                goes_on = visit(changed_key, value);
+            }
+            if changed_key == key || !goes_on {
+                return goes_on;
+            }
         }
-        let changed: Vec<_> = self.changes.keys.range::<[u8], _>(range).collect();
-        // Each removed key may hide one pair of the base, so that many more are asked for.
-        let hidden = changed.iter().filter(|(_, value)| value.is_none()).count();
-        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> =
-            self.base.scan(from, to, limit.saturating_add(hidden), backward)?.into_iter().collect();
-        for (key, value) in changed {
-            match value {
-                Some(value) => merged.insert(key.clone(), value.clone()),
-                None => merged.remove(key),
-            };
+        goes_on = visit(key, value);
+        goes_on
+    })?;
+    while goes_on && let Some((key, change)) = next {
+        next = changed.step(backward);
+        if let Some(value) = change {
+            goes_on = visit(key, value);
         }
-        Ok(if backward {
-            merged.into_iter().rev().take(limit).collect()
-        } else {
-            merged.into_iter().take(limit).collect()
-        })
+    }
+    Ok(())
+}
+
+/// Changes on top of each other, the oldest first, on top of a state.
+pub struct Layers<'a> {
+    /// The changes.
+    pub layers: &'a [&'a Keys],
+    /// What lies below them.
+    pub base: &'a dyn State,
+}
+
+impl State for Layers<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        match self.layers.iter().rev().find_map(|layer| layer.get(key)) {
+            Some(value) => Ok(value.clone()),
+            None => self.base.get(key),
+        }
+    }
+
+    fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
+        match self.layers.split_last() {
+            Some((top, layers)) => merged(top, &Layers { layers, base: self.base }, walk, visit),
+            None => self.base.visit(walk, visit),
+        }
     }
 }
 
@@ -110,16 +176,54 @@ impl State for BTreeMap<Vec<u8>, Vec<u8>> {
         Ok(BTreeMap::get(self, key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize, backward: bool) -> Result<Vec<Pair>, StateError> {
-        let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+    fn visit(&self, Walk { from, to, backward }: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
         if from >= to {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let range = self.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-        Ok(if backward {
-            range.rev().take(limit).map(pair).collect()
-        } else {
-            range.take(limit).map(pair).collect()
-        })
+        let mut range = self.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        while let Some((key, value)) = if backward { range.next_back() } else { range.next() }
+            && visit(key, value)
+        {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn keys() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::sample::select(b"ctk".as_slice()), 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_reads_as_its_changes_do_once_committed(
+            base in prop::collection::btree_map(keys(), prop::collection::vec(0_u8..3, 0..2), 0..30),
+            changes in prop::collection::vec((keys(), prop::option::of(prop::collection::vec(3_u8..5, 0..2))), 0..30),
+            (from, to) in (keys(), keys()), limit in 0_usize..10, backward: bool,
+        ) {
+            let mut overlay = Overlay::new(&base, Head::default());
+            let mut committed: Map = base.clone();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => {
+                        overlay.put(key.clone(), value.clone());
+                        committed.insert(key, value);
+                    }
+                    None => {
+                        overlay.remove(key.clone());
+                        committed.remove(&key);
+                    }
+                }
+            }
+            prop_assert_eq!(State::get(&overlay, &from).unwrap(), State::get(&committed, &from).unwrap());
+            let scan = |state: &dyn State| state.scan(&from, &to, limit, backward).unwrap();
+            prop_assert_eq!(scan(&overlay), scan(&committed));
+        }
     }
 }

@@ -1,7 +1,6 @@
-//! Values in the state, as small protobuf messages.
+//! Values in the state: touches, and events that wait.
 
 use bytes::Bytes;
-use prost::Message;
 use schemas::event::{Click, Event, Hit, Impression, label};
 use schemas::fact::TouchId;
 use schemas::id::{CampaignId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
@@ -9,34 +8,6 @@ use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::state::StateError;
-
-#[derive(Clone, PartialEq, Message)]
-struct TouchMessage {
-    #[prost(bytes = "vec", tag = "1")]
-    offer: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    partner: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    campaign: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    link: Vec<u8>,
-    #[prost(bytes = "vec", tag = "5")]
-    visitor: Vec<u8>,
-    #[prost(int64, tag = "6")]
-    at: i64,
-    #[prost(string, repeated, tag = "7")]
-    subs: Vec<String>,
-    #[prost(string, tag = "8")]
-    source_id: String,
-    #[prost(string, tag = "9")]
-    creative: String,
-    #[prost(bool, tag = "10")]
-    excluded: bool,
-    #[prost(bool, tag = "11")]
-    rate_limited: bool,
-    #[prost(bool, tag = "12")]
-    test: bool,
-}
 
 /// What attribution needs of a click or an impression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,17 +49,6 @@ impl ParkedValue {
     }
 }
 
-fn id_bytes<K: Kind>(id: Option<Id<K>>) -> Vec<u8> {
-    id.map(|id| id.bytes().to_vec()).unwrap_or_default()
-}
-
-fn optional<K: Kind>(bytes: &[u8]) -> Result<Option<Id<K>>, StateError> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    Id::from_slice(bytes).map(Some).ok_or(StateError::Unreadable("touch"))
-}
-
 /// Labels whose touches are never attributed: nobody made them who could convert, they led elsewhere than they should, or
 /// nobody had ordered them any more.
 const EXCLUDING: [&str; 5] =
@@ -122,40 +82,112 @@ impl StoredTouch {
         }
     }
 
+    /// The bytes of a touch: one is written for every click, so that they are laid out by hand. What it has, its time, the ids that it
+    /// has, then its texts, each with its length before it.
     pub(super) fn encode(&self) -> Vec<u8> {
-        TouchMessage {
-            offer: self.offer.bytes().to_vec(),
-            partner: id_bytes(self.partner),
-            campaign: id_bytes(self.campaign),
-            link: id_bytes(self.link),
-            visitor: id_bytes(self.visitor),
-            at: self.at.micros(),
-            subs: self.subs.clone(),
-            source_id: self.source_id.clone(),
-            creative: self.creative.clone(),
-            excluded: self.excluded,
-            rate_limited: self.rate_limited,
-            test: self.test,
+        let texts = [&self.source_id, &self.creative];
+        let length = |text: &String| text.len() + MAX_VARINT;
+        let mut bytes = Vec::with_capacity(FIXED + self.subs.iter().chain(texts).map(length).sum::<usize>());
+        let ids = [
+            self.partner.as_ref().map(Id::bytes),
+            self.campaign.as_ref().map(Id::bytes),
+            self.link.as_ref().map(Id::bytes),
+            self.visitor.as_ref().map(Id::bytes),
+        ];
+        let is = [self.excluded, self.rate_limited, self.test];
+        let has = ids.iter().map(Option::is_some).chain(is);
+        bytes.push(has.enumerate().map(|(bit, has)| u8::from(has) << bit).sum());
+        bytes.extend_from_slice(&self.at.micros().to_be_bytes());
+        bytes.extend_from_slice(self.offer.bytes());
+        ids.into_iter().flatten().for_each(|id| bytes.extend_from_slice(id));
+        for text in texts.into_iter().chain(&self.subs) {
+            prost::encoding::encode_varint(text.len() as u64, &mut bytes);
+            bytes.extend_from_slice(text.as_bytes());
         }
-        .encode_to_vec()
+        bytes
     }
 
     pub(super) fn decode(id: TouchId, bytes: &[u8]) -> Result<Self, StateError> {
-        let touch = TouchMessage::decode(bytes).map_err(|_| StateError::Unreadable("touch"))?;
-        Ok(Self {
+        Self::read(id, &mut &*bytes).ok_or(StateError::Unreadable("touch"))
+    }
+
+    fn read(id: TouchId, bytes: &mut &[u8]) -> Option<Self> {
+        let has = *take(bytes, 1)?.first()?;
+        let has = |bit: u8| has & (1 << bit) != 0;
+        let at = i64::from_be_bytes(take(bytes, 8)?.try_into().ok()?);
+        Some(Self {
             id,
-            offer: OfferId::from_slice(&touch.offer).ok_or(StateError::Unreadable("touch"))?,
-            partner: optional(&touch.partner)?,
-            campaign: optional(&touch.campaign)?,
-            link: optional(&touch.link)?,
-            visitor: optional(&touch.visitor)?,
-            at: Timestamp::from_micros(touch.at),
-            subs: touch.subs,
-            source_id: touch.source_id,
-            creative: touch.creative,
-            excluded: touch.excluded,
-            rate_limited: touch.rate_limited,
-            test: touch.test,
+            at: Timestamp::from_micros(at),
+            offer: OfferId::from_slice(take(bytes, 16)?)?,
+            partner: optional(has(0), bytes)?,
+            campaign: optional(has(1), bytes)?,
+            link: optional(has(2), bytes)?,
+            visitor: optional(has(3), bytes)?,
+            excluded: has(4),
+            rate_limited: has(5),
+            test: has(6),
+            source_id: text(bytes)?,
+            creative: text(bytes)?,
+            subs: std::iter::from_fn(|| (!bytes.is_empty()).then(|| text(bytes))).collect::<Option<_>>()?,
         })
+    }
+}
+
+/// Bytes of the length before a text, at most.
+const MAX_VARINT: usize = 10;
+/// What a touch has, its time and its ids.
+const FIXED: usize = 1 + 8 + 5 * 16;
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// An id that may not be there; the outer `None` for one that should be and is not.
+fn optional<K: Kind>(has: bool, bytes: &mut &[u8]) -> Option<Option<Id<K>>> {
+    if has { Id::from_slice(take(bytes, 16)?).map(Some) } else { Some(None) }
+}
+
+fn text(bytes: &mut &[u8]) -> Option<String> {
+    let length = prost::encoding::decode_varint(bytes).ok()?;
+    let text = take(bytes, usize::try_from(length).ok()?)?;
+    std::str::from_utf8(text).ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use schemas::id::ClickId;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_touch_is_read_as_it_was_written(
+            at: i64, has: [bool; 7], subs in prop::collection::vec(".{0,200}", 0..11), source_id: String, creative: String,
+        ) {
+            fn some<K: Kind>(has: bool, byte: u8) -> Option<Id<K>> {
+                has.then(|| Id::from_bytes([byte; 16]))
+            }
+            let touch = StoredTouch {
+                id: TouchId::Click(ClickId::from_bytes([9; 16])),
+                offer: OfferId::from_bytes([1; 16]),
+                partner: some(has[0], 2),
+                campaign: some(has[1], 3),
+                link: some(has[2], 4),
+                visitor: some(has[3], 5),
+                at: Timestamp::from_micros(at),
+                excluded: has[4],
+                rate_limited: has[5],
+                test: has[6],
+                subs,
+                source_id,
+                creative,
+            };
+            let bytes = touch.encode();
+            prop_assert_eq!(&StoredTouch::decode(touch.id, &bytes).unwrap(), &touch);
+            prop_assert!(StoredTouch::decode(touch.id, &bytes[..20]).is_err());
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! follows the log's order: what a sender says of the time, and what an edge brings days later, cannot move the window. Without
 //! a visitor nobody can tell, and there is no label. Test clicks are unique among themselves.
 //!
-//! The labels stand on the click's fact and are all that the state learns from, so that whoever applies it knows the same.
+//! The labels stand on the click's fact and are all that the state learns from, so that whoever applies it knows the same. A window
+//! that is over reads as none, so that no fact forgets it: a store drops it when it rewrites what lies beside it ([`is_over`]).
 
 use schemas::event::{Hit, label};
 use schemas::id::WorkspaceNumber;
@@ -13,13 +14,11 @@ use schemas::time::Timestamp;
 
 use super::decide::Decider;
 use super::key;
+use super::keys::Key;
 use super::state::{Overlay, State, StateError};
 
 /// From one unique click until the next can be one.
 const WINDOW_MICROS: i64 = 24 * 3_600 * 1_000_000;
-/// Unique clicks forgotten at one tick or cut. No more can come between two cuts: a click leaves two at most, and its fact and its
-/// outcome are two rows.
-const FORGOTTEN_AT_ONCE: usize = super::FACTS_PER_CUT as usize;
 
 impl Decider<'_, '_> {
     /// Says where a click is unique: at most two reads, and none for one without a visitor.
@@ -45,7 +44,7 @@ pub(super) fn drop_claims(hit: &mut Hit) {
 }
 
 /// Where a click can be unique: the label that says so, and the key of the last one that was.
-fn places(workspace: WorkspaceNumber, hit: &Hit) -> [Option<(&'static str, Vec<u8>)>; 2] {
+fn places(workspace: WorkspaceNumber, hit: &Hit) -> [Option<(&'static str, Key)>; 2] {
     let Some(visitor) = hit.visitor else { return [None, None] };
     let key = |on, id: &[u8; 16]| key::unique(workspace, visitor, hit.test, on, id);
     [
@@ -59,7 +58,6 @@ pub(super) fn apply_click(state: &mut Overlay<'_>, workspace: WorkspaceNumber, h
     let now = state.head().core_time;
     for (label, key) in places(workspace, hit).into_iter().flatten() {
         if hit.labels.iter().any(|known| known == label) {
-            state.put(key::unique_age(now, &key), Vec::new());
             state.put(key, now.micros().to_be_bytes().to_vec());
         }
     }
@@ -70,18 +68,9 @@ fn decode(bytes: &[u8]) -> Result<Timestamp, StateError> {
     Ok(Timestamp::from_micros(i64::from_be_bytes(micros)))
 }
 
-/// Forgets the unique clicks whose windows are over.
-pub(super) fn sweep(state: &mut Overlay<'_>) -> Result<(), StateError> {
-    let (from, to) = key::uniques_until(state.head().core_time.saturating_add(-WINDOW_MICROS));
-    for (age, _) in state.scan(&from, &to, FORGOTTEN_AT_ONCE, false)? {
-        let key = key::unique_of_age(&age).ok_or(StateError::Unreadable("unique click"))?;
-        // A visitor who was unique there once more has a later entry, which keeps the window.
-        if let Some(bytes) = state.get(key)?
-            && key::unique_age(decode(&bytes)?, key) == age
-        {
-            state.remove(key.to_vec());
-        }
-        state.remove(age);
-    }
-    Ok(())
+/// Whether what a key says is over at this core time, so that a store may forget it: the core takes it for gone already. A window
+/// of 24 hours is over sooner than it would pay to look for it.
+pub fn is_over(key: &[u8], value: &[u8], core_time: Timestamp) -> bool {
+    key.first() == Some(&key::UNIQUE)
+        && decode(value).is_ok_and(|unique| core_time.micros_since(unique) >= WINDOW_MICROS)
 }

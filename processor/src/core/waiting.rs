@@ -10,6 +10,7 @@ use super::decide::{Case, Decider, Settled};
 use super::dedupe;
 use super::head::Head;
 use super::key::{self, Awaited};
+use super::keys::Key;
 use super::refund::Returned;
 use super::state::{Overlay, State, StateError};
 use super::stored::ParkedValue;
@@ -25,7 +26,7 @@ const WAIT_BYTES: usize = 1024;
 /// Whether a wait or a hold has ended by this clock, so that a tick is wanted.
 pub fn is_timer_due(state: &dyn State, head: &Head, now_micros: i64) -> Result<bool, StateError> {
     let now = Timestamp::from_micros(now_micros);
-    let is_over = |(from, to): (Vec<u8>, Vec<u8>)| Ok(!state.scan(&from, &to, 1, false)?.is_empty());
+    let is_over = |(from, to): (Key, Key)| Ok(!state.scan(&from, &to, 1, false)?.is_empty());
     Ok(is_anything_waiting(head) && is_over(key::due_until(now))? || is_over(key::holds_until(now))?)
 }
 
@@ -137,7 +138,7 @@ impl Quota {
         if self.is_trusted { PARKED_LIMIT } else { OPEN_PARKED_LIMIT }
     }
 
-    fn key(&self) -> Vec<u8> {
+    fn key(&self) -> Key {
         key::parked_count(self.workspace, self.is_trusted, self.source)
     }
 
@@ -161,7 +162,7 @@ pub(super) fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(
     let Some(awaited) = awaited(&parked.event) else { return Err(StateError::Unreadable("parked event")) };
     let workspace = parked.event.workspace;
     let key = key::parked(workspace, awaited, state.head().next_seq);
-    state.put(key::due(parked.due, parked.event.id), key.clone());
+    state.put(key::due(parked.due, parked.event.id), key.to_vec());
     state.put(key, ParkedValue::encode(&parked.event, parked.due));
     let quota = Quota::of(&parked.event)?;
     quota.set(state, quota.used(state)?.saturating_add(1));

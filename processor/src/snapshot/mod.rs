@@ -136,7 +136,7 @@ impl Snapshots {
     async fn write(&self, view: &View, upload: &mut Upload) -> Result<(), Error> {
         let failed = |error: io::Error| Error::Objects(ObjectsError::damaged("to be written", error));
         let mut encoder = Encoder::begin(self.partition, &view.head()?).map_err(failed)?;
-        for pair in view.pairs() {
+        for pair in view.pairs()? {
             let (key, value) = pair?;
             encoder.pair(&key, &value).map_err(failed)?;
             let ready = encoder.ready();

@@ -12,7 +12,7 @@ use processor::chain::{Chain, Judged};
 use processor::core::Head;
 use processor::owner::{Owner, OwnerParts};
 use processor::store::{Committed as _, Store};
-use processor::{Error, Failpoints, Health, Metrics, PartitionHealth, ProcessorSettings};
+use processor::{Error, Failpoints, Health, Metrics, PartitionHealth, ProcessorSettings, Workers};
 use schemas::event::Event;
 use schemas::fact::{Fact, Outcome, Record};
 use schemas::id::EventId;
@@ -170,6 +170,7 @@ impl Site {
             health,
             metrics: metrics.owner(0),
             failpoints: Failpoints::default(),
+            workers: Workers::Threads,
         };
         let shutdown = Shutdown::new();
         let (heard, store) = (shutdown.clone(), Arc::clone(store));

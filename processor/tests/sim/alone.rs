@@ -29,7 +29,7 @@ pub(crate) fn decide_range(state: &Memory, events: &[Record]) -> (fact::Record, 
     for event in events {
         let input = Input::read(event);
         revision = revision.max(input.event.as_ref().map_or(0, |event| event.catalog.number));
-        decisions.push(decide(&mut overlay, &CATALOGS[revision as usize], &input).unwrap());
+        decisions.push(decide(&mut overlay, &CATALOGS[revision as usize], input).unwrap());
     }
     let last_event = events.last().map_or(head.last_event, |event| wire::hash_record(&event.payload));
     let record = fact::Record {

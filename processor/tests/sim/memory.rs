@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use processor::core::{Changes, Head, Pair, State, StateError};
+use processor::core::{Changes, Head, State, StateError, Visit, Walk, is_over};
 use processor::store::Committed;
 
 use crate::scene::{Map, commit};
@@ -11,9 +11,17 @@ use crate::scene::{Map, commit};
 pub(crate) struct Memory(RefCell<(Map, Head)>);
 
 impl Memory {
-    /// Every key, and the head.
+    /// Every key that is not over, and the head.
     pub(crate) fn all(&self) -> (Map, Head) {
-        self.0.borrow().clone()
+        let all = self.clone();
+        all.forget();
+        all.0.into_inner()
+    }
+
+    /// Forgets what is over, as a store on disk may at any time.
+    pub(crate) fn forget(&self) {
+        let (map, head) = &mut *self.0.borrow_mut();
+        map.retain(|key, value| !is_over(key, value, head.core_time));
     }
 }
 
@@ -22,8 +30,8 @@ impl State for Memory {
         State::get(&self.0.borrow().0, key)
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize, backward: bool) -> Result<Vec<Pair>, StateError> {
-        self.0.borrow().0.scan(from, to, limit, backward)
+    fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
+        self.0.borrow().0.visit(walk, visit)
     }
 }
 

@@ -10,7 +10,7 @@ use eventlog::{EventLog, Record};
 use processor::core::{CORE_VERSION, Head};
 use processor::owner::{Owner, OwnerParts};
 use processor::store::Committed as _;
-use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings};
+use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings, Workers};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use schemas::fact::OutcomeStatus;
@@ -98,6 +98,7 @@ impl World {
                 self.jump(by);
             }
             86..130 => self.jump(SECOND),
+            130..140 => places[which].store.forget(),
             _ => self.poll(&mut places[which]),
         }
     }
@@ -196,6 +197,7 @@ impl World {
             health: Health::default().partition("processor", 0, &self.metrics),
             metrics: self.metrics.owner(0),
             failpoints: Failpoints::default(),
+            workers: Workers::Nobody,
         };
         let store = Rc::clone(store);
         Box::pin(async move { Owner::on(&parts, &*store).await?.work(&Shutdown::new()).await })

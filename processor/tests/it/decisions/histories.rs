@@ -138,7 +138,7 @@ fn decide_in(inputs: &[Input], lengths: &[usize]) -> (Vec<Record>, Vec<(Map, Hea
         rest = after;
         let mut overlay = Overlay::new(&state, head.clone());
         let decisions: Vec<Decision> =
-            range.iter().map(|input| decide(&mut overlay, &catalog, input).unwrap()).collect();
+            range.iter().map(|input| decide(&mut overlay, &catalog, input.clone()).unwrap()).collect();
         let last_event = wire::hash_record(&range[range.len() - 1].payload);
         let record = Record {
             core_version: CORE_VERSION,

@@ -1,5 +1,6 @@
 //! Clicks that are a visitor's first on a link or an offer in 24 hours.
 
+use processor::core::is_over;
 use schemas::event::{Hit, label};
 use schemas::fact::Fact;
 use schemas::id::LinkId;
@@ -35,10 +36,15 @@ impl Scene {
         click.click.hit.labels.clone()
     }
 
-    /// Keys of unique clicks and of their ages.
-    fn keys(&self) -> (usize, usize) {
-        let count = |kind| self.core.state.keys().filter(|key| key[0] == kind).count();
-        (count(b'u'), count(b'w'))
+    /// Keys of unique clicks.
+    fn keys(&self) -> usize {
+        self.core.state.keys().filter(|key| key[0] == b'u').count()
+    }
+
+    /// Forgets what a store may forget now.
+    fn forget(&mut self) {
+        let now = Timestamp::from_micros(T0 + self.core.now);
+        self.core.forget(|key, value| is_over(key, value, now));
     }
 }
 
@@ -51,13 +57,13 @@ fn the_first_click_is_unique_and_the_second_is_not() {
 }
 
 #[test]
-fn the_window_is_24_hours_from_the_unique_click_to_the_microsecond_swept_or_not() {
-    for ticks in [false, true] {
+fn the_window_is_24_hours_from_the_unique_click_to_the_microsecond_forgotten_or_not() {
+    for forgets in [false, true] {
         let mut scene = Scene::new();
         let mut click = |now| {
             scene.core.now = now;
-            if ticks {
-                scene.core.tick();
+            if forgets {
+                scene.forget();
             }
             scene.click(now, |_| {})
         };
@@ -95,7 +101,7 @@ fn a_link_and_an_offer_of_the_same_bytes_are_told_apart() {
 fn visitors_are_told_apart_and_nobody_is_unique_without_one() {
     let mut scene = Scene::new();
     assert_eq!(scene.click(0, |it| it.visitor = None), NEITHER);
-    assert_eq!(scene.keys(), (0, 0));
+    assert_eq!(scene.keys(), 0);
     assert_eq!(scene.click(0, |_| {}), BOTH);
     assert_eq!(scene.click(0, |it| it.visitor = Some(id(8))), BOTH);
     assert_eq!(scene.click(0, |it| it.visitor = None), NEITHER);
@@ -107,7 +113,7 @@ fn what_does_not_count_is_not_unique_and_takes_nothing_from_what_is() {
     for label in label::NOT_COUNTED {
         assert_eq!(scene.click(0, |it| it.labels = vec![label.into()]), [label]);
     }
-    assert_eq!(scene.keys(), (0, 0));
+    assert_eq!(scene.keys(), 0);
     let labelled = scene.click(0, |it| it.labels = vec![label::CAP.into()]);
     assert_eq!(labelled, [&[label::CAP][..], &BOTH].concat(), "other labels do not matter");
 }
@@ -149,7 +155,7 @@ fn what_a_sender_claims_is_taken_away() {
     let claims = || BOTH.into_iter().chain([label::GPC]).map(str::to_owned).collect::<Vec<_>>();
     let mut scene = Scene::new();
     assert_eq!(scene.click(0, |it| (it.visitor, it.labels) = (None, claims())), [label::GPC]);
-    assert_eq!(scene.keys(), (0, 0));
+    assert_eq!(scene.keys(), 0);
     let once = [&[label::GPC][..], &BOTH].concat();
     assert_eq!(scene.click(0, |it| it.labels = claims()), once, "each stands once");
     assert_eq!(scene.click(0, |it| it.labels = claims()), [label::GPC]);
@@ -159,29 +165,28 @@ fn what_a_sender_claims_is_taken_away() {
 }
 
 #[test]
-fn a_sweep_leaves_nothing_of_windows_that_are_over() {
+fn windows_that_are_over_may_be_forgotten_and_no_other() {
     let mut scene = Scene::new();
     scene.click(0, |_| {});
     scene.click(HOUR, |it| it.visitor = Some(id(8)));
     scene.click(HOUR, |it| it.test = true);
-    assert_eq!(scene.keys(), (6, 6));
+    assert_eq!(scene.keys(), 6);
     for (now, left) in [(DAY - 1, 6), (DAY, 4), (DAY + HOUR - 1, 4), (DAY + HOUR, 0)] {
         scene.core.now = now;
-        scene.core.tick();
-        assert_eq!(scene.keys(), (left, left), "{now}");
+        scene.forget();
+        assert_eq!(scene.keys(), left, "{now}");
     }
 }
 
 #[test]
-fn a_window_that_was_opened_again_before_the_sweep_is_kept() {
+fn a_window_that_was_opened_again_before_it_was_forgotten_is_kept() {
     let mut scene = Scene::new();
     scene.click(0, |_| {});
     assert_eq!(scene.click(DAY, |_| {}), BOTH);
-    assert_eq!(scene.keys(), (2, 4));
-    scene.core.tick();
-    assert_eq!(scene.keys(), (2, 2));
+    scene.forget();
+    assert_eq!(scene.keys(), 2);
     assert_eq!(scene.click(2 * DAY - 1, |_| {}), NEITHER);
     scene.core.now = 2 * DAY;
-    scene.core.tick();
-    assert_eq!(scene.keys(), (0, 0));
+    scene.forget();
+    assert_eq!(scene.keys(), 0);
 }

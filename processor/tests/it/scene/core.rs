@@ -75,7 +75,7 @@ impl Core {
         let log_time = Timestamp::from_micros(T0 + self.now);
         let record = eventlog::Record { position, log_time, key: Bytes::new(), payload };
         let mut overlay = Overlay::new(&self.state, self.head.clone());
-        let decision = decide(&mut overlay, &self.catalog, &Input::read(&record)).unwrap();
+        let decision = decide(&mut overlay, &self.catalog, Input::read(&record)).unwrap();
         let changes = overlay.into_changes();
         commit(&mut self.state, &mut self.head, changes);
         assert_eq!(decision.source, position);
@@ -95,6 +95,12 @@ impl Core {
         put_rate(&mut self.catalog, date, from, rate);
     }
 
+    /// Forgets keys by themselves, as a store may.
+    pub(crate) fn forget(&mut self, is_over: impl Fn(&[u8], &[u8]) -> bool) {
+        self.state.retain(|key, value| !is_over(key, value));
+        self.applied.0.retain(|key, value| !is_over(key, value));
+    }
+
     pub(crate) fn tick(&mut self) -> Vec<Fact> {
         let tick = self.ticks.tick(self.now);
         self.feed(&tick)
@@ -109,8 +115,8 @@ pub(crate) fn commit(state: &mut Map, head: &mut Head, changes: Changes) {
     *head = changes.head;
     for (key, value) in changes.keys {
         match value {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
+            Some(value) => state.insert(key.to_vec(), value),
+            None => state.remove(key.as_slice()),
         };
     }
 }

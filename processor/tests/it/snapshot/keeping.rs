@@ -1,6 +1,13 @@
 //! What a snapshot is worth: the fold of the chain at its record, or nothing.
 
+use std::time::Duration;
+
+use processor::core::State as _;
+use schemas::event::label;
+use schemas::fact::Fact;
+
 use super::{all, traffic};
+use crate::scene::{DAY, id};
 use crate::site::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,4 +88,32 @@ async fn a_snapshot_of_another_history_is_refused_and_left_alone() {
     assert_eq!(ours.snapshots().prune(2).await.unwrap(), kept[..2]);
     assert_eq!(ours.snapshots().kept().await.unwrap(), kept[..2]);
     assert!(file.is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_are_over_are_no_part_of_a_snapshot_and_nobody_misses_them() {
+    let site = Site::start().await;
+    let mut edge = site.edge(1);
+    let mut click =
+        |at, visitor| edge.click(at, |hit| (hit.visitor, hit.link) = (Some(id(visitor)), Some(id(1))));
+    site.decide("state", &[click(0, 7)]).await;
+    site.clock.advance(Duration::from_micros(DAY.unsigned_abs()));
+    site.decide("state", &[click(DAY, 8)]).await;
+    site.take("state").await;
+    let restored = site.store("restored");
+    site.snapshots().restore(&restored).await.unwrap().unwrap();
+    assert_eq!(
+        restored.scan(b"u", b"v", 9, false).unwrap().len(),
+        2,
+        "of the second visitor, on link and offer"
+    );
+    drop(restored);
+    site.decide("restored", &[click(DAY, 7), click(DAY, 8)]).await;
+    let mut unique = Vec::new();
+    for fact in site.chain().await.0.into_iter().flat_map(|it| it.decisions).flat_map(|it| it.facts) {
+        if let Fact::Click(fact) = fact {
+            unique.push(fact.click.hit.labels.iter().any(|known| known == label::UNIQUE_LINK_24H));
+        }
+    }
+    assert_eq!(unique, [true, true, true, false]);
 }

@@ -62,5 +62,5 @@ impl Site {
 
 /// Every pair of a state, and its head.
 fn all(store: &Store) -> (Vec<Pair>, Head) {
-    (store.view().pairs().map(Result::unwrap).collect(), store.head().unwrap())
+    (store.view().pairs().unwrap().map(Result::unwrap).collect(), store.head().unwrap())
 }
