@@ -1,6 +1,9 @@
 //! `POST /api/v1/track/click · /lead · /sale` and `POST /api/v1/conversions`.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use reqwest::Method;
+use schemas::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::world::{Answer, Ask, ORIGIN, World};
@@ -9,6 +12,7 @@ pub async fn check(world: &mut World) {
     let click = from_a_page(world).await;
     from_a_server(world, &click).await;
     across_origins(world).await;
+    touched_late(world).await;
 
     let names = ["J-1", "J-2", "J-3", "J-4"];
     let listed = world.listed("/conversions", "transaction_id", &names).await;
@@ -24,7 +28,8 @@ pub async fn check(world: &mut World) {
     world.check_labels("no currency", listed.get("J-4"), &["default_currency"]);
     let metadata = listed.get("J-3").map(|item| item["metadata"].clone()).unwrap_or_default();
     world.check("an unknown field", metadata["color"] == "red", metadata);
-    let clicked = world.listed("/clicks", "sub1", &["j-click"]).await;
+    let clicked = world.listed("/clicks", "sub1", &["j-click", "j-late"]).await;
+    world.check_labels("a click that comes late", clicked.get("j-late"), &["late"]);
     world.check_labels("a click by JSON", clicked.get("j-click"), &["unique_link_24h", "unique_offer_24h"]);
 }
 
@@ -52,6 +57,23 @@ async fn from_a_page(world: &mut World) -> String {
     accepted(world, "sendBeacon", &answer);
     world.check_receipt("sendBeacon", &answer, "recorded", None).await;
     click
+}
+
+/// A click that comes after a conversion of its visitor that is approved already.
+async fn touched_late(world: &mut World) {
+    let key = world.stack.key.clone();
+    let click = |body: Value| Ask::json("/api/v1/track/click", &body).key(&key);
+    let first = world.ask(click(json!({"link": "plain", "sub1": "j-first"}))).await;
+    accepted(world, "a first click", &first);
+    let sale = json!({"click_id": first.json()["click_id"], "transaction_id": "J-6", "amount": "1.00"});
+    let sale = world.ask(Ask::json("/api/v1/conversions", &sale).key(&key)).await;
+    world.check_receipt("a sale by it", &sale, "recorded", None).await;
+    let an_hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3_600);
+    let at = Timestamp::from_micros(an_hour_ago.as_micros() as i64).to_string();
+    let visitor = first.json()["visitor_id"].clone();
+    let late = json!({"link": "plain", "sub1": "j-late", "visitor_id": visitor, "occurred_at": at});
+    let late = world.ask(click(late)).await;
+    world.check_receipt("a click that comes late", &late, "recorded", None).await;
 }
 
 async fn from_a_server(world: &mut World, click: &str) {
