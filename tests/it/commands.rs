@@ -1,8 +1,9 @@
 //! The binary's small commands, and what `up` says.
 
 use std::process::{Command, Output};
+use std::time::Instant;
 
-use crate::harness::{Process, binary, engine_library};
+use crate::harness::{POLL, Process, SETTLE_LIMIT, binary, engine_library};
 
 fn tributary(argument: &str) -> Output {
     Command::new(binary("tributary")).arg(argument).output().unwrap()
@@ -38,6 +39,23 @@ fn the_product_knows_no_point_at_which_it_could_be_ended() {
 }
 
 /// Whoever reads the lines has another terminal, and that another working directory.
+/// Waits until the processor beside this edge has recorded something.
+fn await_decision(edge: &str) {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let asked = Command::new("curl").args(["-s", &format!("http://{edge}/metrics")]).output().unwrap();
+        let metrics = String::from_utf8(asked.stdout).unwrap();
+        let is_recorded = |line: &str| {
+            line.starts_with("tributary_processor_outcomes{") && line.ends_with("status=\"recorded\"} 1")
+        };
+        if metrics.lines().any(is_recorded) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+        std::thread::sleep(POLL);
+    }
+}
+
 #[test]
 fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
     let dir = tempfile::tempdir().unwrap();
@@ -64,6 +82,7 @@ fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
     assert_eq!(statuses, ["201", "201", "302"], "{lines:#?}\n{stdout}");
 
     // What it decided is decided once more, when nobody else has its log open.
+    await_decision(lines[2].split("http://").nth(1).unwrap().split("/c/").next().unwrap());
     let verify = || {
         let mut verify = Command::new(binary("tributary"));
         verify.args(["verify", "--data", "data", "--rows"]).env("TRIBUTARY_LOG__FILTER", "warn");

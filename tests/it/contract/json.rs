@@ -63,7 +63,8 @@ async fn from_a_page(world: &mut World) -> String {
 async fn touched_late(world: &mut World) {
     let key = world.stack.key.clone();
     let click = |body: Value| Ask::json("/api/v1/track/click", &body).key(&key);
-    let first = world.ask(click(json!({"link": "plain", "sub1": "j-first"}))).await;
+    let first = Ask::json("/api/v1/track/click", &json!({"link": "plain", "sub1": "j-first"}));
+    let first = world.ask(first.key(&world.publishable.clone()).header("origin", ORIGIN)).await;
     accepted(world, "a first click", &first);
     let sale = json!({"click_id": first.json()["click_id"], "transaction_id": "J-6", "amount": "1.00"});
     let sale = world.ask(Ask::json("/api/v1/conversions", &sale).key(&key)).await;
@@ -71,6 +72,7 @@ async fn touched_late(world: &mut World) {
     let an_hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3_600);
     let at = Timestamp::from_micros(an_hour_ago.as_micros() as i64).to_string();
     let visitor = first.json()["visitor_id"].clone();
+    world.check("the visitor of a click by JSON", visitor.is_string(), &visitor);
     let late = json!({"link": "plain", "sub1": "j-late", "visitor_id": visitor, "occurred_at": at});
     let late = world.ask(click(late)).await;
     world.check_receipt("a click that comes late", &late, "recorded", None).await;
