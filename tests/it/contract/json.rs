@@ -1,10 +1,9 @@
 //! `POST /api/v1/track/click · /lead · /sale` and `POST /api/v1/conversions`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use reqwest::Method;
 use schemas::time::Timestamp;
 use serde_json::{Value, json};
+use service::clock::{Clock as _, SystemClock};
 
 use super::world::{Answer, Ask, ORIGIN, World};
 
@@ -69,8 +68,8 @@ async fn touched_late(world: &mut World) {
     let sale = json!({"click_id": first.json()["click_id"], "transaction_id": "J-6", "amount": "1.00"});
     let sale = world.ask(Ask::json("/api/v1/conversions", &sale).key(&key)).await;
     world.check_receipt("a sale by it", &sale, "recorded", None).await;
-    let an_hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3_600);
-    let at = Timestamp::from_micros(an_hour_ago.as_micros() as i64).to_string();
+    let an_hour_ago = SystemClock.now_micros() - 3_600 * 1_000_000;
+    let at = Timestamp::from_micros(an_hour_ago).to_string();
     let visitor = first.json()["visitor_id"].clone();
     world.check("the visitor of a click by JSON", visitor.is_string(), &visitor);
     let late = json!({"link": "plain", "sub1": "j-late", "visitor_id": visitor, "occurred_at": at});
