@@ -11,7 +11,7 @@ use warehouse::batch::{Batch, BatchBuilder};
 
 use super::cut::CutBatch;
 use super::load::month;
-use super::rows::{Timed, amount_columns, click_at, id, micros, revisions, texts};
+use super::rows::{Timed, amount_columns, attributed_columns, id, micros, revisions, texts};
 use crate::error::Error;
 
 /// Conversions as they are now.
@@ -82,19 +82,7 @@ fn identity(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder
 
 fn attribution(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {
     let all = || rows.iter().map(|(_, revision)| *revision);
-    let attributed = || rows.iter().map(|(_, revision)| &revision.attributed);
-    builder
-        .column("offer", attributed().map(|to| id(to.offer)))
-        .column("partner", attributed().map(|to| id(to.partner)))
-        .column("campaign", attributed().map(|to| id(to.campaign)))
-        .column("link", attributed().map(|to| id(to.link)))
-        .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
-        .column("click_at", attributed().map(click_at))
-        .column("visitor", attributed().map(|to| id(to.visitor)))
-        .column("creative", attributed().map(|to| to.creative.as_str()))
-        .column("source_id", attributed().map(|to| to.source_id.as_str()))
-        .column("subs", attributed().map(|to| texts(&to.subs)))
-        .column("labels", attributed().map(|to| texts(&to.labels)))
+    attributed_columns(builder, &|| rows.iter().map(|(_, revision)| &revision.attributed))
         .column("identified_by", all().map(|revision| revision.identified_by.as_str()))
         .column("payout_rule", all().map(|revision| revision.payout_rule.as_str()))
 }

@@ -231,7 +231,6 @@ impl Part<'_> {
 fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
     let parts = || rows.iter().map(|(_, part)| *part);
     let revisions = || parts().map(|part| part.revision);
-    let attributed = || parts().map(|part| part.attributed);
     let status = |values: Option<Values>| values.map_or("", |values| values.status.as_str());
     // A refund is told once.
     let refunds = || parts().map(|part| part.revision.refund.as_ref().filter(|_| part.after.is_some()));
@@ -245,17 +244,6 @@ fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
         .column("change", revisions().map(|revision| revision.change.as_str()))
         .column("reason", revisions().map(|revision| revision.reason.as_str()))
         .column("goal", revisions().map(|revision| revision.received.goal.as_str()))
-        .column("offer", attributed().map(|to| id(to.offer)))
-        .column("partner", attributed().map(|to| id(to.partner)))
-        .column("campaign", attributed().map(|to| id(to.campaign)))
-        .column("link", attributed().map(|to| id(to.link)))
-        .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
-        .column("click_at", attributed().map(click_at))
-        .column("visitor", attributed().map(|to| id(to.visitor)))
-        .column("creative", attributed().map(|to| to.creative.as_str()))
-        .column("source_id", attributed().map(|to| to.source_id.as_str()))
-        .column("subs", attributed().map(|to| texts(&to.subs)))
-        .column("labels", attributed().map(|to| texts(&to.labels)))
         .column("status_before", parts().map(|part| status(part.before)))
         .column("status", parts().map(|part| status(part.after)))
         .column("conversions_delta", parts().map(|part| part.delta(|_| 1) as i8))
@@ -266,6 +254,7 @@ fn revision_columns(rows: &[(Timestamp, Part<'_>)]) -> BatchBuilder {
         .column("refund_reason", refunds().map(|refund| refund.map_or("", |refund| refund.reason.as_str())))
         .column("test", revisions().map(|revision| revision.received.test));
     let whole: Vec<_> = rows.iter().map(|(time, part)| (*time, part.revision)).collect();
+    let builder = attributed_columns(builder, &|| parts().map(|part| part.attributed));
     amount_columns(cause_columns(builder, &whole), &whole)
 }
 
@@ -298,9 +287,24 @@ pub(super) fn amount_columns(builder: BatchBuilder, rows: &[Timed<'_, Revision>]
         .column("currency", values().map(|values| values.currency.code()))
 }
 
-/// When the winning click happened; 1970 without one.
-pub(super) fn click_at(attributed: &Attributed) -> Micros {
-    attributed.click.map_or(Micros(0), |(_, at)| micros(at))
+/// Whose a conversion is. Where no click won, its time is 1970.
+pub(super) fn attributed_columns<'a, I: Iterator<Item = &'a Attributed>>(
+    builder: BatchBuilder,
+    attributed: &impl Fn() -> I,
+) -> BatchBuilder {
+    let click_at = |to: &Attributed| to.click.map_or(Micros(0), |(_, at)| micros(at));
+    builder
+        .column("offer", attributed().map(|to| id(to.offer)))
+        .column("partner", attributed().map(|to| id(to.partner)))
+        .column("campaign", attributed().map(|to| id(to.campaign)))
+        .column("link", attributed().map(|to| id(to.link)))
+        .column("click", attributed().map(|to| id(to.click.map(|(click, _)| click))))
+        .column("click_at", attributed().map(click_at))
+        .column("visitor", attributed().map(|to| id(to.visitor)))
+        .column("creative", attributed().map(|to| to.creative.as_str()))
+        .column("source_id", attributed().map(|to| to.source_id.as_str()))
+        .column("subs", attributed().map(|to| texts(&to.subs)))
+        .column("labels", attributed().map(|to| texts(&to.labels)))
 }
 
 fn credit_columns(rows: &[(Timestamp, (&Revision, &Touch))]) -> BatchBuilder {
