@@ -15,7 +15,8 @@ use super::person;
 use super::rates;
 use super::refund::apply_refund;
 use super::reopening::is_undecided;
-use super::state::{Overlay, State, StateError};
+use super::revision::stored;
+use super::state::{Overlay, StateError};
 use super::stored::StoredTouch;
 use super::unique;
 use super::waiting::{apply_parked, apply_unparked};
@@ -158,7 +159,7 @@ fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) -> Result<(), St
     let key = key::conversion(workspace, conversion);
     let before = match revision.before {
         None => None,
-        Some(_) => Some(present(state, &key)?),
+        Some(_) => Some(stored(state, workspace, conversion)?.ok_or(StateError::Unreadable("conversion"))?),
     };
     let touches = kept_touches(before.as_ref(), revision);
     state.put(key::dedupe(workspace, &revision.dedupe_key), conversion.bytes().to_vec());
@@ -169,12 +170,6 @@ fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) -> Result<(), St
     hold::apply_revision(state, revision);
     rates::apply_revision(state, before.as_ref(), revision);
     if before.is_none() { person::apply_recorded(state, revision) } else { Ok(()) }
-}
-
-fn present(state: &Overlay<'_>, key: &[u8]) -> Result<Revision, StateError> {
-    let unreadable = || StateError::Unreadable("conversion");
-    let bytes = state.get(key)?.ok_or_else(unreadable)?;
-    wire::decode_revision(bytes.into()).map_err(|_| unreadable())
 }
 
 /// The touches that the state keeps with a conversion: those considered last, as long as others may still come.

@@ -7,11 +7,9 @@ use schemas::event::{Command, Event};
 use schemas::fact::{OutcomeStatus, Revision, Subject, Values, reason};
 use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::result::ConversionNow;
-use schemas::wire;
 
 use super::decide::{Case, Decider, Settled};
-use super::key;
-use super::revision::revised;
+use super::revision::{revised, stored};
 use super::state::{State, StateError};
 
 impl Decider<'_, '_> {
@@ -74,7 +72,6 @@ pub fn conversion_now(
     workspace: WorkspaceNumber,
     id: ConversionId,
 ) -> Result<Option<ConversionNow>, StateError> {
-    let Some(bytes) = state.get(&key::conversion(workspace, id))? else { return Ok(None) };
-    let revision = wire::decode_revision(bytes.into()).map_err(|_| StateError::Unreadable("conversion"))?;
-    Ok(Some(ConversionNow { id, version: revision.version, status: revision.after.status }))
+    let stands = |it: Revision| ConversionNow { id, version: it.version, status: it.after.status };
+    Ok(stored(state, workspace, id)?.map(stands))
 }

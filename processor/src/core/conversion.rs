@@ -37,6 +37,16 @@ pub(super) enum NamedClick {
     Foreign,
 }
 
+impl NamedClick {
+    /// The click, if it is here.
+    pub(super) fn here(self) -> Option<StoredTouch> {
+        match self {
+            Self::Here(click) => Some(click),
+            Self::None | Self::Missing | Self::Foreign => None,
+        }
+    }
+}
+
 impl Decider<'_, '_> {
     /// Decides a conversion; parks it if it waits for its click.
     pub(super) fn conversion(&mut self, reported: &Reported<'_>) -> Result<(), StateError> {

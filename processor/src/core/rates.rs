@@ -16,7 +16,7 @@ use schemas::wire;
 
 use super::decide::Decider;
 use super::key;
-use super::state::{Overlay, State, StateError};
+use super::state::{Overlay, State, StateError, is_any};
 
 /// Conversions assessed anew with one event at most, as the design has it; the rest goes with the next ones.
 const ASSESSED_PER_EVENT: usize = 1_000;
@@ -25,8 +25,7 @@ const REVISION_BYTES: usize = 1024;
 
 /// Whether a newer catalog may have what a conversion waits for.
 pub fn is_waiting_for_rates(state: &dyn State) -> Result<bool, StateError> {
-    let (from, to) = key::all_lacking_rates(None);
-    Ok(!state.scan(&from, &to, 1, false)?.is_empty())
+    is_any(state, key::all_lacking_rates(None))
 }
 
 impl Decider<'_, '_> {
@@ -35,25 +34,21 @@ impl Decider<'_, '_> {
         let catalog = self.catalog;
         for workspace in catalog.workspaces() {
             let number = workspace.number;
-            if catalog.rates_revision(number) <= revision || !self.is_anybody_lacking(number)? {
+            if catalog.rates_revision(number) <= revision
+                || !is_any(self.state, key::all_lacking_rates(Some(number)))?
+            {
                 continue;
             }
             let fresh = catalog.rates_changed_after(number, revision);
             for rate in fresh.filter(|rate| rate.to == workspace.currency) {
                 let (from, date) = (rate.from, rate.date);
-                let (first, last) = key::lacking_rate(number, from, days_of(date));
-                if !self.state.scan(&first, &last, 1, false)?.is_empty() {
+                if is_any(self.state, key::lacking_rate(number, from, days_of(date)))? {
                     let reached = SweepReached::Start;
                     self.emit(Fact::RateSweep(RateSweep { workspace: number, from, date, reached }))?;
                 }
             }
         }
         Ok(())
-    }
-
-    fn is_anybody_lacking(&self, workspace: WorkspaceNumber) -> Result<bool, StateError> {
-        let (from, to) = key::all_lacking_rates(Some(workspace));
-        Ok(!self.state.scan(&from, &to, 1, false)?.is_empty())
     }
 
     /// Goes on with the sweeps that are under way.

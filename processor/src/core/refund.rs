@@ -14,7 +14,7 @@ use schemas::money::Money;
 use super::decide::{Case, Decider, Settled};
 use super::dedupe;
 use super::key;
-use super::revision::revised;
+use super::revision::{gross, revised};
 use super::state::{Overlay, State, StateError};
 
 /// A reported refund on its way to a decision.
@@ -194,8 +194,22 @@ fn without(existing: &Revision, amount_micros: i64) -> Values {
     }
 }
 
+/// Values that are worth what `values` say before refunds, of an amount of which so much went back. Without a refund nothing is
+/// missing, not even of an amount of nothing.
+pub(super) fn less_refunded(values: Values, amount: Option<Money>, refunded_micros: i64) -> Values {
+    let gross = gross(&values);
+    let amount_micros = amount.map_or(0, |amount| amount.micros);
+    let left = if refunded_micros == 0 { gross } else { left(gross, amount_micros, refunded_micros) };
+    Values {
+        revenue_micros: left.revenue_micros,
+        payout_micros: left.payout_micros,
+        refunded_micros,
+        ..values
+    }
+}
+
 /// What is left of a conversion's earnings when of its amount so much went back.
-pub(super) fn left(gross: Gross, amount_micros: i64, refunded_micros: i64) -> Gross {
+fn left(gross: Gross, amount_micros: i64, refunded_micros: i64) -> Gross {
     let share = |earned_micros: i64| {
         if refunded_micros >= amount_micros {
             return 0;

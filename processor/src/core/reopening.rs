@@ -8,11 +8,10 @@
 use catalog::Workspace;
 use schemas::event::{Event, Status, label};
 use schemas::fact::{Change, Revision, TouchId};
-use schemas::id::{ConversionId, OfferId};
+use schemas::id::OfferId;
 
 use super::WAIT_MICROS;
 use super::attribution::Windows;
-use super::conversion::NamedClick;
 use super::decide::Decider;
 use super::person::{self, Converted, Person};
 use super::state::StateError;
@@ -22,7 +21,7 @@ use super::stored::StoredTouch;
 #[derive(Default)]
 pub(super) struct Reached {
     /// Those that are not decided yet.
-    open: Vec<ConversionId>,
+    open: Vec<Converted>,
     /// Whether there are others.
     is_late: bool,
 }
@@ -62,7 +61,7 @@ impl Decider<'_, '_> {
                 continue;
             }
             if self.is_open(converted, &existing) {
-                reached.open.push(converted.conversion);
+                reached.open.push(*converted);
             } else {
                 reached.is_late = true;
             }
@@ -77,7 +76,10 @@ impl Decider<'_, '_> {
         workspace: &Workspace,
         reached: &Reached,
     ) -> Result<(), StateError> {
-        reached.open.iter().try_for_each(|conversion| self.reattribute(event, workspace, *conversion))
+        reached.open.iter().try_for_each(|converted| {
+            let existing = self.converted(workspace, converted)?;
+            self.reassess(event, workspace, &existing, Change::Attribution)
+        })
     }
 
     /// Assesses the open conversions of a person anew who is known by more now.
@@ -85,8 +87,9 @@ impl Decider<'_, '_> {
         let Some(person) = joined else { return Ok(()) };
         let Some(workspace) = self.catalog.workspace(event.workspace) else { return Ok(()) };
         for converted in &person.conversions {
-            if self.is_open(converted, &self.converted(workspace, converted)?) {
-                self.reattribute(event, workspace, converted.conversion)?;
+            let existing = self.converted(workspace, converted)?;
+            if self.is_open(converted, &existing) {
+                self.reassess(event, workspace, &existing, Change::Attribution)?;
             }
         }
         Ok(())
@@ -105,22 +108,8 @@ impl Decider<'_, '_> {
     /// The one offer whose touches a conversion asks for, if it names one itself or by its click.
     fn asked_offer(&self, existing: &Revision) -> Result<Option<OfferId>, StateError> {
         let received = &existing.received;
-        Ok(match self.named_click(existing.workspace, received.click)? {
-            NamedClick::Here(click) => Some(click.offer),
-            NamedClick::None | NamedClick::Missing | NamedClick::Foreign => received.offer,
-        })
-    }
-
-    /// Assesses a conversion anew because its touches may have changed.
-    fn reattribute(
-        &mut self,
-        event: &Event,
-        workspace: &Workspace,
-        conversion: ConversionId,
-    ) -> Result<(), StateError> {
-        let existing = self.revision(workspace.number, conversion)?;
-        let existing = existing.ok_or(StateError::Unreadable("conversion of a person"))?;
-        self.reassess(event, workspace, &existing, Change::Attribution)
+        let click = self.named_click(existing.workspace, received.click)?.here();
+        Ok(click.map(|click| click.offer).or(received.offer))
     }
 
     /// Assesses a conversion anew, and revises it if anything comes out differently.
@@ -131,10 +120,7 @@ impl Decider<'_, '_> {
         existing: &Revision,
         change: Change,
     ) -> Result<(), StateError> {
-        let click = match self.named_click(workspace.number, existing.received.click)? {
-            NamedClick::Here(click) => Some(click),
-            NamedClick::None | NamedClick::Missing | NamedClick::Foreign => None,
-        };
+        let click = self.named_click(workspace.number, existing.received.click)?.here();
         // What cannot be assessed any more, since the catalog has changed, stays what it is.
         let Ok(assessment) = self.assess(workspace, &existing.received, click, &existing.rates)? else {
             return Ok(());

@@ -7,7 +7,7 @@ use schemas::fact::{Change, OutcomeStatus, Revision, Values, reason};
 use super::conversion::{NamedClick, Reported, may_begin_as};
 use super::decide::{Decider, Settled};
 use super::payout::{Terms, Valuation, priced, value};
-use super::refund::left;
+use super::refund::less_refunded;
 use super::revision::{capped, demand_of_caps, gross, revised};
 use super::state::StateError;
 
@@ -79,15 +79,7 @@ impl Decider<'_, '_> {
         let valuation = capped(valuation, demand_of_caps(existing));
         let hold_until = existing.hold_until.or_else(|| self.hold_until(&valuation));
         let Valuation { values, reason, rule, rates, lacks_rates_of, .. } = valuation;
-        let amount_micros = confirmed.amount.map_or(0, |amount| amount.micros);
-        let refunded_micros = existing.after.refunded_micros;
-        let left = if refunded_micros == 0 { gross } else { left(gross, amount_micros, refunded_micros) };
-        let after = Values {
-            revenue_micros: left.revenue_micros,
-            payout_micros: left.payout_micros,
-            refunded_micros,
-            ..values
-        };
+        let after = less_refunded(values, confirmed.amount, existing.after.refunded_micros);
         let next = Revision {
             reason: reason.to_owned(),
             payout_rule: rule.to_owned(),

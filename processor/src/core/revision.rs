@@ -13,7 +13,7 @@ use super::cause::{cause, of_system};
 use super::decide::Decider;
 use super::key;
 use super::payout::Valuation;
-use super::refund::left;
+use super::refund::less_refunded;
 use super::reopening::is_undecided;
 use super::state::{State, StateError};
 
@@ -26,8 +26,7 @@ impl Decider<'_, '_> {
         workspace: WorkspaceNumber,
         conversion: ConversionId,
     ) -> Result<Option<Revision>, StateError> {
-        let Some(bytes) = self.state.get(&key::conversion(workspace, conversion))? else { return Ok(None) };
-        wire::decode_revision(bytes.into()).map(Some).map_err(|_| StateError::Unreadable("conversion"))
+        stored(self.state, workspace, conversion)
     }
 
     /// The first revision of a conversion.
@@ -130,21 +129,24 @@ impl Decider<'_, '_> {
         if refunded_micros > amount_micros {
             return Ok(Err(reason::REFUND_EXCEEDS_AMOUNT));
         }
-        let left =
-            if refunded_micros == 0 { next.gross } else { left(next.gross, amount_micros, refunded_micros) };
         if is_held(status, &reason) && next.hold_until.is_none() {
             next.hold_until = self.hold_until(&valuation);
         }
         next.reason = reason;
-        next.after = Values {
-            status,
-            revenue_micros: left.revenue_micros,
-            payout_micros: left.payout_micros,
-            refunded_micros,
-            ..valuation.values
-        };
+        let values = Values { status, ..valuation.values };
+        next.after = less_refunded(values, next.received.amount, refunded_micros);
         Ok(Ok(next))
     }
+}
+
+/// A conversion as a state has it; `None` if it has no such.
+pub(super) fn stored(
+    state: &dyn State,
+    workspace: WorkspaceNumber,
+    conversion: ConversionId,
+) -> Result<Option<Revision>, StateError> {
+    let Some(bytes) = state.get(&key::conversion(workspace, conversion))? else { return Ok(None) };
+    wire::decode_revision(bytes.into()).map(Some).map_err(|_| StateError::Unreadable("conversion"))
 }
 
 /// Whether the conversion is held back because its goal says so, and for how long.

@@ -56,6 +56,11 @@ pub trait State {
     }
 }
 
+/// Whether a state has anything in a half-open range.
+pub(super) fn is_any(state: &dyn State, (from, to): (Key, Key)) -> Result<bool, StateError> {
+    Ok(!state.scan(&from, &to, 1, false)?.is_empty())
+}
+
 /// What a range of events changes: the head, and keys with their new value or `None` for gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {

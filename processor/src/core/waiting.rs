@@ -12,7 +12,7 @@ use super::head::Head;
 use super::key::{self, Awaited};
 use super::keys::Key;
 use super::refund::Returned;
-use super::state::{Overlay, State, StateError};
+use super::state::{Overlay, State, StateError, is_any};
 use super::stored::ParkedValue;
 use super::{OPEN_PARKED_LIMIT, PARKED_LIMIT, WAIT_MICROS};
 
@@ -26,8 +26,8 @@ const WAIT_BYTES: usize = 1024;
 /// Whether a wait or a hold has ended by this clock, so that a tick is wanted.
 pub fn is_timer_due(state: &dyn State, head: &Head, now_micros: i64) -> Result<bool, StateError> {
     let now = Timestamp::from_micros(now_micros);
-    let is_over = |(from, to): (Key, Key)| Ok(!state.scan(&from, &to, 1, false)?.is_empty());
-    Ok(is_anything_waiting(head) && is_over(key::due_until(now))? || is_over(key::holds_until(now))?)
+    Ok(is_anything_waiting(head) && is_any(state, key::due_until(now))?
+        || is_any(state, key::holds_until(now))?)
 }
 
 const fn is_anything_waiting(head: &Head) -> bool {
