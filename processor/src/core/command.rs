@@ -9,7 +9,7 @@ use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::result::ConversionNow;
 
 use super::decide::{Case, Decider, Settled};
-use super::revision::{revised, stored};
+use super::revision::{lacks_rate, revised, stored};
 use super::state::{State, StateError};
 
 impl Decider<'_, '_> {
@@ -59,7 +59,7 @@ fn judge(command: &Command, existing: &Revision) -> Verdict {
         Verdict::Same
     } else if !status.may_become(command.to) {
         Verdict::Refused(reason::STATUS_NOT_REACHABLE)
-    } else if existing.reason == reason::NO_RATE && command.to.is_counted() {
+    } else if lacks_rate(existing) && command.to.is_counted() {
         Verdict::Refused(reason::NO_RATE)
     } else {
         Verdict::Step

@@ -8,7 +8,7 @@ use catalog::MAX_RATE_AGE_DAYS;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use schemas::event::Event;
-use schemas::fact::{Change, Fact, RateSweep, Revision, SweepReached, reason};
+use schemas::fact::{Change, Fact, RateSweep, Revision, SweepReached};
 use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::money::Currency;
 use schemas::time::Timestamp;
@@ -136,9 +136,7 @@ pub(super) fn apply_revision(state: &mut Overlay<'_>, before: Option<&Revision>,
     for currency in before.iter().flat_map(|before| &before.lacks_rates_of) {
         state.remove(key(revision, currency));
     }
-    if revision.reason == reason::NO_RATE {
-        for currency in &revision.lacks_rates_of {
-            state.put(key(revision, currency), Vec::new());
-        }
+    for currency in &revision.lacks_rates_of {
+        state.put(key(revision, currency), Vec::new());
     }
 }

@@ -1,14 +1,14 @@
 //! What becomes of a conversion that is reported again under the same key.
 
 use catalog::{Duplicates, Workspace};
-use schemas::event::{Actor, Conversion, Status};
-use schemas::fact::{Change, OutcomeStatus, Revision, Values, reason};
+use schemas::event::{Conversion, Status};
+use schemas::fact::{Change, DecidedBy, OutcomeStatus, Revision, Values, reason};
 
 use super::conversion::{NamedClick, Reported, may_begin_as};
 use super::decide::{Decider, Settled};
 use super::payout::{Terms, Valuation, priced, value};
 use super::refund::less_refunded;
-use super::revision::{capped, demand_of_caps, gross, revised};
+use super::revision::{capped, demand_of_caps, gross, lacks_rate, revised};
 use super::state::StateError;
 
 impl Decider<'_, '_> {
@@ -88,6 +88,7 @@ impl Decider<'_, '_> {
             rates,
             lacks_rates_of,
             hold_until,
+            decided_by: DecidedBy::Beginning,
             ..revised(reported.case.event, existing, after)
         };
         let joined = self.join_reported(workspace, &next.received, None)?;
@@ -142,7 +143,7 @@ impl Decider<'_, '_> {
 fn confirms(repetition: &Conversion, existing: &Revision) -> bool {
     let is_open = match existing.after.status {
         Status::Pending => true,
-        Status::Hold | Status::Approved | Status::Rejected => existing.version == 1,
+        Status::Hold | Status::Approved | Status::Rejected => existing.decided_by == DecidedBy::Beginning,
         Status::Paid | Status::Reversed => false,
     };
     is_open
@@ -163,7 +164,7 @@ fn refused_step(repetition: &Conversion, existing: &Revision, status: Status) ->
         Some(reason::CAP)
     } else if !existing.after.status.may_become(status) {
         Some(reason::STATUS_NOT_REACHABLE)
-    } else if existing.reason == reason::NO_RATE && status.is_counted() {
+    } else if lacks_rate(existing) && status.is_counted() {
         // Whatever the sender says: what the conversion is worth is not known yet.
         Some(reason::NO_RATE)
     } else {
@@ -173,7 +174,7 @@ fn refused_step(repetition: &Conversion, existing: &Revision, status: Status) ->
 
 /// Whether a person has rejected the conversion, and nobody has decided since.
 fn is_rejected_by_hand(existing: &Revision) -> bool {
-    existing.after.status == Status::Rejected && matches!(existing.cause.actor, Actor::Key(_))
+    existing.after.status == Status::Rejected && existing.decided_by == DecidedBy::Person
 }
 
 /// Why the last report cannot stand, if it cannot: an untrusted sender's, or one about what is paid or was taken back.

@@ -1,8 +1,8 @@
 //! The revisions of conversions: the first, and those after it.
 
 use catalog::{OnExceed, Workspace};
-use schemas::event::{Event, Status, label};
-use schemas::fact::{Change, DedupeKey, Gross, Revision, Values, reason};
+use schemas::event::{Body, Event, Status, label};
+use schemas::fact::{Change, DecidedBy, DedupeKey, Gross, Revision, Values, reason};
 use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::wire;
@@ -45,6 +45,7 @@ impl Decider<'_, '_> {
             event: event.id,
             cause: cause(event),
             change: Change::Recorded,
+            decided_by: DecidedBy::Beginning,
             reason: String::new(),
             received,
             dedupe_key,
@@ -133,6 +134,9 @@ impl Decider<'_, '_> {
             next.hold_until = self.hold_until(&valuation);
         }
         next.reason = reason;
+        if status != existing.after.status {
+            next.decided_by = if wish.is_some() { DecidedBy::Report } else { DecidedBy::Beginning };
+        }
         let values = Values { status, ..valuation.values };
         next.after = less_refunded(values, next.received.amount, refunded_micros);
         Ok(Ok(next))
@@ -147,6 +151,11 @@ pub(super) fn stored(
 ) -> Result<Option<Revision>, StateError> {
     let Some(bytes) = state.get(&key::conversion(workspace, conversion))? else { return Ok(None) };
     wire::decode_revision(bytes.into()).map(Some).map_err(|_| StateError::Unreadable("conversion"))
+}
+
+/// Whether a part of what a conversion is worth is not known for want of a rate, whatever status it has by now.
+pub(super) const fn lacks_rate(revision: &Revision) -> bool {
+    !revision.lacks_rates_of.is_empty()
 }
 
 /// Whether the conversion is held back because its goal says so, and for how long.
@@ -168,7 +177,9 @@ fn status_after(
     let wish = wish.filter(|wish| *wish != before);
     if valuation.reason == reason::NO_RATE {
         return match (wish.unwrap_or(before), before) {
-            (Status::Rejected | Status::Reversed, _) => Ok((wish.unwrap_or(before), String::new())),
+            (status @ (Status::Rejected | Status::Reversed), _) => {
+                Ok((status, if wish.is_none() { existing.reason.clone() } else { String::new() }))
+            }
             _ if wish.is_none() && is_undecided(existing) => {
                 Ok((Status::Pending, reason::NO_RATE.to_owned()))
             }
@@ -243,6 +254,17 @@ pub(super) fn demand_of_caps(existing: &Revision) -> Option<OnExceed> {
     }
 }
 
+/// Who decides about a conversion by this event.
+const fn decided_by(event: &Event) -> DecidedBy {
+    match event.body {
+        Body::Command(_) => DecidedBy::Person,
+        Body::Conversion(_) => DecidedBy::Report,
+        Body::Click(_) | Body::Impression(_) | Body::Refund(_) | Body::Delayed(_) | Body::Tick => {
+            DecidedBy::Course
+        }
+    }
+}
+
 /// The next revision of a conversion, with other values.
 pub(super) fn revised(event: &Event, existing: &Revision, after: Values) -> Revision {
     let stays = match existing.reason.as_str() {
@@ -259,6 +281,11 @@ pub(super) fn revised(event: &Event, existing: &Revision, after: Values) -> Revi
         event: event.id,
         cause: cause(event),
         change: Change::Status,
+        decided_by: if after.status == existing.after.status {
+            existing.decided_by
+        } else {
+            decided_by(event)
+        },
         reason: if stays { existing.reason.clone() } else { String::new() },
         before: Some(existing.after),
         after,

@@ -9,8 +9,8 @@ use super::conversion::{conversion_from_pb, conversion_to_pb, optional_status_fr
 use super::pb_facts as pb;
 use super::{WireError, array, id, id_bytes, optional_id, optional_id_bytes, present, workspace};
 use crate::fact::{
-    AppliedRate, AppliedRefund, Attributed, Cause, Change, Credits, Gross, Lost, Revision, Touch, TouchId,
-    Values,
+    AppliedRate, AppliedRefund, Attributed, Cause, Change, Credits, DecidedBy, Gross, Lost, Revision, Touch,
+    TouchId, Values,
 };
 use crate::money::{Currency, ExchangeRate};
 use crate::time::{Timestamp, parse_date};
@@ -28,6 +28,13 @@ pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revi
             Change::Report => pb::Change::Report,
             Change::Attribution => pb::Change::Attribution,
             Change::Rate => pb::Change::Rate,
+        }
+        .into(),
+        decided_by: match revision.decided_by {
+            DecidedBy::Beginning => pb::DecidedBy::Beginning,
+            DecidedBy::Course => pb::DecidedBy::Course,
+            DecidedBy::Report => pb::DecidedBy::Report,
+            DecidedBy::Person => pb::DecidedBy::Person,
         }
         .into(),
         reason: revision.reason.clone(),
@@ -70,6 +77,7 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
             pb::Change::Attribution => Change::Attribution,
             pb::Change::Rate => Change::Rate,
         },
+        decided_by: decided_by_from_pb(revision.decided_by)?,
         reason: revision.reason,
         received: conversion_from_pb(present(revision.received, "received")?)?,
         dedupe_key: array(&revision.dedupe_key, "dedupe_key")?,
@@ -93,6 +101,16 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
         counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,
         cause: cause_from_pb(present(revision.cause, "cause")?)?,
     })
+}
+
+fn decided_by_from_pb(decided_by: i32) -> Result<DecidedBy, WireError> {
+    match pb::DecidedBy::try_from(decided_by) {
+        Ok(pb::DecidedBy::Beginning) => Ok(DecidedBy::Beginning),
+        Ok(pb::DecidedBy::Course) => Ok(DecidedBy::Course),
+        Ok(pb::DecidedBy::Report) => Ok(DecidedBy::Report),
+        Ok(pb::DecidedBy::Person) => Ok(DecidedBy::Person),
+        Ok(pb::DecidedBy::Unspecified) | Err(_) => Err(WireError::Impossible("decided_by")),
+    }
 }
 
 fn cause_to_pb(cause: &Cause) -> pb::Cause {

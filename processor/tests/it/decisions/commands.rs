@@ -243,3 +243,18 @@ fn what_a_person_has_rejected_no_report_takes_back() {
     assert_eq!(shop.moved(Status::Approved), (Status::Rejected, Status::Approved));
     assert_eq!(outcome(&report(&mut shop)).0, OutcomeStatus::Duplicate);
 }
+
+#[test]
+fn that_a_person_has_rejected_is_known_after_a_rate_came_too() {
+    let euro = Some(Money { micros: 1_000_000, currency: Currency::from_code("EUR").unwrap() });
+    let mut shop = Shop::new(|it| it.amount = euro);
+    assert_eq!(shop.moved(Status::Rejected), (Status::Pending, Status::Rejected));
+    shop.core.put_rate("2026-11-10", "EUR", "2");
+    let facts = shop.core.tick();
+    assert_eq!((revision(&facts).version, revision(&facts).after.amount_micros), (3, Some(2_000_000)));
+    let approval = shop.edge.conversion(3 * HOUR, |it| {
+        (it.transaction_id, it.status, it.amount) = ("t1".into(), Some(Status::Approved), euro);
+    });
+    let facts = shop.core.feed(&approval);
+    assert_eq!(outcome(&facts), (OutcomeStatus::Conflict, reason::DECIDED_BY_HAND));
+}

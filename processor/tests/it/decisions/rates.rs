@@ -135,3 +135,54 @@ fn what_a_person_rejected_meanwhile_stays_rejected() {
     let revised = revision(&facts);
     assert_eq!((revised.after.status, revised.after.payout_micros), (Status::Rejected, 16_000_000));
 }
+
+#[test]
+fn what_was_rejected_while_it_lacked_two_rates_gets_both_and_is_not_approved_before() {
+    let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+    core.feed(&edge.click(-HOUR, |it| (it.visitor, it.offer) = (Some(id(9)), EURO_OFFER)));
+    let pounds = Money { currency: Currency::from_code("GBP").unwrap(), ..usd(10) };
+    let say = |status| {
+        move |it: &mut Conversion| {
+            (it.goal, it.visitor, it.amount) = ("euro".into(), Some(id(9)), Some(pounds));
+            (it.transaction_id, it.status) = ("t1".into(), status);
+        }
+    };
+    core.feed(&edge.conversion(0, say(None)));
+    core.feed(&edge.conversion(0, say(Some(Status::Rejected))));
+    core.put_rate("2026-11-10", "GBP", "2");
+    let facts = core.tick();
+    assert_eq!((revision(&facts).after.status, revision(&facts).after.payout_micros), (Status::Rejected, 0));
+    assert!(is_waiting_for_rates(&core.state).unwrap(), "for the euro");
+    let facts = core.feed(&edge.conversion(0, say(Some(Status::Approved))));
+    assert!(revisions(&facts).is_empty(), "nobody knows yet what it is worth");
+    core.put_rate("2026-11-10", "EUR", "1.5");
+    let facts = core.tick();
+    assert_eq!(
+        (revision(&facts).after.status, revision(&facts).after.payout_micros),
+        (Status::Rejected, 4_500_000)
+    );
+    assert!(!is_waiting_for_rates(&core.state).unwrap());
+}
+
+#[test]
+fn what_its_sender_rejects_at_once_waits_for_its_rate_as_well() {
+    let (mut core, mut edge) = (Core::new(), Traffic::of_edge(1));
+    let say = |status| {
+        move |it: &mut Conversion| {
+            first(it);
+            it.status = Some(status);
+        }
+    };
+    let facts = core.feed(&edge.conversion(0, say(Status::Rejected)));
+    assert_eq!((revision(&facts).after.status, revision(&facts).reason.as_str()), (Status::Rejected, ""));
+    let facts = core.feed(&edge.conversion(0, say(Status::Approved)));
+    assert!(revisions(&facts).is_empty(), "nobody knows yet what it is worth");
+    core.put_rate("2026-11-10", "EUR", "2");
+    let facts = core.tick();
+    assert_eq!(
+        (revision(&facts).after.status, revision(&facts).after.payout_micros),
+        (Status::Rejected, 16_000_000)
+    );
+    let facts = core.feed(&edge.conversion(0, say(Status::Approved)));
+    assert_eq!(revision(&facts).after.status, Status::Approved);
+}

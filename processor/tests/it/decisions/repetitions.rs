@@ -240,3 +240,20 @@ fn what_was_decided_since_no_sender_begins_anew() {
     assert_eq!(outcome(&shop.report(|_| {})).0, OutcomeStatus::Duplicate);
     assert_eq!(outcome(&shop.report(|it| it.status = Some(Status::Approved))).0, OutcomeStatus::Updated);
 }
+
+#[test]
+fn a_touch_between_two_senders_decides_nothing_about_the_status() {
+    let mut shop = Shop::new();
+    let say = |trust, status| {
+        move |it: &mut Conversion| {
+            (it.click, it.visitor, it.trust, it.status) = (None, Some(id(8)), trust, status);
+        }
+    };
+    shop.report(say(Trust::Token, Some(Status::Approved)));
+    let late = shop.edge.click(0, |it| it.visitor = Some(id(8)));
+    let facts = shop.core.feed(&late);
+    assert_eq!((revision(&facts).version, revision(&facts).change), (2, Change::Attribution));
+    let facts = shop.report(say(Trust::Secret, Some(Status::Pending)));
+    assert_eq!(outcome(&facts).0, OutcomeStatus::Updated);
+    assert_eq!(revision(&facts).after.status, Status::Pending);
+}

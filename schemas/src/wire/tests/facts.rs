@@ -5,9 +5,9 @@ use jiff::civil::Date;
 use super::{an_id, click, conversion, delayed, events, impression, nonce, place};
 use crate::event::{Actor, CatalogRevision, Delayed, Mark, Status};
 use crate::fact::{
-    AppliedRate, AppliedRefund, Attributed, CapCounted, Cause, Change, ClickFact, Credits, Cut, Decision,
-    Fact, Gross, Identity, IdentityKind, ImpressionFact, Joined, Lost, Outcome, OutcomeStatus, Parked,
-    RateSweep, Record, Revision, Subject, SweepReached, Touch, TouchId, Unparked, UsedNonce, Values,
+    AppliedRate, AppliedRefund, Attributed, CapCounted, Cause, Change, ClickFact, Credits, Cut, DecidedBy,
+    Decision, Fact, Gross, Identity, IdentityKind, ImpressionFact, Joined, Lost, Outcome, OutcomeStatus,
+    Parked, RateSweep, Record, Revision, Subject, SweepReached, Touch, TouchId, Unparked, UsedNonce, Values,
 };
 use crate::id::WorkspaceNumber;
 use crate::money::{Currency, ExchangeRate};
@@ -64,6 +64,7 @@ pub(super) fn revision() -> Revision {
             note: "by hand".into(),
         },
         change: Change::Refund,
+        decided_by: DecidedBy::Course,
         reason: "no_rate".into(),
         received: conversion(),
         dedupe_key: [3; 16],
