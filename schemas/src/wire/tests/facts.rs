@@ -78,12 +78,7 @@ pub(super) fn revision() -> Revision {
         },
         attributed_before: Some(Box::default()),
         hold_until: Some(Timestamp::default()),
-        rates: vec![AppliedRate {
-            from: Currency::USD,
-            to: Currency::USD,
-            date: Date::MAX,
-            rate: ExchangeRate::parse("1.0842").unwrap(),
-        }],
+        rates: vec![rate()],
         lacks_rates_of: vec![Currency::USD],
         identified_by: "click_id".into(),
         payout_rule: "none".into(),
@@ -95,6 +90,11 @@ pub(super) fn revision() -> Revision {
         touches: std::iter::once(touch(None, 10_000)).chain(losers).collect(),
         received_at: Timestamp::from_micros(5),
     }
+}
+
+fn rate() -> AppliedRate {
+    let rate = ExchangeRate::parse("1.0842").unwrap();
+    AppliedRate { from: Currency::USD, to: Currency::USD, date: Date::MAX, rate }
 }
 
 pub(super) fn record() -> Record {
