@@ -1,7 +1,8 @@
 //! The engine for more than one machine: Apache Kafka through librdkafka.
 //!
 //! Topics are created with `LogAppendTime` and without retention; producers wait for all in-sync replicas; readers are
-//! assigned by hand, belong to no group and commit nothing, since positions are kept with what was made of the records.
+//! assigned by hand, belong to no group and commit nothing, since positions are kept with what was made of the records. Who works on
+//! which partitions may be agreed on in a group ([`KafkaLog::join`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::metrics::Metrics;
-use crate::{Bounds, Error, EventLog, Partition, Position, Producer, ProducerUse, Subscription, TopicSpec};
+use crate::{
+    Bounds, Error, EventLog, Member, Membership, Partition, Position, Producer, ProducerUse, Subscription,
+    TopicSpec,
+};
 use admin::Admin;
 use known::Known;
+use membership::KafkaMember;
 use open::Open;
 use producer::KafkaProducer;
 use subscription::KafkaSubscription;
@@ -23,6 +28,7 @@ mod client;
 mod fetcher;
 mod inbox;
 mod known;
+mod membership;
 mod open;
 mod options;
 mod producer;
@@ -143,6 +149,14 @@ impl KafkaLog {
         for topic in topics {
             self.shared.known.saw_topic(topic.name, topic.partitions);
         }
+    }
+
+    /// Joins the processes that share a topic's partitions out.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a name or a session that Kafka's client refuses.
+    pub fn join(&self, membership: &Membership) -> Result<Box<dyn Member>, Error> {
+        Ok(Box::new(KafkaMember::join(&self.shared, membership)?))
     }
 }
 

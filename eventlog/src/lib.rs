@@ -240,6 +240,31 @@ pub trait Subscription: Send {
     fn positions(&self) -> BTreeMap<Partition, Position>;
 }
 
+/// How a process shares the partitions of a topic out with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Names the group: those who do the same work.
+    pub group: &'static str,
+    /// Names the process within the group. It gets its partitions back when it restarts.
+    pub instance: String,
+    /// Whose partitions.
+    pub topic: &'static str,
+    /// How long a process may be silent before others take its partitions over.
+    pub session: Duration,
+}
+
+/// A process's place in a group.
+#[async_trait]
+pub trait Member: Send {
+    /// Waits until this process's share may be another than the one that was told last, and tells it, in order.
+    ///
+    /// Cancel-safe: a share is told again until it was received.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if another process has the same name.
+    async fn share(&mut self) -> Result<Vec<u32>, Error>;
+}
+
 /// Consecutive records of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{KafkaSettings, client};
-use crate::Error;
+use crate::{Error, Membership};
 
 /// How long librdkafka gathers records for one request: the edge waits for the answer.
 const LINGER_MS: u32 = 1;
@@ -11,6 +11,11 @@ const LINGER_MS: u32 = 1;
 const QUEUE_SLACK_KIB: usize = 64 << 10;
 /// What librdkafka fetches ahead of one partition.
 const FETCH_AHEAD_KIB: &str = "2048";
+
+/// How often a member says that it is there before its session is over.
+const HEARTBEATS_A_SESSION: u128 = 4;
+/// The least time between two polls after which a member counts as gone.
+const MIN_POLL_INTERVAL_MS: u128 = 60_000;
 
 /// Options that no client of ours sets to a value worth listing and that would break a promise all the same.
 const KEPT: [&str; 4] = [
@@ -57,7 +62,7 @@ pub(super) fn producer(
 /// The options of a consumer.
 pub(super) fn consumer() -> [(&'static str, String); 8] {
     [
-        // librdkafka assigns nothing without a group, but nothing is committed to it and nobody joins it.
+        // librdkafka assigns nothing without a group, but nothing is committed to it and no reader joins it.
         ("group.id", "tributary".to_owned()),
         ("enable.auto.commit", "false".to_owned()),
         ("enable.auto.offset.store", "false".to_owned()),
@@ -70,11 +75,30 @@ pub(super) fn consumer() -> [(&'static str, String); 8] {
     ]
 }
 
+/// The options of a member of a group.
+pub(super) fn member(settings: &KafkaSettings, membership: &Membership) -> Vec<(&'static str, String)> {
+    let session = membership.session;
+    let named = [
+        ("group.id", format!("{}tributary-{}", settings.topic_prefix, membership.group)),
+        ("group.instance.id", membership.instance.clone()),
+        ("session.timeout.ms", session.as_millis().to_string()),
+        ("heartbeat.interval.ms", (session.as_millis() / HEARTBEATS_A_SESSION).max(1).to_string()),
+        // The one that counts is how long the session may last without a heartbeat.
+        ("max.poll.interval.ms", session.as_millis().max(MIN_POLL_INTERVAL_MS).to_string()),
+        ("partition.assignment.strategy", "range".to_owned()),
+        ("group.protocol", "classic".to_owned()),
+    ];
+    let of_a_reader = consumer().into_iter().filter(|(name, _)| *name != "group.id");
+    of_a_reader.chain(named).collect()
+}
+
 /// Refuses options of the operator that would override ours, by whatever name.
 pub(super) fn refuse_overrides(settings: &KafkaSettings) -> Result<(), Error> {
     let producer = producer(settings, Duration::ZERO, 0);
     let consumer = consumer();
-    let ours = producer.iter().chain(&consumer).map(|&(name, _)| name);
+    let nobody = Membership { group: "", instance: String::new(), topic: "", session: Duration::ZERO };
+    let member = member(settings, &nobody);
+    let ours = producer.iter().chain(&consumer).chain(&member).map(|&(name, _)| name);
     let kept: Vec<&str> = ours.chain(KEPT).collect();
     for given in settings.extra.keys() {
         let plain = given.strip_prefix(TOPIC_PREFIX).unwrap_or(given);
@@ -121,6 +145,9 @@ mod tests {
             "bootstrap.servers",
             "metadata.broker.list",
             "transactional.id",
+            "group.id",
+            "group.instance.id",
+            "session.timeout.ms",
         ] {
             let error = refuse_overrides(&with(name, "the-value")).unwrap_err();
             let Error::Settings(text) = &error else { panic!("{error}") };

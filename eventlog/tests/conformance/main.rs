@@ -14,6 +14,7 @@ mod engine;
 mod keeping;
 mod reading;
 mod real_broker;
+mod real_groups;
 mod real_topics;
 
 /// Makes each test one of either engine.
