@@ -11,7 +11,6 @@ use service::clock::SharedClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::runtime::Handle;
 
-use crate::archive::Retention;
 use crate::error::Error;
 use crate::failpoint::Failpoints;
 use crate::health::{Health, PartitionHealth};
@@ -19,8 +18,8 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::owner::{Owner, OwnerParts};
 use crate::settings::{ProcessorSettings, SinkSettings};
-use crate::sink::{PartitionSink, SinkParts};
-use crate::snapshot::{Keeper, Snapshots};
+use crate::sink::{PartitionSink, SinkParts, Tables};
+use crate::snapshot::{Keeper, Restorable};
 use crate::store::Store;
 use crate::workers::Workers;
 
@@ -58,23 +57,6 @@ impl Surroundings {
     fn partition_health(&self, part: &'static str, partition: u32) -> PartitionHealth {
         self.health.partition(part, partition, &self.metrics)
     }
-
-    /// Who takes a partition's snapshots, if there is a place for them.
-    fn keeper(
-        &self,
-        settings: &ProcessorSettings,
-        warehouse: &warehouse::Sink,
-        partition: u32,
-    ) -> Option<Keeper> {
-        let objects = self.objects.clone()?;
-        let metrics = self.metrics.snapshots(partition);
-        let kept_in = (objects.clone(), self.log.clone());
-        let hours = settings.archive_after_hours;
-        let retention = Retention::new(kept_in, warehouse.clone(), partition, hours, metrics.clone());
-        let snapshots = Snapshots::new(objects, self.log.clone(), partition, metrics);
-        let (clock, settings) = (self.clock.clone(), settings.clone());
-        Some(Keeper { snapshots: Arc::new(snapshots), retention: Arc::new(retention), clock, settings })
-    }
 }
 
 /// Starts an owner for each partition that this process decides. State lies below `state_root`. The warehouse is asked how far
@@ -86,6 +68,7 @@ pub fn start_processor(
     state_root: PathBuf,
 ) -> Result<(), Error> {
     settings.check()?;
+    let tables: Arc<dyn Tables> = Arc::new(warehouse.clone());
     for partition in chosen(&settings.partitions, surroundings.partitions)? {
         let state_dir = state_root.join(format!("p{partition}"));
         std::fs::create_dir_all(&state_dir).map_err(|error| Error::StateDirectory {
@@ -105,22 +88,14 @@ pub fn start_processor(
             failpoints: surroundings.failpoints.clone(),
             workers: Workers::Threads,
         };
-        let keeper = surroundings.keeper(settings, warehouse, partition);
+        let keeper = Keeper::of(&parts, &tables, surroundings.metrics.snapshots(partition));
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
             keep_going(&parts.health, &shutdown, async || {
                 // A store that has failed takes nothing more; each further attempt opens it anew.
                 let opened = opened.take();
                 let store = opened.map_or_else(|| Store::open(&state_dir, partition), Ok)?;
-                let Some(keeper) = &keeper else {
-                    return Owner::on(&parts, &store).await?.work(&shutdown).await;
-                };
-                keeper.snapshots.fill(&store).await?;
-                let mut owner = Owner::on(&parts, &store).await?;
-                tokio::select! {
-                    done = owner.work(&shutdown) => done,
-                    never = keeper.run(&store) => match never {},
-                }
+                decide(&parts, keeper.as_ref(), &store, &shutdown).await
             })
             .await;
         });
@@ -135,11 +110,12 @@ pub fn start_sink(
     warehouse: &warehouse::Sink,
 ) -> Result<(), Error> {
     settings.check()?;
+    let tables: Arc<dyn Tables> = Arc::new(warehouse.clone());
     for partition in chosen(&settings.partitions, surroundings.partitions)? {
         let parts = SinkParts {
             partition,
             log: surroundings.log.clone(),
-            warehouse: warehouse.clone(),
+            warehouse: tables.clone(),
             objects: surroundings.objects.clone(),
             settings: settings.clone(),
             health: surroundings.partition_health("sink", partition),
@@ -148,13 +124,41 @@ pub fn start_sink(
         };
         let shutdown = surroundings.shutdown.clone();
         spawn_on_thread(surroundings, format!("sink {partition}"), async move || {
-            keep_going(&parts.health, &shutdown, async || {
-                PartitionSink::open(&parts).await?.work(&shutdown).await
-            })
-            .await;
+            keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
         });
     }
     Ok(())
+}
+
+/// One attempt to decide a partition's events, from what the store has, or else a snapshot.
+///
+/// # Errors
+/// Whatever stopped it; another attempt goes on from what was committed.
+pub async fn decide(
+    parts: &OwnerParts,
+    keeper: Option<&Keeper>,
+    store: &dyn Restorable,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let Some(keeper) = keeper else {
+        return Owner::on(parts, store).await?.work(shutdown).await;
+    };
+    keeper.fill(store).await?;
+    let mut owner = Owner::on(parts, store).await?;
+    tokio::select! {
+        // In one order, so that in a simulation the seed alone decides.
+        biased;
+        done = owner.work(shutdown) => done,
+        never = keeper.run(store) => match never {},
+    }
+}
+
+/// One attempt to load a partition's facts, from the last finished cut in the warehouse.
+///
+/// # Errors
+/// Whatever stopped it; another attempt goes on from what is finished.
+pub async fn load(parts: &SinkParts, shutdown: &Shutdown) -> Result<(), Error> {
+    PartitionSink::open(parts).await?.work(shutdown).await
 }
 
 /// A partition works on a thread of its own: it may block on its store and on encoding without holding up a server.
@@ -172,7 +176,7 @@ fn spawn_on_thread<F: Future<Output = ()>>(
 
 /// Runs `attempt` until the shutdown. What may pass is tried again from the committed position, with backoff; anything else
 /// halts this partition alone, loudly, until somebody looks.
-async fn keep_going(
+pub async fn keep_going(
     health: &PartitionHealth,
     shutdown: &Shutdown,
     attempt: impl AsyncFn() -> Result<(), Error>,

@@ -10,7 +10,8 @@ use super::{Archive, Mover, READ_BACK};
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::Objects;
-use crate::sink::position::SinkPosition;
+use crate::sink::Tables;
+use crate::sink::position::log_partition;
 use crate::snapshot::Snapshot;
 
 const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
@@ -18,7 +19,7 @@ const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
 /// Moves what is old and no longer needed from a partition's log into the archive.
 pub(crate) struct Retention {
     log: Arc<dyn EventLog>,
-    warehouse: warehouse::Sink,
+    warehouse: Arc<dyn Tables>,
     facts: Partition,
     movers: [(&'static str, Mover); 2],
     after_hours: u64,
@@ -28,7 +29,7 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn new(
         (objects, log): (Objects, Arc<dyn EventLog>),
-        warehouse: warehouse::Sink,
+        warehouse: Arc<dyn Tables>,
         partition: u32,
         after_hours: u64,
         metrics: SnapshotMetrics,
@@ -46,7 +47,7 @@ impl Retention {
         if self.after_hours == 0 {
             return Ok(());
         }
-        let Some(sink) = SinkPosition::last(&self.warehouse, self.facts.number).await? else {
+        let Some(sink) = self.warehouse.last_cut(log_partition(self.facts.number)?).await? else {
             return Ok(());
         };
         let keep_micros = i64::try_from(self.after_hours).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_HOUR);

@@ -131,6 +131,11 @@ impl Objects {
         Ok(Self { store: Arc::new(store.with_fsync(true)) })
     }
 
+    /// A store that is there already.
+    pub fn of(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
     fn in_bucket(url: &Url, options: &BTreeMap<String, Secret>) -> Result<Self, ObjectsError> {
         let mut builder = AmazonS3Builder::new().with_url(url.as_str()).with_http_connector(https::Connector);
         for (name, value) in options {

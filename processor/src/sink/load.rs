@@ -11,12 +11,13 @@ use schemas::fact::Fact;
 use schemas::table::Table;
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, Seconds};
-use warehouse::{InsertSettings, Limits, Marks};
+use warehouse::{InsertSettings, Marks};
 
 use super::cut::CutBatch;
 use super::derived;
-use super::position::{self, SinkPosition, log_partition};
+use super::position::{self, log_partition};
 use super::rows::{Place, rows};
+use super::tables::Tables;
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
 use crate::metrics::SinkMetrics;
@@ -33,7 +34,7 @@ const INSERT_WINDOW_S: u32 = 60;
 
 /// Loads cuts of one partition.
 pub(super) struct Loader<'a> {
-    pub(super) warehouse: &'a warehouse::Sink,
+    pub(super) warehouse: &'a dyn Tables,
     pub(super) timeout: Duration,
     pub(super) metrics: &'a SinkMetrics,
     pub(super) failpoints: &'a Failpoints,
@@ -92,7 +93,7 @@ impl Loader<'_> {
     /// before the cut, and the next one may be long in coming.
     async fn finish(&self, cut: &CutBatch) -> Result<(), Error> {
         self.insert_replacing(position::TABLE, &position::row(self.partition, cut)?).await?;
-        let last = SinkPosition::last(self.warehouse, self.partition).await?;
+        let last = self.warehouse.last_cut(log_partition(self.partition)?).await?;
         if last.is_some_and(|last| last.cut >= cut.number) {
             Ok(())
         } else {
@@ -135,9 +136,7 @@ impl Loader<'_> {
     }
 
     async fn ask(&self, chunk: &Chunk<'_>) -> Result<Marks, Error> {
-        let Place { log_partition, cut, chunk: number } = chunk.place;
-        let limits = Limits::default();
-        Ok(self.warehouse.marks(chunk.table.name(), log_partition, cut, number, &limits).await?)
+        Ok(self.warehouse.marks(chunk.table, chunk.place).await?)
     }
 
     async fn insert(
@@ -148,7 +147,7 @@ impl Loader<'_> {
         attempt: u32,
     ) -> Result<(), warehouse::Error> {
         // By the clock that will judge it: the sink's own may be wrong.
-        let before = self.warehouse.now(&Limits::default()).await?.saturating_add(INSERT_WINDOW_S);
+        let before = self.warehouse.now().await?.saturating_add(INSERT_WINDOW_S);
         let Place { log_partition, cut, chunk: number } = chunk.place;
         let table = chunk.table.name();
         let month = &chunk.month;
@@ -160,15 +159,15 @@ impl Loader<'_> {
         };
         let stream = rest.with_constant("insert_before", Seconds(before))?.to_arrow_stream()?;
         self.failpoints.at(Failpoint::BeforeInsert);
-        let answered = self.warehouse.insert(table, stream, &settings).await;
+        let answered = self.warehouse.insert(table, stream.into(), &settings).await;
         self.failpoints.at(Failpoint::AfterInsert);
         answered
     }
 
     /// Inserts into a table where the same row twice is the same as once.
-    async fn insert_replacing(&self, table: &str, batch: &Batch) -> Result<(), Error> {
+    async fn insert_replacing(&self, table: &'static str, batch: &Batch) -> Result<(), Error> {
         let settings = InsertSettings { dedup_token: String::new(), timeout: self.timeout };
-        Ok(self.warehouse.insert(table, batch.to_arrow_stream()?, &settings).await?)
+        Ok(self.warehouse.insert(table, batch.to_arrow_stream()?.into(), &settings).await?)
     }
 }
 

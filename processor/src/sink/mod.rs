@@ -9,6 +9,7 @@ mod derived;
 mod load;
 pub(crate) mod position;
 mod rows;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,11 @@ use crate::objects::Objects;
 use crate::settings::SinkSettings;
 use cut::{Collector, CutBatch};
 use load::Loader;
-use position::SinkPosition;
+use position::log_partition;
+
+pub use position::SinkPosition;
+pub use rows::Place;
+pub use tables::Tables;
 
 /// Records of `facts` read at once.
 const FACTS_READ: usize = 64;
@@ -43,7 +48,7 @@ pub struct SinkParts {
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// The warehouse.
-    pub warehouse: warehouse::Sink,
+    pub warehouse: Arc<dyn Tables>,
     /// Where facts are that the log does not have any more; `None` for nowhere.
     pub objects: Option<Objects>,
     /// Settings.
@@ -71,7 +76,7 @@ impl<'a> PartitionSink<'a> {
     /// [`Error::Foreign`] if the warehouse was filled from another log.
     pub async fn open(parts: &'a SinkParts) -> Result<Self, Error> {
         let partition = Partition { topic: topic::FACTS, number: parts.partition };
-        let Some(last) = SinkPosition::last(&parts.warehouse, parts.partition).await? else {
+        let Some(last) = parts.warehouse.last_cut(log_partition(parts.partition)?).await? else {
             let facts = archive::subscribe(&parts.log, parts.objects.as_ref(), partition, 0).await?;
             let collector = Collector::new(0, schemas::table::RowCounts::default());
             parts.metrics.no_cut();
@@ -137,7 +142,7 @@ impl<'a> PartitionSink<'a> {
     async fn load_all(&mut self, cuts: Vec<CutBatch>) -> Result<(), Error> {
         for cut in cuts {
             let loader = Loader {
-                warehouse: &self.parts.warehouse,
+                warehouse: self.parts.warehouse.as_ref(),
                 timeout: Duration::from_millis(self.parts.settings.insert_timeout_ms),
                 metrics: &self.parts.metrics,
                 failpoints: &self.parts.failpoints,

@@ -1,13 +1,10 @@
 //! Where the sink stands: the table `cuts` of the warehouse itself, so that it cannot disagree with the rows.
 
-use clickhouse::Row;
 use schemas::fact::RecordHash;
 use schemas::hex;
 use schemas::table::RowCounts;
 use schemas::time::Timestamp;
-use serde::Deserialize;
 use warehouse::batch::{Batch, BatchBuilder, Micros};
-use warehouse::{Limits, Param};
 
 use super::cut::CutBatch;
 use crate::error::Error;
@@ -16,59 +13,20 @@ use crate::error::Error;
 pub(super) const TABLE: &str = "cuts";
 
 /// The last finished cut of a partition.
-pub(crate) struct SinkPosition {
-    pub(crate) cut: u64,
-    pub(crate) record: u64,
-    pub(super) record_hash: RecordHash,
-    pub(super) fact_seq: u64,
-    pub(crate) rows: RowCounts,
-    pub(super) core_time: Timestamp,
-}
-
-#[derive(Row, Deserialize)]
-struct CutRow {
-    cut: u64,
-    record: u64,
-    record_hash: String,
-    fact_seq: u64,
-    clicks: u64,
-    impressions: u64,
-    conversion_revisions: u64,
-    credits: u64,
-    outcomes: u64,
-    core_time_micros: i64,
-}
-
-impl SinkPosition {
-    /// Asks the warehouse; `None` if nothing of the partition was ever finished.
-    pub(crate) async fn last(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Self>, Error> {
-        let sql = "SELECT cut, record, record_hash, fact_seq, clicks, impressions, conversion_revisions, \
-                   credits, outcomes, toUnixTimestamp64Micro(core_time) AS core_time_micros \
-                   FROM cuts WHERE log_partition = {log_partition:UInt16} ORDER BY cut DESC LIMIT 1";
-        let params = [("log_partition", Param::from(log_partition(partition)?))];
-        let rows: Vec<CutRow> = warehouse.reader().rows(sql, &params, &Limits::default()).await?;
-        rows.into_iter()
-            .next()
-            .map(|row| {
-                let record_hash =
-                    hex::decode(&row.record_hash).ok_or(Error::Foreign("the record hash of the last cut"))?;
-                Ok(Self {
-                    cut: row.cut,
-                    record: row.record,
-                    record_hash,
-                    fact_seq: row.fact_seq,
-                    rows: RowCounts::new([
-                        row.clicks,
-                        row.impressions,
-                        row.conversion_revisions,
-                        row.credits,
-                        row.outcomes,
-                    ]),
-                    core_time: Timestamp::from_micros(row.core_time_micros),
-                })
-            })
-            .transpose()
-    }
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkPosition {
+    /// Its number.
+    pub cut: u64,
+    /// The position in `facts` of the record that holds it.
+    pub record: u64,
+    /// That record's hash.
+    pub record_hash: RecordHash,
+    /// The cut's own number among the facts.
+    pub fact_seq: u64,
+    /// The rows reached with it in each table.
+    pub rows: RowCounts,
+    /// Everything logged before this time is in the tables.
+    pub core_time: Timestamp,
 }
 
 /// The row that says that a cut is finished.

@@ -15,11 +15,14 @@ use crate::error::Error;
 pub(super) type Timed<'a, T> = (Timestamp, &'a T);
 
 /// What stands in every row of a chunk.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) log_partition: u16,
-    pub(super) cut: u64,
-    pub(super) chunk: u16,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The partition of `facts` that it comes from.
+    pub log_partition: u16,
+    /// The number of the cut that ends its batch.
+    pub cut: u64,
+    /// Its number among the chunks of the cut in its table.
+    pub chunk: u16,
 }
 
 /// The rows that `facts` give in `table`, numbered from `first_row_seq`, without `insert_before`.

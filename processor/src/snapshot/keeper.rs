@@ -10,26 +10,56 @@ use service::clock::SharedClock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::{Snapshot, Snapshots};
+use super::{Restorable, Snapshot, Snapshots, StateView};
 use crate::archive::Retention;
 use crate::error::Error;
+use crate::metrics::SnapshotMetrics;
+use crate::owner::OwnerParts;
 use crate::settings::ProcessorSettings;
-use crate::store::{Store, View};
+use crate::sink::Tables;
+use crate::workers::Workers;
 
 /// How soon a pass that failed is tried again, at most; a shorter period is kept.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Takes the snapshots of one partition, and moves what nobody needs any more from the log into the archive.
-pub(crate) struct Keeper {
-    pub(crate) snapshots: Arc<Snapshots>,
-    pub(crate) retention: Arc<Retention>,
-    pub(crate) clock: SharedClock,
-    pub(crate) settings: ProcessorSettings,
+pub struct Keeper {
+    snapshots: Arc<Snapshots>,
+    retention: Arc<Retention>,
+    clock: SharedClock,
+    settings: ProcessorSettings,
+    workers: Workers,
 }
 
 impl Keeper {
+    /// Who keeps the partition of that owner, if there is a place for it. The sink's tables are asked how far they are, before anything
+    /// is deleted from the log.
+    pub fn of(parts: &OwnerParts, tables: &Arc<dyn Tables>, metrics: SnapshotMetrics) -> Option<Self> {
+        let objects = parts.objects.clone()?;
+        let (log, partition, settings) = (parts.log.clone(), parts.partition, parts.settings.clone());
+        let kept_in = (objects.clone(), log.clone());
+        let hours = settings.archive_after_hours;
+        let retention = Retention::new(kept_in, tables.clone(), partition, hours, metrics.clone());
+        let snapshots = Snapshots::new(objects, log, partition, metrics);
+        Some(Self {
+            snapshots: Arc::new(snapshots),
+            retention: Arc::new(retention),
+            clock: parts.clock.clone(),
+            settings,
+            workers: parts.workers,
+        })
+    }
+
+    /// Fills a store that is empty, or that the log has left behind.
+    ///
+    /// # Errors
+    /// As [`Snapshots::fill`].
+    pub async fn fill(&self, store: &dyn Restorable) -> Result<(), Error> {
+        self.snapshots.fill(store).await
+    }
+
     /// Works until it is dropped. Whatever fails is said, counted and tried again: nothing here halts or delays a partition.
-    pub(crate) async fn run(&self, store: &Store) -> Infallible {
+    pub async fn run(&self, store: &dyn Restorable) -> Infallible {
         let period = Duration::from_secs(self.settings.snapshot_period_s);
         let mut wait = self.first_wait(period).await;
         loop {
@@ -67,11 +97,15 @@ impl Keeper {
 
     /// Takes a snapshot if anything was committed since the newest. Encoding blocks, so that it has a thread of its own; with this
     /// future it ends.
-    async fn pass(&self, store: &Store) -> Result<(), Error> {
+    async fn pass(&self, store: &dyn Restorable) -> Result<(), Error> {
+        let (view, keep) = (store.view(), self.settings.snapshots_kept);
+        let now = Timestamp::from_micros(self.clock.now_micros());
+        if self.workers == Workers::Nobody {
+            return keep_all(&self.snapshots, &self.retention, view, (keep, now)).await;
+        }
         let (alive, mut given_up) = oneshot::channel::<Infallible>();
         let (snapshots, retention) = (Arc::clone(&self.snapshots), Arc::clone(&self.retention));
-        let (view, keep, runtime) = (store.view(), self.settings.snapshots_kept, Handle::current());
-        let now = Timestamp::from_micros(self.clock.now_micros());
+        let runtime = Handle::current();
         let work = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -90,10 +124,10 @@ impl Keeper {
 async fn keep_all(
     snapshots: &Snapshots,
     retention: &Retention,
-    view: View,
+    view: Box<dyn StateView>,
     (keep, now): (usize, Timestamp),
 ) -> Result<(), Error> {
-    if let Some(newest) = snapshots.take(&view).await? {
+    if let Some(newest) = snapshots.take(view.as_ref()).await? {
         snapshots.metrics.kept(&newest);
     }
     // The store cannot forget what a view still shows.

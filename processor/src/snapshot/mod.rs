@@ -5,6 +5,7 @@
 
 mod format;
 mod keeper;
+mod restorable;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -21,11 +22,11 @@ use crate::core::{Head, Pair};
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::{Object, Objects, ObjectsError, Upload};
-use crate::store::{Committed as _, Store, View};
 use crate::verify::Beginning;
 use format::{Decoder, Encoder, Unusable};
 
-pub(crate) use keeper::Keeper;
+pub use keeper::Keeper;
+pub use restorable::{Pairs, Restorable, StateView};
 
 /// How long a record that the log has may take to arrive.
 const READ_BACK: Duration = Duration::from_secs(10);
@@ -92,7 +93,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`Error::Objects`] if it could not be written, or is not read back as it was written: it does not count then.
-    pub async fn take(&self, view: &View) -> Result<Option<Snapshot>, Error> {
+    pub async fn take(&self, view: &dyn StateView) -> Result<Option<Snapshot>, Error> {
         let head = view.head()?;
         let Some(position) = head.record else { return Ok(None) };
         let name = format!("{}/{position:020}-{}{SUFFIX}", self.folder(), hex::encode(&head.record_hash));
@@ -133,7 +134,7 @@ impl Snapshots {
         Ok(self.list().await?.into_iter().find(|snapshot| snapshot.name == name))
     }
 
-    async fn write(&self, view: &View, upload: &mut Upload) -> Result<(), Error> {
+    async fn write(&self, view: &dyn StateView, upload: &mut Upload) -> Result<(), Error> {
         let failed = |error: io::Error| Error::Objects(ObjectsError::damaged("to be written", error));
         let mut encoder = Encoder::begin(self.partition, &view.head()?).map_err(failed)?;
         for pair in view.pairs()? {
@@ -199,7 +200,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`Error`] if log or store cannot be asked, or the state cannot be written.
-    pub async fn fill(&self, store: &Store) -> Result<(), Error> {
+    pub async fn fill(&self, store: &dyn Restorable) -> Result<(), Error> {
         let partition = self.partition;
         let start = self.log.bounds(self.facts()).await?.start;
         let is_empty = store.is_empty()?;
@@ -238,7 +239,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`Error`] if log or store cannot be asked, or the state cannot be written.
-    pub async fn restore(&self, store: &Store) -> Result<Option<Snapshot>, Error> {
+    pub async fn restore(&self, store: &dyn Restorable) -> Result<Option<Snapshot>, Error> {
         for snapshot in self.list().await?.into_iter().rev() {
             let name = &snapshot.name;
             if self.origin(&snapshot).await? == Origin::Foreign {
@@ -277,7 +278,7 @@ impl Snapshots {
     }
 
     /// Until the head is there the store counts as empty: a half of a snapshot is none.
-    async fn import(&self, snapshot: &Snapshot, store: &Store) -> Result<(), Error> {
+    async fn import(&self, snapshot: &Snapshot, store: &dyn Restorable) -> Result<(), Error> {
         store.clear()?;
         let mut batch = Vec::new();
         let mut bytes = 0;

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use warehouse::{Limits, Param};
 
 use crate::error::Error;
-use crate::sink::position::{SinkPosition, log_partition};
+use crate::sink::Tables as _;
+use crate::sink::position::log_partition;
 
 /// A table's rows of one partition, up to a cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ struct CountRow {
 /// # Errors
 /// [`Error::Warehouse`] if it cannot be asked.
 pub async fn last_cut(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<u64>, Error> {
-    Ok(SinkPosition::last(warehouse, partition).await?.map(|position| position.cut))
+    Ok(warehouse.last_cut(log_partition(partition)?).await?.map(|position| position.cut))
 }
 
 /// Counts the rows of a partition in each table that must be there at a cut.

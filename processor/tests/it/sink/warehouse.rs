@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickhouse::{Client, RowOwned, RowRead};
@@ -90,7 +91,7 @@ impl Warehouse {
         let parts = SinkParts {
             partition: 0,
             log: self.site.log.clone(),
-            warehouse: warehouse::connect(&database.endpoint).0,
+            warehouse: Arc::new(warehouse::connect(&database.endpoint).0),
             objects: Some(Objects::in_directory(&self.site.dir.path().join("objects")).unwrap()),
             settings: SinkSettings::default(),
             health,

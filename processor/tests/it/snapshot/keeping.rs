@@ -23,7 +23,7 @@ async fn a_restored_state_is_the_fold_at_that_record_to_the_byte() {
 
     let restored = site.store("restored");
     assert!(restored.is_empty().unwrap());
-    assert_eq!(site.snapshots().restore(&restored).await.unwrap(), Some(snapshot));
+    assert_eq!(site.snapshots().restore(&*restored).await.unwrap(), Some(snapshot));
     assert_eq!(all(&restored), expected);
     // From there on it is folded like any other, and stands where the fold from nothing stands.
     drop(restored);
@@ -50,18 +50,18 @@ async fn a_damaged_snapshot_is_passed_over_and_the_one_before_it_is_taken() {
     for (damaged, name) in [(&whole[..whole.len() - 40], "cut"), (&changed, "changed"), (&[], "emptied")] {
         std::fs::write(&file, damaged).unwrap();
         let store = site.store(name);
-        assert_eq!(site.snapshots().restore(&store).await.unwrap(), Some(older.clone()), "{name}");
+        assert_eq!(site.snapshots().restore(&*store).await.unwrap(), Some(older.clone()), "{name}");
         assert_eq!(all(&store), expected, "{name}: nothing of the damaged one is left");
     }
     // With no other left the state is empty, and folded from nothing.
     std::fs::remove_file(site.file_of(&older)).unwrap();
     let store = site.store("none");
-    site.snapshots().fill(&store).await.unwrap();
+    site.snapshots().fill(&*store).await.unwrap();
     assert!(store.is_empty().unwrap() && all(&store).0.is_empty());
     // A snapshot that takes another's name is worth as little as its content.
     std::fs::write(&file, &whole).unwrap();
     std::fs::rename(&file, site.file_of(&older)).unwrap();
-    assert_eq!(site.snapshots().restore(&store).await.unwrap(), None);
+    assert_eq!(site.snapshots().restore(&*store).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,14 +75,14 @@ async fn a_snapshot_of_another_history_is_refused_and_left_alone() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::copy(theirs.file_of(&foreign), &file).unwrap();
     let store = ours.store("restored");
-    assert_eq!(ours.snapshots().restore(&store).await.unwrap(), None);
+    assert_eq!(ours.snapshots().restore(&*store).await.unwrap(), None);
     assert!(store.is_empty().unwrap());
     let mut kept = vec![ours.take("state").await];
     for events in events[20..].chunks(20) {
         ours.decide("state", events).await;
         kept.insert(0, ours.take("state").await);
     }
-    assert_eq!(ours.snapshots().restore(&store).await.unwrap().as_ref(), kept.first());
+    assert_eq!(ours.snapshots().restore(&*store).await.unwrap().as_ref(), kept.first());
     // Of our own only the newest two stay.
     assert_eq!(ours.snapshots().kept().await.unwrap(), kept);
     assert_eq!(ours.snapshots().prune(2).await.unwrap(), kept[..2]);
@@ -101,7 +101,7 @@ async fn windows_that_are_over_are_no_part_of_a_snapshot_and_nobody_misses_them(
     site.decide("state", &[click(DAY, 8)]).await;
     site.take("state").await;
     let restored = site.store("restored");
-    site.snapshots().restore(&restored).await.unwrap().unwrap();
+    site.snapshots().restore(&*restored).await.unwrap().unwrap();
     assert_eq!(
         restored.scan(b"u", b"v", 9, false).unwrap().len(),
         2,
