@@ -2,7 +2,7 @@
 
 use catalog::{Identifier, Workspace};
 use schemas::event::{Conversion, label};
-use schemas::fact::{AppliedRate, Attributed, Credits, Identity, Lost, Touch, TouchId, reason};
+use schemas::fact::{AppliedRate, Attributed, Credits, Identity, Lost, Revision, Touch, TouchId, reason};
 use schemas::id::{PartnerId, VisitorId, WorkspaceNumber};
 
 use super::attribution::{Answer, Question, Windows, attribute};
@@ -18,7 +18,7 @@ pub(super) struct Assessment {
     pub(super) received: Conversion,
     pub(super) attributed: Attributed,
     /// How it was found out whose it is.
-    pub(super) identified_by: &'static str,
+    pub(super) identified_by: String,
     pub(super) touches: Vec<Touch>,
     pub(super) valuation: Valuation,
 }
@@ -80,7 +80,33 @@ impl Decider<'_, '_> {
         };
         attributed.labels.extend(valuation.label.map(str::to_owned));
         let received = received.into_owned();
-        Ok(Ok(Assessment { received, attributed, identified_by: by, touches, valuation }))
+        let identified_by = by.to_owned();
+        Ok(Ok(Assessment { received, attributed, identified_by, touches, valuation }))
+    }
+
+    /// What a report comes to that belongs to whom the conversion belongs to already.
+    ///
+    /// # Errors
+    /// The reason for which it cannot count.
+    pub(super) fn value_anew(
+        &self,
+        workspace: &Workspace,
+        conversion: &Conversion,
+        existing: &Revision,
+    ) -> Result<Assessment, &'static str> {
+        let mut attributed = existing.attributed.clone();
+        let terms = Terms::of(self.catalog, workspace, &attributed);
+        let received = priced(conversion, workspace, terms.offer).map_err(|_| reason::INVALID_AMOUNT)?;
+        let valuation = value(&terms, &received, &existing.rates).map_err(|_| reason::AMOUNT_OUT_OF_RANGE)?;
+        let received = received.into_owned();
+        let said = received.labels.iter().map(String::as_str).chain(valuation.label);
+        for label in said {
+            if !attributed.labels.iter().any(|known| known == label) {
+                attributed.labels.push(label.to_owned());
+            }
+        }
+        let (identified_by, touches) = (existing.identified_by.clone(), existing.touches.clone());
+        Ok(Assessment { received, attributed, identified_by, touches, valuation })
     }
 
     /// Asks what a report names, in the workspace's order, until something leads to somebody.

@@ -13,6 +13,7 @@ use schemas::fact::{Credits, Lost, Touch, TouchId};
 use schemas::id::{OfferId, VisitorId, WorkspaceNumber};
 use schemas::time::Timestamp;
 
+use super::horizon::{is_click_over, oldest_touch};
 use super::key::{self, Visits};
 use super::model::{self, Sharer};
 use super::state::{Overlay, State, StateError, Walk};
@@ -162,7 +163,8 @@ fn add_visits(
 ) -> Result<(), StateError> {
     // Touches a little outside the window are considered too, so that an explanation can show them as lost.
     let window = question.windows.longest(question.offer, visits.are_clicks);
-    let earliest = question.occurred_at.saturating_add(window.saturating_mul(-2));
+    let now = state.head().core_time;
+    let earliest = question.occurred_at.saturating_add(window.saturating_mul(-2)).max(oldest_touch(now));
     let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
     let (from, to) = visits.between(earliest, latest);
     let per_end = if visits.are_clicks { TOUCHES_PER_END } else { VIEWS_PER_END };
@@ -187,6 +189,7 @@ fn add_visits(
         let id = visits.touch_of(&key).ok_or(StateError::Unreadable("touch"))?;
         let value = match id {
             TouchId::Impression(_) => Some(value),
+            TouchId::Click(click) if is_click_over(click, now) => None,
             TouchId::Click(click) => state.get(&key::click(question.workspace, click))?,
         };
         let Some(value) = value else { continue };

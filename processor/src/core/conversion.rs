@@ -7,6 +7,7 @@ use schemas::id::{ClickId, ConversionId, SourceId, WorkspaceNumber};
 
 use super::decide::{Case, Decider, Settled};
 use super::dedupe;
+use super::horizon::is_click_over;
 use super::key::{self, Awaited};
 use super::person;
 use super::state::{State, StateError};
@@ -33,6 +34,8 @@ pub(super) enum NamedClick {
     Here(StoredTouch),
     /// It is not here, or not yet.
     Missing,
+    /// It is beyond the horizon: nobody knows any more whether it ever was.
+    Over,
     /// It can only be another workspace's.
     Foreign,
 }
@@ -42,7 +45,7 @@ impl NamedClick {
     pub(super) fn here(self) -> Option<StoredTouch> {
         match self {
             Self::Here(click) => Some(click),
-            Self::None | Self::Missing | Self::Foreign => None,
+            Self::None | Self::Missing | Self::Over | Self::Foreign => None,
         }
     }
 }
@@ -75,7 +78,7 @@ impl Decider<'_, '_> {
             return self.reject(&reported.case, reason::STATUS_NOT_REACHABLE);
         }
         match self.named_click(event.workspace, conversion.click)? {
-            NamedClick::None => self.record(reported, workspace, key, None),
+            NamedClick::None | NamedClick::Over => self.record(reported, workspace, key, None),
             NamedClick::Here(click) => self.record(reported, workspace, key, Some(click)),
             NamedClick::Missing => self.park(&reported.case, reason::UNKNOWN_CLICK),
             NamedClick::Foreign => self.reject(&reported.case, reason::UNKNOWN_CLICK),
@@ -98,6 +101,9 @@ impl Decider<'_, '_> {
         let Some(click) = click else { return Ok(NamedClick::None) };
         if click.workspace() != workspace {
             return Ok(NamedClick::Foreign);
+        }
+        if is_click_over(click, self.state.head().core_time) {
+            return Ok(NamedClick::Over);
         }
         Ok(match self.state.get(&key::click(workspace, click))? {
             Some(bytes) => NamedClick::Here(StoredTouch::decode(TouchId::Click(click), &bytes)?),

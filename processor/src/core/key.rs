@@ -14,9 +14,9 @@ use super::person::kind_letter;
 /// Delivery marks of an edge.
 pub(super) const MARKS: u8 = b'm';
 const GAP: u8 = b'g';
-const CLICK: u8 = b'c';
-const TOUCH: u8 = b't';
-const VIEW: u8 = b'i';
+pub(super) const CLICK: u8 = b'c';
+pub(super) const TOUCH: u8 = b't';
+pub(super) const VIEW: u8 = b'i';
 const DEDUPE: u8 = b'd';
 const CONVERSION: u8 = b'v';
 const PARKED: u8 = b'p';
@@ -99,6 +99,11 @@ pub(super) fn click(workspace: WorkspaceNumber, click: ClickId) -> Key {
     key(CLICK, Some(workspace), &[click.bytes()])
 }
 
+/// The click of such a key.
+pub(super) fn click_of(key: &[u8]) -> Option<ClickId> {
+    key.last_chunk().map(|id| ClickId::from_bytes(*id))
+}
+
 /// Whose touches, and of which kind: clicks and impressions lie apart, so that many of one never hide the other.
 #[derive(Clone, Copy)]
 pub(super) struct Visits {
@@ -136,6 +141,12 @@ pub(super) fn touch(workspace: WorkspaceNumber, visitor: VisitorId, at: Timestam
         TouchId::Impression(_) => VIEW,
     };
     key(kind, Some(workspace), &[visitor.bytes(), &time_bytes(at), touch.bytes()])
+}
+
+/// When the touch of such a key happened.
+pub(super) fn touched_at(key: &[u8]) -> Option<Timestamp> {
+    let time = key.get(VISITOR_BYTES..)?.first_chunk()?;
+    Some(Timestamp::from_micros((u64::from_be_bytes(*time) ^ (1 << 63)) as i64))
 }
 
 pub(super) fn dedupe(workspace: WorkspaceNumber, dedupe: &DedupeKey) -> Key {

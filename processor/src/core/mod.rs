@@ -14,6 +14,7 @@ mod decide;
 mod dedupe;
 mod head;
 mod hold;
+mod horizon;
 mod key;
 mod keys;
 mod mark;
@@ -36,10 +37,10 @@ pub use cap::{live_cap_counts, moved_cap_counts};
 pub use command::conversion_now;
 pub use decide::{Input, decide};
 pub use head::{Counters, Head};
+pub use horizon::{TOUCH_HORIZON_MICROS, is_over};
 pub use keys::{Key, Keys};
 pub use rates::is_waiting_for_rates;
 pub use state::{Changes, Layers, Overlay, Pair, State, StateError, Visit, Walk};
-pub use unique::is_over;
 pub use waiting::is_timer_due;
 
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.

@@ -60,7 +60,7 @@ impl Decider<'_, '_> {
             if self.asked_offer(&existing)?.is_some_and(|offer| offer != touch.offer) {
                 continue;
             }
-            if self.is_open(converted, &existing) {
+            if self.is_open(&existing) {
                 reached.open.push(*converted);
             } else {
                 reached.is_late = true;
@@ -88,7 +88,7 @@ impl Decider<'_, '_> {
         let Some(workspace) = self.catalog.workspace(event.workspace) else { return Ok(()) };
         for converted in &person.conversions {
             let existing = self.converted(workspace, converted)?;
-            if self.is_open(converted, &existing) {
+            if self.is_open(&existing) {
                 self.reassess(event, workspace, &existing, Change::Attribution)?;
             }
         }
@@ -100,8 +100,9 @@ impl Decider<'_, '_> {
         existing.ok_or(StateError::Unreadable("conversion of a person"))
     }
 
-    fn is_open(&self, converted: &Converted, existing: &Revision) -> bool {
-        let age = self.state.head().core_time.micros_since(converted.recorded_at);
+    /// Whether what a conversion belongs to can still change.
+    pub(super) fn is_open(&self, existing: &Revision) -> bool {
+        let age = self.state.head().core_time.micros_since(existing.recorded_at);
         is_undecided(existing) && age <= WAIT_MICROS
     }
 
@@ -112,7 +113,8 @@ impl Decider<'_, '_> {
         Ok(click.map(|click| click.offer).or(received.offer))
     }
 
-    /// Assesses a conversion anew, and revises it if anything comes out differently.
+    /// Assesses a conversion anew, and revises it if anything comes out differently. Whose it is stands once that is not open any
+    /// more: touches that came too late cannot come in with a rate, and old ones are not known for ever.
     pub(super) fn reassess(
         &mut self,
         event: &Event,
@@ -120,11 +122,14 @@ impl Decider<'_, '_> {
         existing: &Revision,
         change: Change,
     ) -> Result<(), StateError> {
-        let click = self.named_click(workspace.number, existing.received.click)?.here();
-        // What cannot be assessed any more, since the catalog has changed, stays what it is.
-        let Ok(assessment) = self.assess(workspace, &existing.received, click, &existing.rates)? else {
-            return Ok(());
+        let assessed = if self.is_open(existing) {
+            let click = self.named_click(workspace.number, existing.received.click)?.here();
+            self.assess(workspace, &existing.received, click, &existing.rates)?
+        } else {
+            self.value_anew(workspace, &existing.received, existing)
         };
+        // What cannot be assessed any more, since the catalog has changed, stays what it is.
+        let Ok(assessment) = assessed else { return Ok(()) };
         let Ok(next) = self.restated(event, workspace, existing, assessment, (change, None))? else {
             return Ok(());
         };

@@ -110,9 +110,17 @@ impl Decider<'_, '_> {
             return self.settle(case, OutcomeStatus::Conflict, settled(reason));
         }
         let received = overlaid(&existing.received, new);
-        let click = match self.named_click(workspace.number, received.click)? {
+        let named = self.named_click(workspace.number, received.click)?;
+        let stands = match named {
+            // It may have been the one that the conversion belongs to.
+            NamedClick::Over => true,
+            NamedClick::None | NamedClick::Here(_) | NamedClick::Missing | NamedClick::Foreign => {
+                !self.is_open(existing) && is_about_the_same(&received, &existing.received)
+            }
+        };
+        let click = match named {
             NamedClick::Here(click) => Some(click),
-            NamedClick::None => None,
+            NamedClick::None | NamedClick::Over => None,
             // The click of the first report was here once.
             NamedClick::Missing if received.click == existing.received.click => None,
             NamedClick::Missing => return self.park(case, reason::UNKNOWN_CLICK),
@@ -121,7 +129,12 @@ impl Decider<'_, '_> {
             }
         };
         let joined = self.join_reported(workspace, &received, click.as_ref())?;
-        let assessment = match self.assess(workspace, &received, click, &existing.rates)? {
+        let assessed = if stands {
+            self.value_anew(workspace, &received, existing)
+        } else {
+            self.assess(workspace, &received, click, &existing.rates)?
+        };
+        let assessment = match assessed {
             Ok(assessment) => assessment,
             Err(reason) => return self.settle(case, OutcomeStatus::Rejected, settled(reason)),
         };
@@ -214,6 +227,12 @@ fn overlaid(old: &Conversion, new: &Conversion) -> Conversion {
         labels: new.labels.clone(),
         ..old.clone()
     }
+}
+
+/// Whether two reports name the same in everything by which it is found out whose a conversion is.
+fn is_about_the_same(one: &Conversion, other: &Conversion) -> bool {
+    let names = |it: &Conversion| (it.click, it.visitor, it.email_sha256, it.partner, it.offer);
+    names(one) == names(other) && one.customer_id == other.customer_id && one.coupon == other.coupon
 }
 
 /// Whether a repetition adds nothing to what the first report said.

@@ -51,7 +51,7 @@ impl Decider<'_, '_> {
             dedupe_key,
             attributed,
             attributed_before: None,
-            identified_by: identified_by.to_owned(),
+            identified_by,
             payout_rule: valuation.rule.to_owned(),
             before: None,
             after: valuation.values,
@@ -63,6 +63,7 @@ impl Decider<'_, '_> {
             hold_until: None,
             touches,
             received_at: event.received_at,
+            recorded_at: self.state.head().core_time,
         };
         let Capped { places, beyond } = self.caps_of_conversion(workspace, &revision, &[])?;
         let valuation = capped(valuation, beyond);
@@ -105,7 +106,7 @@ impl Decider<'_, '_> {
             change,
             cause: if is_reported { cause(event) } else { of_system() },
             received,
-            identified_by: identified_by.to_owned(),
+            identified_by,
             payout_rule: valuation.rule.to_owned(),
             gross: gross(&valuation.values),
             rates: valuation.rates.clone(),

@@ -6,7 +6,7 @@
 //! a visitor nobody can tell, and there is no label. Test clicks are unique among themselves.
 //!
 //! The labels stand on the click's fact and are all that the state learns from, so that whoever applies it knows the same. A window
-//! that is over reads as none, so that no fact forgets it: a store drops it when it rewrites what lies beside it ([`is_over`]).
+//! that is over reads as none, so that no fact forgets it: a store drops it when it rewrites what lies beside it ([`super::horizon::is_over`]).
 
 use schemas::event::{Hit, label};
 use schemas::id::WorkspaceNumber;
@@ -68,9 +68,7 @@ fn decode(bytes: &[u8]) -> Result<Timestamp, StateError> {
     Ok(Timestamp::from_micros(i64::from_be_bytes(micros)))
 }
 
-/// Whether what a key says is over at this core time, so that a store may forget it: the core takes it for gone already. A window
-/// of 24 hours is over sooner than it would pay to look for it.
-pub fn is_over(key: &[u8], value: &[u8], core_time: Timestamp) -> bool {
-    key.first() == Some(&key::UNIQUE)
-        && decode(value).is_ok_and(|unique| core_time.micros_since(unique) >= WINDOW_MICROS)
+/// Whether the window of a unique click is over, which is sooner than it would pay to look for it.
+pub(super) fn is_window_over(value: &[u8], core_time: Timestamp) -> bool {
+    decode(value).is_ok_and(|unique| core_time.micros_since(unique) >= WINDOW_MICROS)
 }

@@ -63,6 +63,8 @@ pub struct Revision {
     pub touches: Vec<Touch>,
     /// When the edge had the event that made the conversion.
     pub received_at: Timestamp,
+    /// Core time at which it was recorded.
+    pub recorded_at: Timestamp,
 }
 
 /// Who is behind a revision, and what they said of it.

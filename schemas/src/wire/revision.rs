@@ -51,6 +51,7 @@ pub(super) fn revision_to_pb(revision: &Revision, touches: &[Touch]) -> pb::Revi
         after: Some(values_to_pb(revision.after)),
         touches: touches.iter().map(touch_to_pb).collect(),
         received_at: revision.received_at.micros(),
+        recorded_at: revision.recorded_at.micros(),
         gross: Some(pb::Gross {
             revenue: revision.gross.revenue_micros,
             payout: revision.gross.payout_micros,
@@ -96,6 +97,7 @@ pub(super) fn revision_from_pb(revision: pb::Revision) -> Result<Revision, WireE
         after: values_from_pb(present(revision.after, "after")?)?,
         touches: revision.touches.into_iter().map(touch_from_pb).collect::<Result<_, _>>()?,
         received_at: Timestamp::from_micros(revision.received_at),
+        recorded_at: Timestamp::from_micros(revision.recorded_at),
         gross: gross_from_pb(&present(revision.gross, "gross")?),
         refund: revision.refund.map(refund_from_pb),
         counted_in: revision.counted_in.iter().map(place_from_pb).collect::<Result<_, _>>()?,

@@ -6,6 +6,7 @@ mod cuts;
 mod deliveries;
 mod histories;
 mod holds;
+mod horizons;
 mod late;
 mod money;
 mod nonces;

@@ -1,6 +1,5 @@
 //! Clicks that are a visitor's first on a link or an offer in 24 hours.
 
-use processor::core::is_over;
 use schemas::event::{Hit, label};
 use schemas::fact::Fact;
 use schemas::id::LinkId;
@@ -40,12 +39,6 @@ impl Scene {
     fn keys(&self) -> usize {
         self.core.state.keys().filter(|key| key[0] == b'u').count()
     }
-
-    /// Forgets what a store may forget now.
-    fn forget(&mut self) {
-        let now = Timestamp::from_micros(T0 + self.core.now);
-        self.core.forget(|key, value| is_over(key, value, now));
-    }
 }
 
 #[test]
@@ -63,7 +56,7 @@ fn the_window_is_24_hours_from_the_unique_click_to_the_microsecond_forgotten_or_
         let mut click = |now| {
             scene.core.now = now;
             if forgets {
-                scene.forget();
+                scene.core.forget();
             }
             scene.click(now, |_| {})
         };
@@ -173,7 +166,7 @@ fn windows_that_are_over_may_be_forgotten_and_no_other() {
     assert_eq!(scene.keys(), 6);
     for (now, left) in [(DAY - 1, 6), (DAY, 4), (DAY + HOUR - 1, 4), (DAY + HOUR, 0)] {
         scene.core.now = now;
-        scene.forget();
+        scene.core.forget();
         assert_eq!(scene.keys(), left, "{now}");
     }
 }
@@ -183,10 +176,10 @@ fn a_window_that_was_opened_again_before_it_was_forgotten_is_kept() {
     let mut scene = Scene::new();
     scene.click(0, |_| {});
     assert_eq!(scene.click(DAY, |_| {}), BOTH);
-    scene.forget();
+    scene.core.forget();
     assert_eq!(scene.keys(), 2);
     assert_eq!(scene.click(2 * DAY - 1, |_| {}), NEITHER);
     scene.core.now = 2 * DAY;
-    scene.forget();
+    scene.core.forget();
     assert_eq!(scene.keys(), 0);
 }

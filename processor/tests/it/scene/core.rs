@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use catalog::{Catalog, Workspace};
-use processor::core::{Changes, Head, Input, Overlay, apply_decision, decide};
+use processor::core::{Changes, Head, Input, Overlay, apply_decision, decide, is_over};
 use schemas::event::Event;
 use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Revision};
 use schemas::time::Timestamp;
@@ -95,10 +95,11 @@ impl Core {
         put_rate(&mut self.catalog, date, from, rate);
     }
 
-    /// Forgets keys by themselves, as a store may.
-    pub(crate) fn forget(&mut self, is_over: impl Fn(&[u8], &[u8]) -> bool) {
-        self.state.retain(|key, value| !is_over(key, value));
-        self.applied.0.retain(|key, value| !is_over(key, value));
+    /// Forgets what a store may forget by itself.
+    pub(crate) fn forget(&mut self) {
+        let now = Timestamp::from_micros(T0 + self.now);
+        self.state.retain(|key, value| !is_over(key, value, now));
+        self.applied.0.retain(|key, value| !is_over(key, value, now));
     }
 
     pub(crate) fn tick(&mut self) -> Vec<Fact> {

@@ -89,6 +89,7 @@ pub(super) fn revision() -> Revision {
         after: values(Status::Paid, Some(0)),
         touches: std::iter::once(touch(None, 10_000)).chain(losers).collect(),
         received_at: Timestamp::from_micros(5),
+        recorded_at: Timestamp::from_micros(6),
     }
 }
 
