@@ -7,6 +7,7 @@ use schemas::time::Timestamp;
 
 use crate::core::Head;
 use crate::snapshot::Snapshot;
+use crate::verify::TableRows;
 
 /// All metrics of the processor and of the sink.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub struct Metrics {
     data_through: IntGaugeVec,
     halted: IntGaugeVec,
     retrying: IntGaugeVec,
+    audited: AuditedMetrics,
     kept: KeptMetrics,
 }
 
@@ -111,6 +113,7 @@ impl Metrics {
                 "1 where a processor's or a sink's partition tries again after an error that may pass, else 0.",
                 &["part", "partition"],
             )?,
+            audited: AuditedMetrics::register(registry)?,
             kept: KeptMetrics::register(registry)?,
         })
     }
@@ -136,6 +139,11 @@ impl Metrics {
     /// The part of one partition's snapshots.
     pub fn snapshots(&self, partition: u32) -> SnapshotMetrics {
         SnapshotMetrics { kept: self.kept.clone(), partition: partition.to_string() }
+    }
+
+    /// What the auditor of one partition found.
+    pub fn audit(&self, partition: u32) -> AuditMetrics {
+        AuditMetrics { audited: self.audited.clone(), partition: partition.to_string() }
     }
 
     /// The part of one sink partition. What it counts is there from now on, at 0.
@@ -301,6 +309,57 @@ impl SinkMetrics {
     /// No cut was ever finished. A time of data there is not then, and 1970 would be none.
     pub(crate) fn no_cut(&self) {
         self.metrics.cut.with_label_values(&[self.partition.as_str()]).set(0);
+    }
+}
+
+/// What auditors count.
+#[derive(Clone)]
+struct AuditedMetrics {
+    missing: IntGaugeVec,
+    extra: IntGaugeVec,
+    cut: IntGaugeVec,
+}
+
+impl AuditedMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            missing: gauge(
+                registry,
+                "tributary_audit_missing_rows",
+                "Rows of finished cuts that a table does not have, by the last audit; anything but 0 is a loss.",
+                &["partition", "table"],
+            )?,
+            extra: gauge(
+                registry,
+                "tributary_audit_extra_rows",
+                "Rows of finished cuts that a table has more often than once, by the last audit; must be 0.",
+                &["partition", "table"],
+            )?,
+            cut: gauge(
+                registry,
+                "tributary_audit_cut",
+                "The last cut whose rows, and those of all before it, the auditor has counted.",
+                &["partition"],
+            )?,
+        })
+    }
+}
+
+/// What the auditor of one partition found.
+pub struct AuditMetrics {
+    audited: AuditedMetrics,
+    partition: String,
+}
+
+impl AuditMetrics {
+    pub(crate) fn found(&self, cut: u64, tables: &[TableRows]) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let partition = self.partition.as_str();
+        for TableRows { table, missing, extra, .. } in tables {
+            self.audited.missing.with_label_values(&[partition, table]).set(number(*missing));
+            self.audited.extra.with_label_values(&[partition, table]).set(number(*extra));
+        }
+        self.audited.cut.with_label_values(&[partition]).set(number(cut));
     }
 }
 

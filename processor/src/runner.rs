@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::owner::{Owner, OwnerParts};
 use crate::settings::{ProcessorSettings, SinkSettings};
-use crate::sink::{PartitionSink, SinkParts, Tables};
+use crate::sink::{Auditor, PartitionSink, SinkParts, Tables};
 use crate::snapshot::{Keeper, Restorable};
 use crate::store::Store;
 use crate::workers::Workers;
@@ -126,8 +126,29 @@ pub fn start_sink(
         spawn_on_thread(surroundings, format!("sink {partition}"), async move || {
             keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
         });
+        start_auditor(surroundings, settings, warehouse, partition);
     }
     Ok(())
+}
+
+/// Starts the auditor of a partition's rows, if the settings want one.
+fn start_auditor(
+    surroundings: &Surroundings,
+    settings: &SinkSettings,
+    warehouse: &warehouse::Sink,
+    partition: u32,
+) {
+    if settings.audit_period_s == 0 {
+        return;
+    }
+    let (warehouse, metrics) = (warehouse.clone(), surroundings.metrics.audit(partition));
+    let period = Duration::from_secs(settings.audit_period_s);
+    let auditor = Auditor { warehouse, partition, period, metrics };
+    let shutdown = surroundings.shutdown.clone();
+    surroundings.tasks.spawn(format!("auditor {partition}"), async move {
+        auditor.work(&shutdown).await;
+        Ok::<(), Error>(())
+    });
 }
 
 /// One attempt to decide a partition's events, from what the store has, or else a snapshot.

@@ -67,11 +67,13 @@ pub struct SinkSettings {
     pub partitions: Vec<u32>,
     /// How long one INSERT may take, in milliseconds; below the 60 s after which the table refuses it.
     pub insert_timeout_ms: u64,
+    /// Seconds between two audits, which count the rows of all finished cuts; 0 is never.
+    pub audit_period_s: u64,
 }
 
 impl Default for SinkSettings {
     fn default() -> Self {
-        Self { partitions: Vec::new(), insert_timeout_ms: 30_000 }
+        Self { partitions: Vec::new(), insert_timeout_ms: 30_000, audit_period_s: 60 }
     }
 }
 

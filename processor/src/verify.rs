@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::objects::Objects;
 use crate::range::decide_range;
 
+pub(crate) use rows::count_rows_of;
 pub use rows::{TableRows, count_rows, last_cut};
 
 /// Where verifying begins.

@@ -147,6 +147,7 @@ const NOTES: &[(&str, &str)] = &[
         "sink.insert_timeout_ms",
         "How long one INSERT may take; below the 60 s after which the table refuses it.",
     ),
+    ("sink.audit_period_s", "Seconds between two counts of the rows of all finished cuts; 0 is never."),
     ("ops.listen", "Where processor and sink serve health and metrics, within the limits of api.http."),
 ];
 

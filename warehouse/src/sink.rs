@@ -53,16 +53,33 @@ pub struct Marks {
 impl Marks {
     /// The marks of the dense range from `first` on with `count` rows.
     pub fn of_range(first: u64, count: u64) -> Self {
-        let mut marks = Self { count, ..Self::default() };
-        if let Some(last) = count.checked_sub(1).map(|more| first.wrapping_add(more)) {
-            (marks.min, marks.max) = (first, last);
+        let Some(more) = count.checked_sub(1) else { return Self::default() };
+        let (first, end) = (u128::from(first), u128::from(first) + u128::from(count));
+        let ((sum, squares), (sum_before, squares_before)) = (sums_below(end), sums_below(first));
+        Self {
+            count,
+            min: first as u64,
+            max: (first as u64).wrapping_add(more),
+            sum: sum.wrapping_sub(sum_before),
+            sum_of_squares: squares.wrapping_sub(squares_before),
         }
-        for row_seq in (0..count).map(|offset| first.wrapping_add(offset)) {
-            marks.sum = marks.sum.wrapping_add(row_seq);
-            marks.sum_of_squares = marks.sum_of_squares.wrapping_add(row_seq.wrapping_mul(row_seq));
-        }
-        marks
     }
+}
+
+/// The sum of all numbers below `end` and that of their squares, modulo 2⁶⁴: `n(n-1)/2` and `n(n-1)(2n-1)/6`, each divided before
+/// it is multiplied, so that what is cut off is nothing but multiples of 2⁶⁴.
+const fn sums_below(end: u128) -> (u64, u64) {
+    let Some(last) = end.checked_sub(1) else { return (0, 0) };
+    let (a, b) = if end.is_multiple_of(2) { (end / 2, last) } else { (end, last / 2) };
+    let c = end + last;
+    let (d, e, f) = if a.is_multiple_of(3) {
+        (a / 3, b, c)
+    } else if b.is_multiple_of(3) {
+        (a, b / 3, c)
+    } else {
+        (a, b, c / 3)
+    };
+    (a.wrapping_mul(b) as u64, d.wrapping_mul(e).wrapping_mul(f) as u64)
 }
 
 /// Writes to the warehouse.
@@ -117,7 +134,23 @@ impl Sink {
             ("cut", Param::from(cut)),
             ("chunk", Param::from(chunk)),
         ];
-        let rows = self.reader.rows::<Marks>(&marks_query(table), &params, limits).await?;
+        let sql = format!("{} cut = {{cut:UInt64}} AND chunk = {{chunk:UInt16}}", marks_query(table));
+        let rows = self.reader.rows::<Marks>(&sql, &params, limits).await?;
+        rows.into_iter().next().ok_or_else(|| Error::Decode("no marks".to_owned()))
+    }
+
+    /// What `table` holds of a log partition up to a cut, this one included; the projection `marks` answers that, too.
+    pub async fn marks_through(
+        &self,
+        table: &str,
+        log_partition: u16,
+        cut: u64,
+        limits: &Limits,
+    ) -> Result<Marks, Error> {
+        let table = plain_name(table)?;
+        let sql = format!("{} cut <= {{cut:UInt64}}", marks_query(table));
+        let params = [("log_partition", Param::from(log_partition)), ("cut", Param::from(cut))];
+        let rows = self.reader.rows::<Marks>(&sql, &params, limits).await?;
         rows.into_iter().next().ok_or_else(|| Error::Decode("no marks".to_owned()))
     }
 
@@ -133,18 +166,20 @@ impl Sink {
     }
 }
 
-/// The question that the projection answers, expression by expression.
+/// The question that the projection answers, expression by expression, but for which cuts.
 fn marks_query(table: &str) -> String {
     format!(
         "SELECT count() AS count, min(row_seq) AS min, max(row_seq) AS max, sum(row_seq) AS sum, \
          sum(row_seq * row_seq) AS sum_of_squares FROM {table} \
-         WHERE log_partition = {{log_partition:UInt16}} AND cut = {{cut:UInt64}} AND chunk = {{chunk:UInt16}}"
+         WHERE log_partition = {{log_partition:UInt16}} AND"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Wrap = std::num::Wrapping<u64>;
 
     #[test]
     fn marks_of_a_range_are_those_of_its_rows() {
@@ -153,6 +188,14 @@ mod tests {
             Marks { count: 3, min: 3, max: 5, sum: 12, sum_of_squares: 9 + 16 + 25 }
         );
         assert_eq!(Marks::of_range(3, 0), Marks::default());
+        for (first, count) in [(0, 1), (0, 2), (1, 3), (2, 4), (7, 5), (11, 6), (u64::MAX - 2, 3)] {
+            let marks = Marks::of_range(first, count);
+            let rows = || (first..=first + (count - 1)).map(std::num::Wrapping);
+            assert_eq!(
+                (marks.sum, marks.sum_of_squares),
+                (rows().sum::<Wrap>().0, rows().map(|it| it * it).sum::<Wrap>().0)
+            );
+        }
         let wrapped = Marks::of_range(u64::MAX, 1);
         assert_eq!((wrapped.sum, wrapped.sum_of_squares), (u64::MAX, 1));
     }

@@ -4,6 +4,7 @@
 //! INSERT the table is asked what it holds of the batch; only the second answer moves the sink. Two sinks of one partition are
 //! harmless.
 
+mod auditor;
 mod cut;
 mod derived;
 mod load;
@@ -30,6 +31,7 @@ use cut::{Collector, CutBatch};
 use load::Loader;
 use position::log_partition;
 
+pub use auditor::Auditor;
 pub use position::SinkPosition;
 pub use rows::Place;
 pub use tables::Tables;

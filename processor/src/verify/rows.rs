@@ -47,23 +47,27 @@ pub async fn count_rows(
 ) -> Result<Vec<TableRows>, Error> {
     let mut tables = Vec::new();
     for table in Table::ALL {
-        let expected = expected.get(table);
-        let sql = format!(
-            "SELECT count() AS count, uniqExact(row_seq) AS different FROM {} \
-             WHERE log_partition = {{log_partition:UInt16}} AND row_seq <= {{expected:UInt64}}",
-            table.name()
-        );
-        let params =
-            [("log_partition", Param::from(log_partition(partition)?)), ("expected", Param::from(expected))];
-        let rows: Vec<CountRow> = warehouse.reader().rows(&sql, &params, &Limits::default()).await?;
-        let (count, different) = rows.first().map_or((0, 0), |row| (row.count, row.different));
-        let missing = expected.saturating_sub(different);
-        tables.push(TableRows {
-            table: table.name(),
-            expected,
-            missing,
-            extra: count.saturating_sub(different),
-        });
+        tables.push(count_rows_of(warehouse, partition, table, expected.get(table)).await?);
     }
     Ok(tables)
+}
+
+/// The same of one table, of whose rows so many are expected.
+pub(crate) async fn count_rows_of(
+    warehouse: &warehouse::Sink,
+    partition: u32,
+    table: Table,
+    expected: u64,
+) -> Result<TableRows, Error> {
+    let sql = format!(
+        "SELECT count() AS count, uniqExact(row_seq) AS different FROM {} \
+             WHERE log_partition = {{log_partition:UInt16}} AND row_seq <= {{expected:UInt64}}",
+        table.name()
+    );
+    let params =
+        [("log_partition", Param::from(log_partition(partition)?)), ("expected", Param::from(expected))];
+    let rows: Vec<CountRow> = warehouse.reader().rows(&sql, &params, &Limits::default()).await?;
+    let (count, different) = rows.first().map_or((0, 0), |row| (row.count, row.different));
+    let missing = expected.saturating_sub(different);
+    Ok(TableRows { table: table.name(), expected, missing, extra: count.saturating_sub(different) })
 }

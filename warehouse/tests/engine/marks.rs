@@ -49,6 +49,15 @@ async fn the_projection_answers_the_marks() {
          FROM facts WHERE log_partition = 0 AND cut = 7 AND chunk = 1",
     );
     assert!(plan.contains("ReadFromMergeTree (marks)"), "{plan}");
+    // Of all cuts so far, too.
+    let through = async |cut| sink.marks_through("facts", 0, cut, &limits()).await.unwrap();
+    assert_eq!((through(6).await, through(7).await), (Marks::default(), Marks::of_range(10, 1000)));
+    assert_eq!(through(8).await, Marks::of_range(10, 2000));
+    let plan = harness.ask(
+        "EXPLAIN projections = 1 SELECT count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq) \
+         FROM facts WHERE log_partition = 0 AND cut <= 8",
+    );
+    assert!(plan.contains("ReadFromMergeTree (marks)"), "{plan}");
     let read = harness.curl(
         &[],
         "query=SELECT+count(),min(row_seq),sum(row_seq)+FROM+facts+WHERE+log_partition=0+AND+cut=7+AND+chunk=1",
