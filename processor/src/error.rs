@@ -110,6 +110,16 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// The warehouse took rows again and again, and does not have them.
+    #[error("the warehouse has not all rows of {table}, cut {cut}, chunk {chunk}, though it took them")]
+    RowsNotTaken {
+        /// The table.
+        table: &'static str,
+        /// The cut.
+        cut: u64,
+        /// The chunk.
+        chunk: u16,
+    },
     /// A cut's row numbers are not those of the facts before it.
     #[error("cut {cut} counts {expected} rows of {table}, its facts give {found}")]
     CutMismatch {
@@ -163,6 +173,8 @@ impl Error {
             Self::State(StateError::Store(_)) => true,
             // All rows are there: the next attempt has the row alone to write.
             Self::CutNotFinished { .. } => true,
+            // A token that remembers what is gone is no longer sent in the next span.
+            Self::RowsNotTaken { .. } => true,
             Self::Objects(error) => error.is_retriable(),
             Self::Snapshot(_) => true,
             Self::State(StateError::Unreadable(_))

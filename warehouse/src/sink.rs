@@ -28,7 +28,8 @@ const ONE_PART: [(&str, &str); 8] = [
 /// How one INSERT is made.
 #[derive(Clone, Debug)]
 pub struct InsertSettings {
-    /// `{generation}/{partition}/{cut}/{table}/{month}/{chunk}+{rows there before}/{attempt}`: two INSERTs with one token are one.
+    /// `{generation}/{partition}/{cut}/{table}/{month}/{chunk}+{rows there before}/{span of the clock}`: two INSERTs with one token are
+    /// one.
     /// Empty for a table in which the same row twice is the same as once.
     pub dedup_token: String,
     /// After this the caller asks the range again. The INSERT may still land, until its rows' `insert_before`.

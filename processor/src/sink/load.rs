@@ -3,7 +3,8 @@
 //! An INSERT whose answer is lost may have been committed, may be committed later, or never. So the table itself is asked
 //! what it holds of the range: all of it means done, nothing or a beginning means insert the rest, anything else halts the
 //! partition. Deduplication tokens make two INSERTs that race one; `insert_before` refuses those that come too late for a
-//! token to remember them.
+//! token to remember them, and those of an earlier span: so two INSERTs of the same rows either have one token, or the later one has
+//! asked when the other could not land any more.
 
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use schemas::fact::Fact;
 use schemas::table::Table;
 use schemas::time::Timestamp;
 use warehouse::batch::{Batch, Seconds};
+use warehouse::error::code;
 use warehouse::{InsertSettings, Marks};
 
 use super::cut::CutBatch;
 use super::derived;
 use super::position::{self, log_partition};
 use super::rows::{Place, rows};
+use super::span::Span;
 use super::tables::Tables;
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
@@ -26,11 +29,9 @@ use crate::metrics::SinkMetrics;
 const GENERATION: u32 = 1;
 /// Rows of one INSERT at most.
 const ROWS_PER_INSERT: u64 = 500_000;
-/// INSERTs of one chunk that may be answered with yes and leave it incomplete, before that is an error. One that is refused, or
-/// not answered, ends the attempt at the cut at once; it is tried again from the last finished one.
+/// INSERTs of one chunk that may be answered with yes and leave it incomplete, or be refused as too late, before that is an error. One
+/// that is not answered ends the attempt at the cut at once; it is tried again from the last finished one.
 const ATTEMPTS: u32 = 5;
-/// How long after the question an INSERT may still be taken by the table.
-const INSERT_WINDOW_S: u32 = 60;
 
 /// Loads cuts of one partition.
 pub(super) struct Loader<'a> {
@@ -105,23 +106,44 @@ impl Loader<'_> {
         let batch = rows(chunk.table, chunk.facts, chunk.first_row_seq, chunk.place)?;
         let count = batch.rows() as u64;
         let all = Marks::of_range(chunk.first_row_seq, count);
-        let mut attempt = 1_u32;
-        loop {
+        let mut refused = None;
+        for _ in 0..ATTEMPTS {
+            // Known before the question: whatever was sent in an earlier span has landed by now, or never will.
+            let span = self.span().await?;
             let found = self.ask(chunk).await?;
             if found == all {
                 return Ok(());
             }
             let is_prefix = found.count < count && found == Marks::of_range(chunk.first_row_seq, found.count);
-            if !is_prefix || attempt > ATTEMPTS {
+            if !is_prefix {
                 return Err(self.unexplained(chunk, all, found));
             }
             let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
             let rest = batch.slice(batch.rows() - missing, missing)?;
-            self.insert(chunk, &rest, found.count, attempt).await?;
-            // The table said yes. If the next answer still lacks rows, they are gone for good and the token, which remembers
-            // them, would refuse them: the next INSERT takes another one.
-            attempt += 1;
+            match self.insert(chunk, &rest, found.count, span).await {
+                Ok(()) => {}
+                // It left nothing behind.
+                Err(error) if error.code() == Some(code::VIOLATED_CONSTRAINT) => refused = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+            if self.ask(chunk).await? == all {
+                return Ok(());
+            }
         }
+        // Rows that are gone although the token remembers them are taken under the next span's.
+        let Place { cut, chunk: number, .. } = chunk.place;
+        Err(refused
+            .map_or(Error::RowsNotTaken { table: chunk.table.name(), cut, chunk: number }, Error::from))
+    }
+
+    /// The span of the clock that will judge the rows: the sink's own may be wrong.
+    async fn span(&self) -> Result<Span, Error> {
+        let now = self.warehouse.now().await?;
+        if let Some(span) = Span::at(now) {
+            return Ok(span);
+        }
+        tokio::time::sleep(Span::until_next(now)).await;
+        Span::at(self.warehouse.now().await?).ok_or(Error::Warehouse(warehouse::Error::Timeout(self.timeout)))
     }
 
     fn unexplained(&self, chunk: &Chunk<'_>, expected: Marks, found: Marks) -> Error {
@@ -144,20 +166,19 @@ impl Loader<'_> {
         chunk: &Chunk<'_>,
         rest: &Batch,
         from: u64,
-        attempt: u32,
+        span: Span,
     ) -> Result<(), warehouse::Error> {
-        // By the clock that will judge it: the sink's own may be wrong.
-        let before = self.warehouse.now().await?.saturating_add(INSERT_WINDOW_S);
         let Place { log_partition, cut, chunk: number } = chunk.place;
         let table = chunk.table.name();
         let month = &chunk.month;
         let settings = InsertSettings {
             dedup_token: format!(
-                "{GENERATION}/{log_partition}/{cut}/{table}/{month}/{number}+{from}/{attempt}"
+                "{GENERATION}/{log_partition}/{cut}/{table}/{month}/{number}+{from}/{}",
+                span.number
             ),
             timeout: self.timeout,
         };
-        let stream = rest.with_constant("insert_before", Seconds(before))?.to_arrow_stream()?;
+        let stream = rest.with_constant("insert_before", Seconds(span.insert_before))?.to_arrow_stream()?;
         self.failpoints.at(Failpoint::BeforeInsert);
         let answered = self.warehouse.insert(table, stream.into(), &settings).await;
         self.failpoints.at(Failpoint::AfterInsert);

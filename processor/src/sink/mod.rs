@@ -10,6 +10,7 @@ mod derived;
 mod load;
 pub(crate) mod position;
 mod rows;
+mod span;
 mod tables;
 
 use std::sync::Arc;

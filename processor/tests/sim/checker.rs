@@ -11,25 +11,33 @@ use schemas::table::RowCounts;
 use schemas::wire;
 
 use crate::alone::{Folded, decide_all};
+use crate::finish::Remains;
 use crate::scene::Map;
-use crate::world::Remains;
+use crate::{rows, waits};
 
 /// Everything that must hold.
 pub(crate) fn check(remains: &Remains) -> Result<(), String> {
     let folded = states_are_folds_of_the_chain(remains)?;
+    if remains.states.last() != Some(&folded.state.all()) {
+        return Err("the last state is not the end of the chain".into());
+    }
     let head = folded.state.head().unwrap();
     if head.imbalance() != 0 {
         return Err(format!("out of balance by {}", head.imbalance()));
     }
-    every_event_ends_once(remains, &folded.decisions)?;
-    conversions_are_sound(&folded.decisions)?;
-    revisions_follow_each_other(&folded.decisions)?;
-    cuts_count_rows(&folded.decisions)?;
+    let decisions = folded.decisions();
+    every_event_ends_once(remains, &decisions)?;
+    conversions_are_sound(&decisions)?;
+    revisions_follow_each_other(&decisions)?;
+    cuts_count_rows(&decisions)?;
+    waits::check(&decisions)?;
+    rows::check(&remains.warehoused, &decisions)?;
+    what_was_deleted_is_archived(remains)?;
     same_as_alone(remains, &folded)
 }
 
-/// Each state that was left behind is what the chain up to its last record gives, and the last one has all of it.
-fn states_are_folds_of_the_chain(remains: &Remains) -> Result<Folded, String> {
+/// Each state that was left behind, in a store or in a snapshot, is what the chain up to its last record gives.
+pub(crate) fn states_are_folds_of_the_chain(remains: &Remains) -> Result<Folded, String> {
     let mut folded = Folded::new();
     let mut at: BTreeMap<Option<u64>, (Map, Head)> = BTreeMap::from([(None, folded.state.all())]);
     for record in &remains.facts {
@@ -37,27 +45,39 @@ fn states_are_folds_of_the_chain(remains: &Remains) -> Result<Folded, String> {
             at.insert(Some(record.position), folded.state.all());
         }
     }
-    for state in &remains.states {
+    for state in remains.states.iter().chain(&remains.snapshots) {
         let expected = at.get(&state.1.record).ok_or("a state stands on a record outside of the chain")?;
         if expected != state {
             return Err(format!("a state is not the fold of the chain up to {:?}", state.1.record));
         }
     }
-    if remains.states.last() != Some(&folded.state.all()) {
-        return Err("the last state is not the end of the chain".into());
-    }
     Ok(folded)
+}
+
+/// Archive and log together have every record that there ever was, as it was.
+fn what_was_deleted_is_archived(remains: &Remains) -> Result<(), String> {
+    let Some(archived) = &remains.archived else { return Ok(()) };
+    for (archived, all) in archived.iter().zip([&remains.events, &remains.facts]) {
+        if archived != all {
+            return Err(format!(
+                "archive and log give {} of {} records, or others",
+                archived.len(),
+                all.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The chain has what one thread decides that never fails. Where its records lie is the owners' own affair.
 fn same_as_alone(remains: &Remains, folded: &Folded) -> Result<(), String> {
-    let (decisions, state) = decide_all(&remains.events);
-    if let Some((alone, chained)) = decisions.iter().zip(&folded.decisions).find(|(one, other)| one != other)
-    {
+    let (decisions, state) = decide_all(&remains.events, &folded.links);
+    let chained = folded.decisions();
+    if let Some((alone, chained)) = decisions.iter().zip(&chained).find(|(one, other)| one != other) {
         return Err(format!("decided alone: {alone:?}, in the chain: {chained:?}"));
     }
-    if decisions.len() != folded.decisions.len() {
-        return Err(format!("{} events, {} decisions", decisions.len(), folded.decisions.len()));
+    if (decisions.len(), chained.len()) != (remains.events.len(), remains.events.len()) {
+        return Err(format!("{} events, {} decisions", remains.events.len(), chained.len()));
     }
     let bare = |(map, head): (Map, Head)| {
         (map, Head { record: None, record_hash: NO_RECORD, last_event: NO_RECORD, ..head })

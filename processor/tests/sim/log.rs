@@ -1,9 +1,7 @@
 //! A log in memory whose appends may fail, arrive late or tear, as the seed has it.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +15,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use schemas::time::Timestamp;
 use schemas::topic;
-use service::clock::{Clock as _, ManualClock};
+use service::clock::SharedClock;
+
+use crate::pause::give_way;
 
 pub(crate) const EVENTS: Partition = Partition { topic: topic::EVENTS, number: 0 };
 pub(crate) const FACTS: Partition = Partition { topic: topic::FACTS, number: 0 };
@@ -31,8 +31,12 @@ pub(crate) struct SimLog(Arc<Mutex<Inner>>);
 
 struct Inner {
     rng: StdRng,
-    clock: Arc<ManualClock>,
+    clock: SharedClock,
     topics: BTreeMap<&'static str, Vec<Record>>,
+    /// Where a topic begins, if something was deleted. What is gone is kept to be compared, and read by nobody.
+    starts: BTreeMap<&'static str, Position>,
+    /// What is deleted beyond what was asked for; nothing, but where the simulation shall find it.
+    deletes_too_much: Position,
     /// Appends that nobody waits for any more and that land all the same.
     late: Vec<(Partition, Vec<NewRecord>)>,
     has_faults: bool,
@@ -114,17 +118,33 @@ impl Inner {
         }
     }
 
+    fn start(&self, partition: Partition) -> Position {
+        self.starts.get(partition.topic).copied().unwrap_or(0)
+    }
+
+    fn end(&self, partition: Partition) -> Position {
+        self.records(partition).len() as u64
+    }
+
+    fn out_of_range(&self, partition: Partition, position: Position) -> Error {
+        let (start, end) = (self.start(partition), self.end(partition));
+        let Partition { topic, number: partition } = partition;
+        Error::OutOfRange { topic, partition, position, start, end }
+    }
+
     fn records(&self, partition: Partition) -> &[Record] {
         self.topics.get(partition.topic).map_or(&[], Vec::as_slice)
     }
 }
 
 impl SimLog {
-    pub(crate) fn new(seed: u64, clock: Arc<ManualClock>) -> Self {
+    pub(crate) fn new(seed: u64, clock: SharedClock) -> Self {
         let inner = Inner {
             rng: StdRng::seed_from_u64(seed),
             clock,
             topics: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            deletes_too_much: 0,
             late: Vec::new(),
             has_faults: false,
         };
@@ -153,10 +173,16 @@ impl SimLog {
         }
     }
 
-    pub(crate) fn end(&self, partition: Partition) -> u64 {
-        self.0.lock().records(partition).len() as u64
+    pub(crate) fn delete_too_much(&self, records: u64) {
+        self.0.lock().deletes_too_much = records;
     }
 
+    pub(crate) fn bounds_now(&self, partition: Partition) -> Bounds {
+        let inner = self.0.lock();
+        Bounds { start: inner.start(partition), end: inner.end(partition) }
+    }
+
+    /// Every record that there ever was.
     pub(crate) fn read(&self, partition: Partition) -> Vec<Record> {
         self.0.lock().records(partition).to_vec()
     }
@@ -168,26 +194,13 @@ impl SimLog {
             inner.maybe_land();
             if inner.has_faults { inner.rng.random_range(1..4) } else { 1 }
         };
-        for _ in 0..times {
-            GiveWay(false).await;
-        }
+        give_way(times).await;
     }
 
     /// Whether the seed has this go wrong, once in `times`.
     fn fails(&self, times: u32) -> bool {
         let mut inner = self.0.lock();
         inner.has_faults && inner.rng.random_ratio(1, times)
-    }
-}
-
-struct GiveWay(bool);
-
-impl Future for GiveWay {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // Nobody is woken: whoever polls owners polls them in the order that the seed gives.
-        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -210,10 +223,9 @@ impl EventLog for SimLog {
         let [(partition, position)] = *from else {
             return Err(Error::Settings("one partition at a time".into()));
         };
-        let end = self.end(partition);
-        if position > end {
-            let Partition { topic, number: partition } = partition;
-            return Err(Error::OutOfRange { topic, partition, position, start: 0, end });
+        let Bounds { start, end } = self.bounds_now(partition);
+        if !(start..=end).contains(&position) {
+            return Err(self.0.lock().out_of_range(partition, position));
         }
         Ok(Box::new(SimSubscription { log: self.clone(), partition, position }))
     }
@@ -223,10 +235,22 @@ impl EventLog for SimLog {
         if self.fails(300) {
             return Err(Error::Unavailable("by the seed".into()));
         }
-        Ok(Bounds { start: 0, end: self.end(partition) })
+        Ok(self.bounds_now(partition))
     }
 
-    async fn delete_below(&self, _: Partition, _: Position) -> Result<(), Error> {
+    /// Deletes as far as it likes, as a log of segments does, and no further.
+    async fn delete_below(&self, partition: Partition, position: Position) -> Result<(), Error> {
+        if is_beside(partition) {
+            return Ok(());
+        }
+        self.pause().await;
+        let mut inner = self.0.lock();
+        let (start, end) = (inner.start(partition), inner.end(partition));
+        let most = position.saturating_add(inner.deletes_too_much).min(end);
+        if most > start {
+            let start = if inner.has_faults { inner.rng.random_range(start..=most) } else { most };
+            inner.starts.insert(partition.topic, start);
+        }
         Ok(())
     }
 
@@ -273,6 +297,9 @@ impl Subscription for SimSubscription {
             return Ok(None);
         }
         let mut inner = self.log.0.lock();
+        if self.position < inner.start(self.partition) {
+            return Err(inner.out_of_range(self.partition, self.position));
+        }
         let there = inner.records(self.partition).len().saturating_sub(self.position as usize);
         if there == 0 {
             return Ok(None);

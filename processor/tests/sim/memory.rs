@@ -1,48 +1,107 @@
-//! Committed state in memory: it can be lost, and set back to what it was.
+//! Committed state in memory: it can be lost, set back to what it was, and filled from a snapshot.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use processor::core::{Changes, Head, State, StateError, Visit, Walk, is_over};
+use processor::core::{Changes, Head, Pair, State, StateError, Visit, Walk, is_over};
+use processor::snapshot::{Pairs, Restorable, StateView};
 use processor::store::Committed;
 
 use crate::scene::{Map, commit};
 
 #[derive(Default, Clone)]
-pub(crate) struct Memory(RefCell<(Map, Head)>);
+pub(crate) struct Memory {
+    state: RefCell<(Map, Head)>,
+    /// Whether anything was ever committed, or taken in to its end.
+    is_begun: Cell<bool>,
+    /// Whether it was filled from a snapshot.
+    pub(crate) was_restored: Cell<bool>,
+    /// Where a view shall lack a key, so that somebody notices.
+    pub(crate) hides_a_key: Cell<bool>,
+}
 
 impl Memory {
     /// Every key that is not over, and the head.
     pub(crate) fn all(&self) -> (Map, Head) {
+        if !self.is_begun.get() {
+            // What is left of an import that was stopped counts for nothing.
+            return (Map::new(), Head::default());
+        }
         let all = self.clone();
         all.forget();
-        all.0.into_inner()
+        all.state.into_inner()
     }
 
     /// Forgets what is over, as a store on disk may at any time.
     pub(crate) fn forget(&self) {
-        let (map, head) = &mut *self.0.borrow_mut();
+        let (map, head) = &mut *self.state.borrow_mut();
         map.retain(|key, value| !is_over(key, value, head.core_time));
     }
 }
 
 impl State for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        State::get(&self.0.borrow().0, key)
+        State::get(&self.state.borrow().0, key)
     }
 
     fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
-        self.0.borrow().0.visit(walk, visit)
+        self.state.borrow().0.visit(walk, visit)
     }
 }
 
 impl Committed for Memory {
     fn head(&self) -> Result<Head, StateError> {
-        Ok(self.0.borrow().1.clone())
+        Ok(self.state.borrow().1.clone())
     }
 
     fn commit(&self, changes: Changes) -> Result<(), StateError> {
-        let (map, head) = &mut *self.0.borrow_mut();
+        let (map, head) = &mut *self.state.borrow_mut();
         commit(map, head, changes);
+        self.is_begun.set(true);
+        Ok(())
+    }
+}
+
+/// A state as it was.
+struct Seen(Map, Head);
+
+impl StateView for Seen {
+    fn head(&self) -> Result<Head, StateError> {
+        Ok(self.1.clone())
+    }
+
+    fn pairs(&self) -> Result<Pairs<'_>, StateError> {
+        Ok(Box::new(self.0.iter().map(|(key, value)| Ok((key.clone(), value.clone())))))
+    }
+}
+
+impl Restorable for Memory {
+    fn view(&self) -> Box<dyn StateView> {
+        let (mut map, head) = self.all();
+        if self.hides_a_key.get() {
+            map.pop_first();
+        }
+        Box::new(Seen(map, head))
+    }
+
+    fn is_empty(&self) -> Result<bool, StateError> {
+        Ok(!self.is_begun.get())
+    }
+
+    fn clear(&self) -> Result<(), StateError> {
+        *self.state.borrow_mut() = (Map::new(), Head::default());
+        self.is_begun.set(false);
+        Ok(())
+    }
+
+    fn import(&self, pairs: Vec<Pair>) -> Result<(), StateError> {
+        self.state.borrow_mut().0.extend(pairs);
+        Ok(())
+    }
+
+    fn found(&self, head: Head) -> Result<(), StateError> {
+        self.state.borrow_mut().1 = head;
+        self.is_begun.set(true);
+        self.was_restored.set(true);
         Ok(())
     }
 }

@@ -1,105 +1,165 @@
-//! One history: owners that are stopped anywhere and begin anew, on a log on which everything goes wrong.
+//! One history: owners and sinks that are stopped anywhere and begin anew, between a log, a warehouse, an object store and
+//! clocks with all of which everything goes wrong.
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use eventlog::{EventLog, Record};
 use processor::core::{CORE_VERSION, Head};
-use processor::owner::{Owner, OwnerParts};
 use processor::store::Committed as _;
-use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings, Workers};
+use processor::{Metrics, Objects, ProcessorSettings};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use schemas::fact::OutcomeStatus;
+use schemas::event::{Body, Event};
 use schemas::wire;
 use service::clock::{Clock as _, ManualClock};
-use service::lifecycle::Shutdown;
+use tokio::runtime::Runtime;
 
-use crate::alone::{Folded, decide_range};
+use crate::alone::{Folded, decide_as};
+use crate::breach::{Breach, seen_by_sinks};
+use crate::finish::Remains;
 use crate::log::{CATALOG, EVENTS, FACTS, SimLog};
-use crate::memory::Memory;
+use crate::objects::SimObjects;
+use crate::pause::WrongClock;
+use crate::place::{Outside, OwnerPlace, SinkPlace};
 use crate::scene::{DAY, HOUR, MINUTE, Map, SECOND, T0, proposals};
+use crate::tables::SimTables;
 use crate::traffic::{Delivery, Edges};
 
 /// Steps in which things go wrong.
-const STEPS: usize = 1_800;
-/// An owner that has not decided everything after as many polls never will.
-const MAX_POLLS: usize = 100_000;
+const STEPS: usize = 2_400;
 
-/// What a history leaves behind.
-pub(crate) struct Remains {
-    pub(crate) events: Vec<Record>,
-    pub(crate) facts: Vec<Record>,
-    /// Every state that an owner had when it was stopped; the last one has seen everything.
+/// Everything but those who work.
+pub(crate) struct World {
+    pub(crate) rng: StdRng,
+    runtime: Rc<Runtime>,
+    pub(crate) clock: Arc<ManualClock>,
+    /// The clocks of the log and of the warehouse.
+    pub(crate) clocks: [Arc<WrongClock>; 2],
+    pub(crate) edges: Edges,
+    pub(crate) outside: Outside,
+    pub(crate) tables: SimTables,
+    pub(crate) objects: Option<SimObjects>,
+    settings: ProcessorSettings,
+    breach: Breach,
+    /// Of eight times that somebody may be stopped, so many come true.
+    stops: u32,
     pub(crate) states: Vec<(Map, Head)>,
+    pub(crate) seen: BTreeSet<&'static str>,
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
-
-/// A place where one owner after the other works.
-#[derive(Default)]
-struct Place {
-    store: Rc<Memory>,
-    work: Option<Work>,
-    /// States to which a power loss may set it back.
-    before: Vec<Memory>,
-}
-
-struct World {
-    rng: StdRng,
-    clock: Arc<ManualClock>,
-    log: SimLog,
-    edges: Edges,
-    metrics: Metrics,
-    states: Vec<(Map, Head)>,
+/// Everybody who works.
+pub(crate) struct Places {
+    pub(crate) owners: [OwnerPlace; 2],
+    pub(crate) sinks: [SinkPlace; 2],
 }
 
 /// The history of a seed.
 pub(crate) fn history(seed: u64) -> Remains {
-    // Timers need a runtime to exist; nobody drives it, so that none ever fires and only the seed decides who goes on.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    broken_history(seed, Breach::None)
+}
+
+/// The history of a seed in which somebody breaks a promise.
+pub(crate) fn broken_history(seed: u64, breach: Breach) -> Remains {
+    let runtime = runtime();
     let _inside = runtime.enter();
-    let mut rng = StdRng::seed_from_u64(seed);
-    let clock = ManualClock::at(T0);
-    let log = SimLog::new(rng.next_u64(), clock.clone());
-    log.append_now(CATALOG, proposals());
-    log.set_faults(true);
-    let edges = Edges::new(rng.random_range(10..50));
-    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-    let mut world = World { rng, clock, log, edges, metrics, states: Vec::new() };
-    let mut places = [Place::default(), Place::default()];
+    let (mut world, mut places) = World::new(seed, Rc::clone(&runtime), breach);
     for _ in 0..STEPS {
         world.step(&mut places);
     }
     world.finish(places)
 }
 
+/// A runtime whose timers go off when the simulation lets time pass, and at no other moment.
+pub(crate) fn runtime() -> Rc<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    Rc::new(builder.enable_time().start_paused(true).build().unwrap())
+}
+
 impl World {
-    fn now(&self) -> i64 {
+    pub(crate) fn new(seed: u64, runtime: Rc<Runtime>, breach: Breach) -> (Self, Places) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let clock = ManualClock::at(T0);
+        let clocks = [(); 2].map(|()| WrongClock::new(clock.clone()));
+        let log = SimLog::new(rng.next_u64(), clocks[0].clone());
+        log.append_now(CATALOG, proposals());
+        log.set_faults(true);
+        if breach == Breach::DeletesTooMuch {
+            log.delete_too_much(3);
+        }
+        let tables = SimTables::new(rng.next_u64(), (clocks[1].clone(), clock.clone()), breach);
+        let objects = rng.random_ratio(4, 5).then(|| SimObjects::new(rng.next_u64(), clock.clone()));
+        let settings = ProcessorSettings {
+            batch_linger_ms: 0,
+            snapshot_period_s: *[60, 3_600].choose(&mut rng).unwrap(),
+            snapshots_kept: rng.random_range(1..4),
+            archive_after_hours: *[0, 1, 24].choose(&mut rng).unwrap(),
+            ..ProcessorSettings::default()
+        };
+        let outside = Outside {
+            log,
+            tables: seen_by_sinks(&tables, breach),
+            objects: objects.clone().map(|objects| Objects::of(Arc::new(objects))),
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            has_newer_core: Rc::default(),
+            halts: Rc::new(Cell::new(0)),
+        };
+        let places = Places {
+            owners: [(); 2].map(|()| OwnerPlace::new(WrongClock::new(clock.clone()))),
+            sinks: [(); 2].map(|()| SinkPlace::new(WrongClock::new(clock.clone()))),
+        };
+        let edges = Edges::new(rng.random_range(10..50));
+        let (states, seen, stops) = (Vec::new(), BTreeSet::new(), *[1, 4, 8].choose(&mut rng).unwrap());
+        let world = Self {
+            rng,
+            runtime,
+            clock,
+            clocks,
+            edges,
+            outside,
+            tables,
+            objects,
+            settings,
+            breach,
+            stops,
+            states,
+            seen,
+        };
+        (world, places)
+    }
+
+    pub(crate) fn now(&self) -> i64 {
         self.clock.now_micros() - T0
     }
 
-    fn step(&mut self, places: &mut [Place; 2]) {
+    pub(crate) fn step(&mut self, places: &mut Places) {
         let which = usize::from(self.rng.random_ratio(1, 3));
         match self.rng.random_range(0..1_000) {
-            0..10 => self.stop(&mut places[which]),
-            10..45 if self.edges.left > 0 => {
+            0..8 if self.rng.random_ratio(self.stops, 8) => self.stop(&mut places.owners[which]),
+            8..14 if self.rng.random_ratio(self.stops, 8) => places.sinks[which].stop(),
+            14..45 if self.edges.left > 0 => {
                 let now = self.now();
                 self.edges.make(&mut self.rng, now);
             }
-            45..75 => self.deliver(),
-            75..80 => self.append_rival(),
-            80..86 => {
+            45..72 => self.deliver(),
+            72..76 => self.append_rival(),
+            76..82 => {
                 let unit = [MINUTE, HOUR, HOUR, DAY][self.rng.random_range(0..4)];
                 let by = self.rng.random_range(unit..unit * 3);
                 self.jump(by);
             }
-            86..130 => self.jump(SECOND),
-            130..140 => places[which].store.forget(),
-            _ => self.poll(&mut places[which]),
+            82..125 => {
+                let by = SECOND * [1, 1, 1, 20][self.rng.random_range(0..4)];
+                self.jump(by);
+            }
+            125..130 => self.set_a_clock(places),
+            130..138 => places.owners[which].store.forget(),
+            138..140 => self.objects.iter().for_each(SimObjects::rot),
+            140..600 => self.poll(&mut places.owners[which]),
+            _ => places.sinks[which].poll(&self.outside),
         }
     }
 
@@ -107,14 +167,35 @@ impl World {
     fn jump(&mut self, by: i64) {
         let old = self.edges.take_old(self.now(), by);
         if by > HOUR {
-            self.log.land_late();
+            self.outside.log.land_late();
         }
         if !old.is_empty() {
-            self.log.set_faults(false);
-            self.log.append_now(EVENTS, old);
-            self.log.set_faults(true);
+            self.outside.log.set_faults(false);
+            self.outside.log.append_now(EVENTS, old);
+            self.outside.log.set_faults(true);
         }
-        self.clock.advance(Duration::from_micros(by.unsigned_abs()));
+        self.pass(by);
+    }
+
+    pub(crate) fn pass(&self, micros: i64) {
+        let by = Duration::from_micros(micros.unsigned_abs());
+        self.clock.advance(by);
+        self.runtime.block_on(tokio::time::advance(by));
+    }
+
+    /// Some machine's clock jumps, ahead or back. The log's is never so wrong that a right one would refuse what it says, and the
+    /// warehouse's goes back by little: rows are judged by it.
+    fn set_a_clock(&mut self, places: &Places) {
+        let any = [0, 0, -SECOND, -3 * MINUTE, 3 * MINUTE];
+        let (of, by) = match self.rng.random_range(0..4) {
+            0 => (&self.clocks[0], *any.choose(&mut self.rng).unwrap()),
+            1 => (&self.clocks[1], self.clocks[1].wrong_by() + self.rng.random_range(-4..20) * SECOND),
+            which => {
+                let wrong = [0, 0, -MINUTE, -HOUR, MINUTE, HOUR, 30 * DAY];
+                (&places.owners[which - 2].clock, *wrong.choose(&mut self.rng).unwrap())
+            }
+        };
+        of.set_wrong_by(by);
     }
 
     /// An edge appends some of what it holds, in any order, and keeps what it has no answer for; some it sends twice.
@@ -126,7 +207,8 @@ impl World {
         let outbox = &mut self.edges.outbox;
         let taken: Vec<Delivery> =
             (0..count).map(|_| outbox.swap_remove(self.rng.random_range(0..outbox.len()))).collect();
-        let answers = self.log.append_now(EVENTS, taken.iter().map(|it| it.payload.clone()).collect());
+        let payloads = taken.iter().map(|it| it.payload.clone()).collect();
+        let answers = self.outside.log.append_now(EVENTS, payloads);
         for (delivery, answer) in taken.into_iter().zip(answers) {
             if answer.is_err() || self.rng.random_ratio(1, 8) {
                 self.edges.outbox.push(delivery);
@@ -134,30 +216,42 @@ impl World {
         }
     }
 
-    /// A record of another owner: on the chain's end with batches of its own, or long overtaken.
+    /// A record of another owner: on the chain's end with batches of its own, or long overtaken; of this core, or of an older one that
+    /// thinks otherwise.
     fn append_rival(&mut self) {
-        let facts = self.log.read(FACTS);
+        // None of them knows what a newer core has decided.
+        if self.outside.has_newer_core.get() {
+            return;
+        }
+        let facts = self.outside.log.read(FACTS);
         let is_stale = self.rng.random_ratio(1, 2);
         let known = if is_stale { self.rng.random_range(0..=facts.len()) } else { facts.len() };
         let mut folded = Folded::new();
         for record in &facts[..known] {
             folded.take(record).unwrap();
         }
-        let events = self.log.read(EVENTS);
+        let events = self.outside.log.read(EVENTS);
         let from = folded.state.head().unwrap().source as usize;
         let to = events.len().min(from + self.rng.random_range(1..6));
         if from == to {
             return;
         }
-        let (mut record, _) = decide_range(&folded.state, &events[from..to]);
-        // An older core's facts are as good as any.
-        record.core_version = self.rng.random_range(0..=CORE_VERSION);
-        self.log.append_now(FACTS, vec![wire::encode_record(&record)]);
+        let core_version = self.rng.random_range(0..=CORE_VERSION);
+        let read = if core_version < CORE_VERSION { of_another_opinion } else { |_: &mut Event| {} };
+        let (mut record, _) = decide_as(&folded.state, &events[from..to], read);
+        record.core_version = core_version;
+        if !is_stale && core_version < CORE_VERSION {
+            self.seen.insert("another opinion");
+        }
+        self.outside.log.append_now(FACTS, vec![wire::encode_record(&record)]);
     }
 
-    fn stop(&mut self, place: &mut Place) {
-        place.work = None;
+    pub(crate) fn stop(&mut self, place: &mut OwnerPlace) {
+        place.stop();
         self.states.push(place.store.all());
+        if place.store.was_restored.get() {
+            self.seen.insert("restored");
+        }
         match self.rng.random_range(0..8) {
             0 => place.store = Rc::default(),
             1 | 2 if !place.before.is_empty() => {
@@ -166,74 +260,24 @@ impl World {
             }
             _ => place.before.push((*place.store).clone()),
         }
+        place.store.hides_a_key.set(self.breach == Breach::SnapshotsLackAKey);
     }
 
-    fn poll(&mut self, place: &mut Place) {
-        if place.work.is_none() {
-            place.work = Some(self.begin(&place.store));
+    pub(crate) fn poll(&mut self, place: &mut OwnerPlace) {
+        if !place.is_working() {
+            let max_batch_events = [1, 2, 5, 5_000][self.rng.random_range(0..4)];
+            let settings = ProcessorSettings { max_batch_events, ..self.settings.clone() };
+            place.begin(&self.outside, settings);
         }
-        if let Some(work) = &mut place.work
-            && let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        {
-            match done {
-                Err(error) if error.is_retriable() => place.work = None,
-                Err(error) => panic!("an owner halted: {error}"),
-                Ok(()) => panic!("an owner stopped by itself"),
-            }
-        }
+        place.poll();
     }
+}
 
-    fn begin(&mut self, store: &Rc<Memory>) -> Work {
-        let max_batch_events = [1, 2, 5, 5_000][self.rng.random_range(0..4)];
-        let settings =
-            ProcessorSettings { max_batch_events, batch_linger_ms: 0, ..ProcessorSettings::default() };
-        let log: Arc<dyn EventLog> = Arc::new(self.log.clone());
-        let parts = OwnerParts {
-            partition: 0,
-            log,
-            objects: None,
-            settings,
-            clock: self.clock.clone(),
-            health: Health::default().partition("processor", 0, &self.metrics),
-            metrics: self.metrics.owner(0),
-            failpoints: Failpoints::default(),
-            workers: Workers::Nobody,
-        };
-        let store = Rc::clone(store);
-        Box::pin(async move { Owner::on(&parts, &*store).await?.work(&Shutdown::new()).await })
-    }
-
-    /// Nothing goes wrong any more: one fresh owner decides everything, up to the end of every wait.
-    fn finish(mut self, mut places: [Place; 2]) -> Remains {
-        for place in &mut places {
-            self.stop(place);
-        }
-        while self.edges.left > 0 {
-            let now = self.now();
-            self.edges.make(&mut self.rng, now);
-        }
-        self.log.land_late();
-        self.log.set_faults(false);
-        let rest = self.edges.outbox.drain(..).map(|it| it.payload).collect();
-        self.log.append_now(EVENTS, rest);
-        self.clock.advance(Duration::from_micros((8 * DAY + MINUTE).unsigned_abs()));
-        let mut place = Place::default();
-        let mut polls = 0;
-        while !self.is_over(&place.store) {
-            self.poll(&mut place);
-            polls += 1;
-            if polls % 50 == 0 {
-                self.clock.advance(Duration::from_secs(1));
-            }
-            assert!(polls < MAX_POLLS, "not everything is decided: {:?}", place.store.head());
-        }
-        self.states.push(place.store.all());
-        Remains { events: self.log.read(EVENTS), facts: self.log.read(FACTS), states: self.states }
-    }
-
-    fn is_over(&self, store: &Memory) -> bool {
-        let head = store.head().unwrap();
-        let parked = head.counters.outcomes[OutcomeStatus::Parked as usize];
-        head.source == self.log.end(EVENTS) && parked == 0 && head.uncut == 0
+/// How an older core takes an event that knows neither coupons nor persons.
+fn of_another_opinion(event: &mut Event) {
+    if let Body::Conversion(conversion) = &mut event.body {
+        conversion.coupon.clear();
+        conversion.customer_id.clear();
+        conversion.email_sha256 = None;
     }
 }
