@@ -12,7 +12,7 @@ use schemas::time::Timestamp;
 use crate::error::CatalogError;
 use crate::idempotency::{Answers, Known};
 use crate::key::hash_secret;
-use crate::proposal::{Change, Idempotency, MAX_CHANGES, Proposal};
+use crate::proposal::{ActorKind, Change, Expected, Idempotency, MAX_CHANGES, Proposal};
 use crate::record;
 use crate::resource::{
     Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Resource, ResourceKind,
@@ -21,6 +21,7 @@ use crate::resource::{
 use crate::revisions::Revisions;
 use crate::table::Tables;
 
+mod projections;
 mod rates;
 mod rules;
 
@@ -155,7 +156,7 @@ impl Catalog {
         let mut stored = Vec::with_capacity(proposal.changes.len());
         let mut undo: Vec<(Resource, Option<Resource>)> = Vec::with_capacity(proposal.changes.len());
         for Change::Put { resource, expected } in &proposal.changes {
-            match rules::admit(&self.tables, resource, *expected) {
+            match self.admit(proposal, resource, *expected) {
                 Ok(previous) => {
                     let resource = stamped(resource.clone(), previous.as_ref(), proposal.at, self.revision());
                     self.tables.put(resource.clone());
@@ -169,6 +170,22 @@ impl Catalog {
             }
         }
         Ok(stored)
+    }
+
+    /// Judges one change, and answers with the resource that it replaces.
+    fn admit(
+        &self,
+        proposal: &Proposal,
+        resource: &Resource,
+        expected: Expected,
+    ) -> Result<Option<Resource>, Rejected> {
+        match (resource, proposal.actor.kind) {
+            // All workspaces are in each generation: no key of one may decide about it.
+            (Resource::Projection(_), ActorKind::Key) => Err(Rejected::UnknownReference { field: "actor" }),
+            (_, ActorKind::System | ActorKind::Key) => {
+                rules::admit(&self.tables, resource, expected, self.revision().number)
+            }
+        }
     }
 
     fn take_back(&mut self, undo: Vec<(Resource, Option<Resource>)>) {

@@ -31,8 +31,8 @@ pub use resource::{
     Approval, Attribution, Cap, CapMetric, CapScope, CapWindow, Condition, Consent, Domain, DomainRole,
     Duplicates, Entity, Environment, ExternalId, Field, Goal, Identifier, Installation, IpStorage, Key,
     KeyKind, Link, Meta, Model, Offer, OnExceed, Op, Partner, PartnerPayout, Payout, Pixel, PreviousSealed,
-    PreviousSecret, Privacy, Rate, RateKey, RateStamp, Resource, ResourceKind, Revenue, Rule, Scope, Source,
-    SourceAuth, Target, TargetDestination, Test, Workspace,
+    PreviousSecret, Privacy, Projection, Rate, RateKey, RateStamp, Resource, ResourceKind, Revenue, Rule,
+    Scope, Source, SourceAuth, Stage, Target, TargetDestination, Test, Workspace,
 };
 pub use revisions::Revisions;
 pub use table::{MAX_RATE_AGE_DAYS, MAX_RATES};

@@ -103,6 +103,7 @@ mod pb {
         Pixel = 8,
         Domain = 9,
         Rate = 10,
+        Projection = 11,
     }
 }
 
@@ -215,6 +216,7 @@ const fn kind_to_pb(kind: ResourceKind) -> pb::Kind {
         ResourceKind::Pixel => pb::Kind::Pixel,
         ResourceKind::Domain => pb::Kind::Domain,
         ResourceKind::Rate => pb::Kind::Rate,
+        ResourceKind::Projection => pb::Kind::Projection,
     }
 }
 
@@ -233,6 +235,7 @@ fn body(resource: &Resource) -> Result<Bytes, RecordError> {
         Resource::Pixel(pixel) => json(pixel),
         Resource::Domain(domain) => json(domain),
         Resource::Rate(rate) => json(rate),
+        Resource::Projection(projection) => json(projection),
     };
     body.map(Bytes::from)
         .map_err(|error| RecordError::Body { kind: resource.kind().as_str(), reason: error.to_string() })
@@ -255,5 +258,6 @@ fn resource(kind: pb::Kind, body: &[u8]) -> Result<Resource, RecordError> {
         pb::Kind::Pixel => Resource::Pixel(json(ResourceKind::Pixel, body)?),
         pb::Kind::Domain => Resource::Domain(json(ResourceKind::Domain, body)?),
         pb::Kind::Rate => Resource::Rate(json(ResourceKind::Rate, body)?),
+        pb::Kind::Projection => Resource::Projection(json(ResourceKind::Projection, body)?),
     })
 }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use schemas::generation::Generation;
 use schemas::id::{DomainId, Id, KeyId, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
 
 use crate::resource::{
-    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Rate, Resource, ResourceKind,
-    SecretHash, Source, Workspace,
+    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Projection, Rate, Resource,
+    ResourceKind, SecretHash, Source, Workspace,
 };
 
 mod rates;
@@ -60,6 +61,13 @@ impl<T: Entity> Table<T> {
         self.rows.insert((row.workspace(), row.id()), Arc::new(row)).map(Arc::unwrap_or_clone)
     }
 
+    /// Changes what stands there, if anything does; never what indexes are made of.
+    pub(crate) fn edit(&mut self, workspace: WorkspaceNumber, id: Id<T::IdKind>, edit: impl FnOnce(&mut T)) {
+        if let Some(row) = self.rows.get_mut(&(workspace, id)) {
+            edit(Arc::make_mut(row));
+        }
+    }
+
     fn remove(&mut self, row: &T) {
         self.rows.remove(&(row.workspace(), row.id()));
     }
@@ -87,6 +95,8 @@ pub struct Tables {
     pub(crate) keys: Table<Key>,
     pub(crate) pixels: Table<Pixel>,
     pub(crate) domains: Table<Domain>,
+    /// Those of which anything was ever said.
+    pub(crate) projections: BTreeMap<Generation, Projection>,
     /// Of the workspaces that have any.
     rates: HashMap<WorkspaceNumber, Rates>,
     workspace_ids: HashMap<WorkspaceId, WorkspaceNumber>,
@@ -197,6 +207,9 @@ impl Tables {
             Resource::Rate(rate) => {
                 self.rates.entry(rate.workspace).or_default().put(rate).map(Resource::Rate)
             }
+            Resource::Projection(projection) => {
+                self.projections.insert(projection.generation, projection).map(Resource::Projection)
+            }
         }
     }
 
@@ -216,6 +229,9 @@ impl Tables {
             Resource::Pixel(pixel) => self.pixels.remove(pixel),
             Resource::Domain(domain) => self.domains.remove(domain),
             Resource::Rate(rate) => self.remove_rate(rate),
+            Resource::Projection(projection) => {
+                self.projections.remove(&projection.generation);
+            }
         }
     }
 
@@ -250,12 +266,15 @@ impl Tables {
                 .and_then(|rates| rates.get(&rate.key()))
                 .cloned()
                 .map(Resource::Rate),
+            Resource::Projection(projection) => {
+                self.projections.get(&projection.generation).cloned().map(Resource::Projection)
+            }
         }
     }
 
     fn index(&mut self, resource: &Resource) {
         match resource {
-            Resource::Installation(_) | Resource::Rate(_) => {}
+            Resource::Installation(_) | Resource::Rate(_) | Resource::Projection(_) => {}
             Resource::Workspace(workspace) => {
                 self.workspace_ids.insert(workspace.id, workspace.number);
             }
@@ -294,7 +313,7 @@ impl Tables {
 
     fn unindex(&mut self, resource: &Resource) {
         match resource {
-            Resource::Installation(_) | Resource::Rate(_) => {}
+            Resource::Installation(_) | Resource::Rate(_) | Resource::Projection(_) => {}
             Resource::Workspace(workspace) => {
                 self.workspace_ids.remove(&workspace.id);
             }

@@ -99,6 +99,8 @@ pub fn faults(resource: &Resource) -> Vec<FieldError> {
         Resource::Pixel(pixel) => pixel_faults(&mut faults, pixel),
         Resource::Domain(domain) => domain_faults(&mut faults, domain),
         Resource::Rate(rate) => rate_faults(&mut faults, rate),
+        // What it must be is a question of the others: the fold decides.
+        Resource::Projection(_) => {}
     }
     faults.0
 }

@@ -6,6 +6,7 @@ pub mod cap;
 pub mod error_code;
 pub mod event;
 pub mod fact;
+pub mod generation;
 pub mod hex;
 pub mod id;
 pub mod money;

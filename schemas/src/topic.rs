@@ -2,7 +2,7 @@
 
 /// Facts as received, one order per workspace.
 pub const EVENTS: &str = "events";
-/// What is now true, and what it replaces. As many partitions as [`EVENTS`].
+/// What is now true, and what it replaces; that of the first [generation](crate::generation). As many partitions as [`EVENTS`].
 pub const FACTS: &str = "facts";
 /// Proposals to change the catalog; one partition, never compacted.
 pub const CATALOG: &str = "catalog";

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use schemas::id::{Id, OfferId, WorkspaceNumber};
 
-use super::Rejected;
+use super::{Rejected, projections};
 use crate::proposal::Expected;
 use crate::resource::{
     Domain, Entity, Key, Link, Partner, Pixel, Rate, Resource, ResourceKind, TargetDestination, Workspace,
@@ -17,6 +17,7 @@ pub(super) fn admit(
     tables: &Tables,
     resource: &Resource,
     expected: Expected,
+    revision: u64,
 ) -> Result<Option<Resource>, Rejected> {
     let previous = tables.present(resource);
     precondition(resource, previous.as_ref(), expected)?;
@@ -49,6 +50,7 @@ pub(super) fn admit(
             domain_rules(tables, domain)?;
         }
         Resource::Rate(rate) => rate_rules(tables, rate, previous.is_none())?,
+        Resource::Projection(projection) => projections::admit(tables, projection, revision)?,
     }
     Ok(previous)
 }

@@ -11,6 +11,7 @@ use crate::resource::*;
 mod domains;
 mod laws;
 mod payouts;
+mod projections;
 mod rates;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000_000;

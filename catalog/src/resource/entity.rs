@@ -5,7 +5,9 @@ use schemas::id::{
     WorkspaceNumber,
 };
 
-use super::{Domain, Installation, Key, Link, Meta, Offer, Partner, Pixel, Rate, Source, Workspace};
+use super::{
+    Domain, Installation, Key, Link, Meta, Offer, Partner, Pixel, Projection, Rate, Source, Workspace,
+};
 use crate::table::{Table, Tables};
 
 /// The kinds of resources.
@@ -31,6 +33,8 @@ pub enum ResourceKind {
     Domain,
     /// [`Rate`].
     Rate,
+    /// [`Projection`].
+    Projection,
 }
 
 impl ResourceKind {
@@ -47,6 +51,7 @@ impl ResourceKind {
             Self::Pixel => "pixel",
             Self::Domain => "domain",
             Self::Rate => "rate",
+            Self::Projection => "projection",
         }
     }
 }
@@ -74,6 +79,8 @@ pub enum Resource {
     Domain(Domain),
     /// An exchange rate.
     Rate(Rate),
+    /// What is made of the events in one generation.
+    Projection(Projection),
 }
 
 impl Resource {
@@ -90,6 +97,7 @@ impl Resource {
             Self::Pixel(_) => ResourceKind::Pixel,
             Self::Domain(_) => ResourceKind::Domain,
             Self::Rate(_) => ResourceKind::Rate,
+            Self::Projection(_) => ResourceKind::Projection,
         }
     }
 
@@ -106,10 +114,11 @@ impl Resource {
             Self::Pixel(pixel) => pixel.id.to_string(),
             Self::Domain(domain) => domain.id.to_string(),
             Self::Rate(rate) => rate.key().to_string(),
+            Self::Projection(projection) => projection.generation.to_string(),
         }
     }
 
-    /// Which version it is; the installation has one only.
+    /// Which version it is; the installation and projections have one only.
     pub fn version(&self) -> u64 {
         if let Self::Rate(rate) = self {
             return rate.stamp.version;
@@ -117,10 +126,10 @@ impl Resource {
         self.meta().map_or(1, |meta| meta.version)
     }
 
-    /// What every resource but the installation and rates carries.
+    /// What every resource but the installation, rates and projections carries.
     pub const fn meta(&self) -> Option<&Meta> {
         match self {
-            Self::Installation(_) | Self::Rate(_) => None,
+            Self::Installation(_) | Self::Rate(_) | Self::Projection(_) => None,
             Self::Workspace(workspace) => Some(&workspace.meta),
             Self::Offer(offer) => Some(&offer.meta),
             Self::Partner(partner) => Some(&partner.meta),
@@ -134,7 +143,7 @@ impl Resource {
 
     pub(crate) const fn meta_mut(&mut self) -> Option<&mut Meta> {
         match self {
-            Self::Installation(_) | Self::Rate(_) => None,
+            Self::Installation(_) | Self::Rate(_) | Self::Projection(_) => None,
             Self::Workspace(workspace) => Some(&mut workspace.meta),
             Self::Offer(offer) => Some(&mut offer.meta),
             Self::Partner(partner) => Some(&mut partner.meta),
