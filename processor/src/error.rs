@@ -120,6 +120,12 @@ pub enum Error {
         /// The chunk.
         chunk: u16,
     },
+    /// The warehouse took conversions, and does not have them.
+    #[error("the warehouse has not all conversions of cut {cut}, though it took them")]
+    ConversionsNotTaken {
+        /// The cut.
+        cut: u64,
+    },
     /// A cut's row numbers are not those of the facts before it.
     #[error("cut {cut} counts {expected} rows of {table}, its facts give {found}")]
     CutMismatch {
@@ -174,7 +180,7 @@ impl Error {
             // All rows are there: the next attempt has the row alone to write.
             Self::CutNotFinished { .. } => true,
             // A token that remembers what is gone is no longer sent in the next span.
-            Self::RowsNotTaken { .. } => true,
+            Self::RowsNotTaken { .. } | Self::ConversionsNotTaken { .. } => true,
             Self::Objects(error) => error.is_retriable(),
             Self::Snapshot(_) => true,
             Self::State(StateError::Unreadable(_))

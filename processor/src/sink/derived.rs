@@ -12,6 +12,7 @@ use warehouse::batch::{Batch, BatchBuilder};
 use super::cut::CutBatch;
 use super::load::month;
 use super::rows::{Timed, amount_columns, attributed_columns, id, micros, revisions, texts};
+use super::tables::ConversionKey;
 use crate::error::Error;
 
 /// Conversions as they are now.
@@ -56,6 +57,17 @@ pub(super) fn conversions(facts: &[(Timestamp, Fact)]) -> Result<Vec<Batch>, Err
             Ok(builder.build()?)
         })
         .collect()
+}
+
+/// The conversions that the facts revise, each with its newest version.
+pub(super) fn newest_versions(facts: &[(Timestamp, Fact)]) -> BTreeMap<ConversionKey, u32> {
+    let key = |revision: &Revision| ConversionKey {
+        workspace: revision.workspace,
+        occurred_at: revision.received.occurred_at,
+        id: revision.conversion,
+    };
+    // In the order of the facts, so that the last one stands.
+    revisions(facts).into_iter().map(|(_, revision)| (key(revision), revision.version)).collect()
 }
 
 fn identity(builder: BatchBuilder, rows: &[Timed<'_, Revision>]) -> BatchBuilder {

@@ -6,6 +6,7 @@
 //! token to remember them, and those of an earlier span: so two INSERTs of the same rows either have one token, or the later one has
 //! asked when the other could not land any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemas::fact::Fact;
@@ -29,6 +30,8 @@ use crate::metrics::SinkMetrics;
 const GENERATION: u32 = 1;
 /// Rows of one INSERT at most.
 const ROWS_PER_INSERT: u64 = 500_000;
+/// Conversions that are asked for at once: their keys are parameters of a request.
+const CONVERSIONS_PER_QUESTION: usize = 500;
 /// INSERTs of one chunk that may be answered with yes and leave it incomplete, or be refused as too late, before that is an error. One
 /// that is not answered ends the attempt at the cut at once; it is tried again from the last finished one.
 const ATTEMPTS: u32 = 5;
@@ -58,6 +61,7 @@ impl Loader<'_> {
         for batch in derived::conversions(&cut.facts)? {
             self.insert_replacing(derived::CONVERSIONS, &batch).await?;
         }
+        self.check_conversions(cut).await?;
         if let Some(batch) = derived::delayed(cut, log_partition(self.partition)?)? {
             self.insert_replacing(derived::DELAYED, &batch).await?;
         }
@@ -71,6 +75,20 @@ impl Loader<'_> {
         }
         self.failpoints.at(Failpoint::BeforeProgress);
         self.finish(cut).await
+    }
+
+    /// Makes sure that conversions are as the cut leaves them, or newer: a yes to an INSERT that wrote nothing would leave lists and
+    /// revisions at odds for ever.
+    async fn check_conversions(&self, cut: &CutBatch) -> Result<(), Error> {
+        let newest: Vec<_> = derived::newest_versions(&cut.facts).into_iter().collect();
+        for some in newest.chunks(CONVERSIONS_PER_QUESTION) {
+            let keys: Vec<_> = some.iter().map(|(key, _)| *key).collect();
+            let found: BTreeMap<_, _> = self.warehouse.versions(&keys).await?.into_iter().collect();
+            if some.iter().any(|(key, version)| found.get(&key.id).is_none_or(|found| found < version)) {
+                return Err(Error::ConversionsNotTaken { cut: cut.number });
+            }
+        }
+        Ok(())
     }
 
     async fn load_table(&self, table: Table, cut: &CutBatch) -> Result<(), Error> {

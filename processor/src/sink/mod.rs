@@ -35,7 +35,7 @@ use position::log_partition;
 pub use auditor::Auditor;
 pub use position::SinkPosition;
 pub use rows::Place;
-pub use tables::Tables;
+pub use tables::{ConversionKey, Tables};
 
 /// Records of `facts` read at once.
 const FACTS_READ: usize = 64;

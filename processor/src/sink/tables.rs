@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clickhouse::Row;
 use schemas::hex;
+use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::table::{RowCounts, Table};
 use schemas::time::Timestamp;
 use serde::Deserialize;
@@ -28,6 +29,12 @@ pub trait Tables: Send + Sync {
     /// [`warehouse::Error`] if it cannot be asked.
     async fn marks(&self, table: Table, of: Place) -> Result<Marks, warehouse::Error>;
 
+    /// The newest versions that the table of conversions has of these; nothing of those that it does not have.
+    ///
+    /// # Errors
+    /// [`warehouse::Error`] if it cannot be asked.
+    async fn versions(&self, of: &[ConversionKey]) -> Result<Vec<(ConversionId, u32)>, warehouse::Error>;
+
     /// The time by the clock that judges `insert_before`, in seconds since 1970.
     ///
     /// # Errors
@@ -44,6 +51,23 @@ pub trait Tables: Send + Sync {
         arrow_stream: Bytes,
         settings: &InsertSettings,
     ) -> Result<(), warehouse::Error>;
+}
+
+/// Where a conversion stands in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConversionKey {
+    /// Whose it is.
+    pub workspace: WorkspaceNumber,
+    /// When it occurred.
+    pub occurred_at: Timestamp,
+    /// Its id.
+    pub id: ConversionId,
+}
+
+#[derive(Row, Deserialize)]
+struct VersionRow {
+    conversion: String,
+    newest: u32,
 }
 
 #[derive(Row, Deserialize)]
@@ -91,6 +115,28 @@ impl Tables for warehouse::Sink {
     async fn marks(&self, table: Table, of: Place) -> Result<Marks, warehouse::Error> {
         let Place { log_partition, cut, chunk } = of;
         Self::marks(self, table.name(), log_partition, cut, chunk, &Limits::default()).await
+    }
+
+    async fn versions(&self, of: &[ConversionKey]) -> Result<Vec<(ConversionId, u32)>, warehouse::Error> {
+        // As a set that is made first, so that it is looked up by the table's order and nothing else is read.
+        let sql = "SELECT lower(hex(id)) AS conversion, max(version) AS newest FROM conversions \
+                   WHERE (workspace, occurred_at, id) IN (\
+                   SELECT key.1, fromUnixTimestamp64Micro(toInt64(key.2), 'UTC'), CAST(unhex(key.3), 'FixedString(16)') \
+                   FROM (SELECT arrayJoin(arrayZip({workspaces:Array(UInt32)}, {times:Array(String)}, \
+                   {ids:Array(String)})) AS key)) \
+                   GROUP BY workspace, occurred_at, id";
+        let workspaces: Vec<u64> = of.iter().map(|key| key.workspace.get().into()).collect();
+        let times: Vec<String> = of.iter().map(|key| key.occurred_at.micros().to_string()).collect();
+        let ids: Vec<String> = of.iter().map(|key| hex::encode(key.id.bytes())).collect();
+        let params = [("workspaces", workspaces.into()), ("times", times.into()), ("ids", ids.into())];
+        let rows: Vec<VersionRow> = self.reader().rows(sql, &params, &Limits::default()).await?;
+        rows.into_iter()
+            .map(|VersionRow { conversion, newest }| {
+                let id = hex::decode(&conversion)
+                    .ok_or_else(|| warehouse::Error::Decode("an id of 16 bytes".to_owned()))?;
+                Ok((ConversionId::from_bytes(id), newest))
+            })
+            .collect()
     }
 
     async fn now(&self) -> Result<u32, warehouse::Error> {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use processor::Error;
-use processor::sink::{Place, SinkPosition, Tables};
+use processor::sink::{ConversionKey, Place, SinkPosition, Tables};
+use schemas::id::ConversionId;
 use schemas::table::Table;
 use warehouse::{InsertSettings, Marks};
 
@@ -27,6 +28,8 @@ pub(crate) enum Breach {
     LosesRows,
     /// The sink believes the answer to an INSERT instead of asking.
     BelievesAnswers,
+    /// The sink believes that conversions are there without asking.
+    BelievesConversions,
     /// The sink sends what is lost under the token that is used up.
     KeepsToOneToken,
     /// The sink sends each INSERT under a token of its own.
@@ -52,7 +55,11 @@ struct Broken {
 pub(crate) fn seen_by_sinks(tables: &SimTables, breach: Breach) -> Arc<dyn Tables> {
     let is_sinks = matches!(
         breach,
-        Breach::BelievesAnswers | Breach::KeepsToOneToken | Breach::ChangesTokens | Breach::FinishesFirst
+        Breach::BelievesAnswers
+            | Breach::BelievesConversions
+            | Breach::KeepsToOneToken
+            | Breach::ChangesTokens
+            | Breach::FinishesFirst
     );
     if !is_sinks {
         return Arc::new(tables.clone());
@@ -85,6 +92,13 @@ impl Tables for Broken {
             return Ok(*believed);
         }
         self.tables.marks(table, of).await
+    }
+
+    async fn versions(&self, of: &[ConversionKey]) -> Result<Vec<(ConversionId, u32)>, warehouse::Error> {
+        if self.breach == Breach::BelievesConversions {
+            return Ok(of.iter().map(|key| (key.id, u32::MAX)).collect());
+        }
+        self.tables.versions(of).await
     }
 
     async fn now(&self) -> Result<u32, warehouse::Error> {

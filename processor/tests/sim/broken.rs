@@ -38,6 +38,7 @@ fn tables_that_take_late_rows_forget_tokens_or_lose_rows_are_found() {
 #[test]
 fn a_sink_that_believes_answers_or_does_not_wait_for_them_is_found() {
     is_found(Breach::BelievesAnswers, &TWICE);
+    is_found(Breach::BelievesConversions, &["conversions are at"]);
     is_found(Breach::FinishesFirst, &["is finished at"]);
 }
 

@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use processor::Error;
-use processor::sink::{Place, SinkPosition, Tables};
+use processor::sink::{ConversionKey, Place, SinkPosition, Tables};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use schemas::id::ConversionId;
 use schemas::table::Table;
 use service::clock::SharedClock;
 use warehouse::error::code;
@@ -26,6 +27,8 @@ use crate::pause::give_way;
 
 /// The table of finished cuts.
 const CUTS: &str = "cuts";
+/// The table of conversions as they are now.
+const CONVERSIONS: &str = "conversions";
 /// How long a token is remembered at least. The tables remember 10,000 blocks, which last longer than an INSERT may be late; this is
 /// the least that the sink relies on: the minute after which rows are refused, and half of one for clocks that are set.
 const REMEMBERED_MICROS: i64 = 90_000_000;
@@ -107,7 +110,7 @@ impl Inner {
     fn arrive(&mut self, number: u64) -> Result<(), warehouse::Error> {
         let Some(sent) = self.sent.remove(&number) else { return Err(timeout()) };
         let is_proven = table_of(sent.table).is_some();
-        match self.fate(sent.table, is_proven || sent.table == CUTS) {
+        match self.fate(sent.table, is_proven || [CUTS, CONVERSIONS].contains(&sent.table)) {
             Fate::Acknowledged => self.land(sent),
             Fate::Unknown => self.land(sent).and(Err(timeout())),
             Fate::Lost => Err(timeout()),
@@ -131,7 +134,7 @@ impl Inner {
         }
     }
 
-    /// Nobody asks whether derived rows are there: a yes to them is believed, so that it has to be true.
+    /// Nobody asks whether what edges hold back is there: a yes to it is believed, so that it has to be true.
     fn fate(&mut self, table: &str, is_proven: bool) -> Fate {
         if table == Table::Clicks.name()
             && let Some(fate) = self.script.pop_front()
@@ -141,7 +144,9 @@ impl Inner {
         if !self.has_faults {
             return Fate::Acknowledged;
         }
-        match self.rng.random_range(0..40) {
+        // Two sinks send the same conversions, so that both have to be unlucky.
+        let is_unlucky = self.breach == Breach::BelievesConversions && table == CONVERSIONS;
+        match self.rng.random_range(if is_unlucky { 8..10 } else { 0..40 }) {
             0 | 1 => Fate::Unknown,
             2 | 3 => Fate::Lost,
             4..8 => Fate::Late,
@@ -211,7 +216,7 @@ impl Inner {
                 self.is_finished(partition, &position);
                 self.cuts.insert((partition, position.cut), position);
             }
-        } else if sent.table == "conversions" {
+        } else if sent.table == CONVERSIONS {
             let versions = sent.rows.column_by_name("version").unwrap().as_primitive::<UInt32Type>();
             for (conversion, version) in keys(&sent.rows, "id").into_iter().zip(versions.values()) {
                 let newest = self.versions.entry(conversion).or_default();
@@ -398,6 +403,16 @@ impl Tables for SimTables {
         // The answer is on its way, and old when it is read.
         self.pause().await;
         Ok(marks)
+    }
+
+    async fn versions(&self, of: &[ConversionKey]) -> Result<Vec<(ConversionId, u32)>, warehouse::Error> {
+        self.pause().await;
+        let mut inner = self.0.lock();
+        if inner.fails() {
+            return Err(timeout());
+        }
+        let known = |id: ConversionId| Some((id, *inner.versions.get(id.bytes().as_slice())?));
+        Ok(of.iter().filter_map(|key| known(key.id)).collect())
     }
 
     async fn now(&self) -> Result<u32, warehouse::Error> {

@@ -193,6 +193,21 @@ async fn a_cut_is_finished_only_when_the_warehouse_has_the_row_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn conversions_that_are_taken_with_a_yes_and_not_kept_are_missed() {
+    let (warehouse, whole) = loaded().await;
+    let database = warehouse.database("deaf").await;
+    database.execute("DROP TABLE conversions").await;
+    database.execute("CREATE TABLE conversions AS whole.conversions ENGINE = Null").await;
+    let error = warehouse.sink(&database).ended().await.unwrap_err();
+    assert!(matches!(error, Error::ConversionsNotTaken { cut: 1 }) && error.is_retriable(), "{error}");
+    database.execute("DROP TABLE conversions").await;
+    database.execute("CREATE TABLE conversions AS whole.conversions").await;
+    warehouse.load(&database, 5).await.unwrap();
+    assert_eq!(database.contents().await, whole.contents().await);
+    warehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_killed_again_and_again_ends_up_with_every_row_once() {
     let warehouse = Warehouse::start().await;
     let mut edge = warehouse.site.edge(1);
