@@ -267,6 +267,16 @@ impl Catalog {
         self.get(workspace, id)
     }
 
+    /// The offer with this id if it has caps: the dear look-up is spared where there are none, as for most.
+    pub fn capped_offer(&self, workspace: WorkspaceNumber, id: OfferId) -> Option<&Offer> {
+        if self.tables.has_caps(ResourceKind::Offer, id.bytes()) { self.get(workspace, id) } else { None }
+    }
+
+    /// The link with this id if it has caps.
+    pub fn capped_link(&self, workspace: WorkspaceNumber, id: LinkId) -> Option<&Link> {
+        if self.tables.has_caps(ResourceKind::Link, id.bytes()) { self.get(workspace, id) } else { None }
+    }
+
     /// The partner with this id, archived ones too.
     pub fn partner(&self, workspace: WorkspaceNumber, id: PartnerId) -> Option<&Partner> {
         self.get(workspace, id)

@@ -1,16 +1,17 @@
 //! The folded resources and their indexes. Whatever is put can be taken back: that is how a rejected proposal leaves
 //! no trace.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use schemas::generation::Generation;
 use schemas::id::{DomainId, Id, KeyId, LinkId, PartnerId, PixelId, SourceId, WorkspaceId, WorkspaceNumber};
 
 use crate::resource::{
-    Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Projection, Rate, Resource,
-    ResourceKind, SecretHash, Source, Workspace,
+    Cap, Domain, Entity, ExternalId, Installation, Key, Link, Offer, Partner, Pixel, Projection, Rate,
+    Resource, ResourceKind, SecretHash, Source, Workspace,
 };
 
 mod rates;
@@ -112,6 +113,8 @@ pub struct Tables {
     /// The publishable keys that somebody may use from a page, by the page's origin.
     origins: HashMap<String, BTreeSet<(WorkspaceNumber, KeyId)>>,
     externals: HashMap<ExternalKey, [u8; 16]>,
+    /// The offers and links that have caps: each click asks.
+    capped: HashSet<(ResourceKind, [u8; 16]), RandomState>,
 }
 
 impl Tables {
@@ -163,6 +166,10 @@ impl Tables {
     pub(crate) fn source(&self, id: SourceId) -> Option<&Source> {
         let workspace = self.owner(ResourceKind::Source, id.bytes())?;
         self.sources.get(workspace, id)
+    }
+
+    pub(crate) fn has_caps(&self, kind: ResourceKind, id: &[u8; 16]) -> bool {
+        !self.capped.is_empty() && self.capped.contains(&(kind, *id))
     }
 
     pub(crate) fn rates(&self, workspace: WorkspaceNumber) -> Option<&Rates> {
@@ -278,7 +285,10 @@ impl Tables {
             Resource::Workspace(workspace) => {
                 self.workspace_ids.insert(workspace.id, workspace.number);
             }
-            Resource::Offer(offer) => self.index_entity(offer),
+            Resource::Offer(offer) => {
+                self.index_entity(offer);
+                self.index_caps(offer, &offer.caps);
+            }
             Resource::Partner(partner) => {
                 self.index_entity(partner);
                 if let Some(slug) = &partner.slug {
@@ -290,6 +300,7 @@ impl Tables {
             }
             Resource::Link(link) => {
                 self.index_entity(link);
+                self.index_caps(link, &link.caps);
                 let keys = self.link_keys.entry(link.domain).or_default();
                 keys.insert(link.key.clone(), (link.workspace, link.id));
             }
@@ -308,6 +319,12 @@ impl Tables {
                 self.index_entity(domain);
                 self.hostnames.insert(domain.hostname.clone(), (domain.workspace, domain.id));
             }
+        }
+    }
+
+    fn index_caps<T: Entity>(&mut self, row: &T, caps: &[Cap]) {
+        if !caps.is_empty() {
+            self.capped.insert((T::KIND, *row.id().bytes()));
         }
     }
 
@@ -369,6 +386,7 @@ impl Tables {
 
     fn unindex_entity<T: Entity>(&mut self, row: &T) {
         self.ids.remove(&(T::KIND, *row.id().bytes()));
+        self.capped.remove(&(T::KIND, *row.id().bytes()));
         if let Some(external) = &row.meta().external {
             self.externals.remove(&(row.workspace(), T::KIND, external.clone()));
         }

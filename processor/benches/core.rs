@@ -77,7 +77,7 @@ impl Run {
 }
 
 fn commit(state: &mut Keys, changes: Changes) -> Head {
-    changes.keys.into_iter().for_each(|(key, value)| state.insert(key, value));
+    state.take_over(changes.keys);
     changes.head
 }
 

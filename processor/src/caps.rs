@@ -203,7 +203,7 @@ mod tests {
     fn changes(counts: &[CapCount]) -> Changes {
         let moved = |count: &CapCount| {
             let key = [b"k", &count.place.cap[..]].concat();
-            (key, Some(wire::encode_cap_count(count)))
+            (key, Some(wire::encode_cap_count(count).into()))
         };
         Changes { head: Head::default(), keys: counts.iter().map(moved).collect() }
     }

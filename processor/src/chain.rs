@@ -128,15 +128,14 @@ mod tests {
     #[test]
     fn the_first_that_fits_is_the_chain_and_every_other_is_ignored() {
         let start = Chain::start(3);
-        let (mine, theirs) =
-            (wire::encode_record(&record(&start, 5)), wire::encode_record(&record(&start, 2)));
+        let (mine, theirs) = (wire::encode_record(record(&start, 5)), wire::encode_record(record(&start, 2)));
         let mut reader = start;
         assert!(accepts(&mut reader, &mine));
         assert!(!accepts(&mut reader, &theirs), "a second record on the same predecessor");
         assert!(!accepts(&mut reader, &mine), "the same record once more");
         assert_eq!((reader.source, reader.next_seq), (5, 6));
 
-        let next = wire::encode_record(&record(&reader, 1));
+        let next = wire::encode_record(record(&reader, 1));
         let mut other = start;
         assert!(accepts(&mut other, &theirs));
         assert!(!accepts(&mut other, &next), "a record on another history");
@@ -159,7 +158,7 @@ mod tests {
         for lie in lies {
             let mut record = record(&chain, 2);
             lie(&mut record);
-            assert!(!accepts(&mut chain.clone(), &wire::encode_record(&record)), "{record:?}");
+            assert!(!accepts(&mut chain.clone(), &wire::encode_record(record.clone())), "{record:?}");
         }
     }
 

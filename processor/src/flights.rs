@@ -136,9 +136,10 @@ impl Flights {
         }
         let events = record.source_to - record.source_from;
         let encode = move || {
-            let payload = wire::encode_record(&record);
+            let commands = results::outcomes(&record);
+            let payload = wire::encode_record(record);
             let hash = wire::hash_record(&payload);
-            Encoded { payload, hash, commands: results::outcomes(&record) }
+            Encoded { payload, hash, commands }
         };
         let stage = Stage::Encoding(self.runway.workers.begin(encode));
         self.flights.push_back(Flight { events, changes, encoded: None, stage });

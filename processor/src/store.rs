@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fjall::compaction::filter::Factory;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 
-use crate::core::{self, Changes, Head, Keys, Pair, State, StateError, Visit, Walk};
+use crate::core::{self, Changes, Head, Keys, Pair, State, StateError, Value, Visit, Walk};
 use crate::error::Error;
 use crate::forget::{CommittedTime, HeldTime};
 
@@ -116,7 +116,7 @@ impl Store {
         let store = Self { database, keyspace, format: format.clone(), committed_time };
         match store.get(FORMAT_KEY)? {
             None => store.keyspace.insert(FORMAT_KEY, format).map_err(|error| failed(&error))?,
-            Some(found) if found == format => {}
+            Some(found) if *found == format[..] => {}
             Some(found) if found.len() == 8 && found[..4] == format[..4] => {
                 return Err(refused(format!("is not that of partition {partition}")));
             }
@@ -196,9 +196,9 @@ impl Committed for Store {
 }
 
 impl State for Store {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
         let value = self.keyspace.get(key).map_err(|error| failed(&error))?;
-        Ok(value.map(|value| value.to_vec()))
+        Ok(value.map(Value::from))
     }
 
     fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
@@ -230,7 +230,7 @@ mod tests {
         {
             let store = Store::open(dir.path(), 2).unwrap();
             assert_eq!(store.head().unwrap(), Head::default());
-            let keys = (0..10_u8).map(|n| (vec![b'k', n], Some(vec![n]))).collect();
+            let keys = (0..10_u8).map(|n| (vec![b'k', n], Some([n].into()))).collect();
             store.commit(Changes { head: Head::default(), keys }).unwrap();
             let keys = [(vec![b'k', 3], None)].into_iter().collect();
             store.commit(Changes { head: head.clone(), keys }).unwrap();
@@ -251,7 +251,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 0).unwrap();
         let head = |micros| Head { core_time: Timestamp::from_micros(micros), ..Head::default() };
-        let at = |micros: i64| Some(micros.to_be_bytes().to_vec());
+        let at = |micros: i64| Some(micros.to_be_bytes().into());
         let keys = [(&b"u1"[..], at(0)), (b"u2", at(1)), (b"d1", at(0))].into_iter().collect();
         store.commit(Changes { head: head(1), keys }).unwrap();
         let left = |store: &Store| -> Vec<Vec<u8>> {
@@ -274,7 +274,7 @@ mod tests {
         let store = Store::open(dir.path(), 0).unwrap();
         let head = |micros| Head { core_time: Timestamp::from_micros(micros), ..Head::default() };
         let commit = |now, keys: &[(&[u8], i64)]| {
-            let keys = keys.iter().map(|(key, at)| (*key, Some(at.to_be_bytes().to_vec()))).collect();
+            let keys = keys.iter().map(|(key, at)| (*key, Some(at.to_be_bytes().into()))).collect();
             store.commit(Changes { head: head(now), keys }).unwrap();
         };
         let merge = || {

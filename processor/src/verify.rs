@@ -125,13 +125,13 @@ impl Verifier {
             let (decided, changes) =
                 decide_range(&pairs, &head, self.partition, &mut catalog, (&mut inputs, all)).await?;
             verified.to = accepted.source_to;
-            if wire::encode_record(&decided) != record.payload {
+            if wire::encode_record(decided.clone()) != record.payload {
                 verified.difference = Some(difference(position, &decided, &accepted));
                 return Ok(verified);
             }
             for (key, value) in changes.keys {
                 match value {
-                    Some(value) => pairs.insert(key.to_vec(), value),
+                    Some(value) => pairs.insert(key.to_vec(), value.to_vec()),
                     None => pairs.remove(key.as_slice()),
                 };
             }

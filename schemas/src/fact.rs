@@ -105,8 +105,8 @@ pub struct ClickFact {
     pub workspace: WorkspaceNumber,
     /// When the edge had it.
     pub received_at: Timestamp,
-    /// The click.
-    pub click: Click,
+    /// The click, in the place where the event had it.
+    pub click: Box<Click>,
 }
 
 /// A stored impression.
@@ -118,8 +118,8 @@ pub struct ImpressionFact {
     pub workspace: WorkspaceNumber,
     /// When the edge had it.
     pub received_at: Timestamp,
-    /// The impression.
-    pub impression: Impression,
+    /// The impression, in the place where the event had it.
+    pub impression: Box<Impression>,
 }
 
 /// How one event ended.

@@ -1,7 +1,7 @@
 //! Applying facts: the only place where state changes.
 
 use schemas::event::Hit;
-use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Record, Revision, Subject, Touch};
+use schemas::fact::{Decision, Fact, Outcome, OutcomeStatus, Record, Revision, Subject, Touch, TouchId};
 use schemas::time::Timestamp;
 use schemas::wire;
 
@@ -17,7 +17,7 @@ use super::refund::apply_refund;
 use super::reopening::is_undecided;
 use super::revision::stored;
 use super::state::{Overlay, StateError};
-use super::stored::StoredTouch;
+use super::stored::encode_touch;
 use super::unique;
 use super::waiting::{apply_parked, apply_unparked};
 
@@ -70,20 +70,20 @@ pub(super) fn apply(state: &mut Overlay<'_>, fact: &Fact) -> Result<(), StateErr
     }
     match fact {
         Fact::Click(fact) => {
-            let click = StoredTouch::of_click(&fact.click);
-            if let Some(visitor) = click.visitor {
-                let key = key::touch(fact.workspace, visitor, click.at, click.id);
-                state.put(key, click.offer.bytes().to_vec());
+            let (click, hit) = (fact.click.id, &fact.click.hit);
+            if let Some(visitor) = hit.visitor {
+                let key = key::touch(fact.workspace, visitor, hit.occurred_at, TouchId::Click(click));
+                state.put(key, hit.offer.bytes());
             }
-            state.put(key::click(fact.workspace, fact.click.id), click.encode());
-            unique::apply_click(state, fact.workspace, &fact.click.hit);
+            state.put(key::click(fact.workspace, click), encode_touch(hit));
+            unique::apply_click(state, fact.workspace, hit);
             Ok(())
         }
         Fact::Impression(fact) => {
-            let view = StoredTouch::of_impression(&fact.impression);
+            let (view, hit) = (TouchId::Impression(fact.impression.id), &fact.impression.hit);
             // Nothing leads to an impression but its visitor.
-            if let Some(visitor) = view.visitor {
-                state.put(key::touch(fact.workspace, visitor, view.at, view.id), view.encode());
+            if let Some(visitor) = hit.visitor {
+                state.put(key::touch(fact.workspace, visitor, hit.occurred_at, view), encode_touch(hit));
             }
             Ok(())
         }
@@ -162,7 +162,7 @@ fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) -> Result<(), St
         Some(_) => Some(stored(state, workspace, conversion)?.ok_or(StateError::Unreadable("conversion"))?),
     };
     let touches = kept_touches(before.as_ref(), revision);
-    state.put(key::dedupe(workspace, &revision.dedupe_key), conversion.bytes().to_vec());
+    state.put(key::dedupe(workspace, &revision.dedupe_key), conversion.bytes());
     state.put(key, wire::encode_revision(revision, touches));
     if let Some(refund) = &revision.refund {
         apply_refund(state, revision, refund);

@@ -16,7 +16,7 @@ use schemas::time::Timestamp;
 use super::horizon::{is_click_over, oldest_touch};
 use super::key::{self, Visits};
 use super::model::{self, Sharer};
-use super::state::{Overlay, State, StateError, Walk};
+use super::state::{Overlay, State, StateError, Value, Walk};
 use super::stored::StoredTouch;
 use super::{CLOCK_SKEW_MICROS, TOUCHES_PER_END, VIEWS_PER_END};
 
@@ -168,7 +168,9 @@ fn add_visits(
     let latest = question.occurred_at.saturating_add(CLOCK_SKEW_MICROS);
     let (from, to) = visits.between(earliest, latest);
     let per_end = if visits.are_clicks { TOUCHES_PER_END } else { VIEWS_PER_END };
-    let mut pairs = Vec::new();
+    let named = question.named.as_ref();
+    let mut pairs: Vec<(TouchId, Value)> = Vec::new();
+    let (mut is_readable, mut is_named_seen) = (true, false);
     for backward in [true, false] {
         let mut seen = 0;
         state.visit(Walk { from: &from, to: &to, backward }, &mut |key, value| {
@@ -176,7 +178,14 @@ fn add_visits(
             // A click of another offer is told by what lies here, and need not be read.
             let is_another = visits.are_clicks && question.offer.is_some_and(|offer| offer.bytes() != value);
             if !is_another {
-                pairs.push((key.to_vec(), value.to_vec()));
+                match visits.touch_of(key) {
+                    // It is read already.
+                    Some(id) if named.is_some_and(|named| named.id == id) => is_named_seen = true,
+                    Some(id) => {
+                        pairs.push((id, if visits.are_clicks { Value::default() } else { value.into() }))
+                    }
+                    None => is_readable = false,
+                }
             }
             seen < per_end
         })?;
@@ -185,8 +194,13 @@ fn add_visits(
             break;
         }
     }
-    for (key, value) in pairs {
-        let id = visits.touch_of(&key).ok_or(StateError::Unreadable("touch"))?;
+    if !is_readable {
+        return Err(StateError::Unreadable("touch"));
+    }
+    if let Some(named) = named.filter(|_| is_named_seen) {
+        found.insert((named.at, named.id), named.clone());
+    }
+    for (id, value) in pairs {
         let value = match id {
             TouchId::Impression(_) => Some(value),
             TouchId::Click(click) if is_click_over(click, now) => None,

@@ -108,8 +108,9 @@ impl Decider<'_, '_> {
 
     fn find(&self, counted: &Counted<'_>, metric: CapMetric) -> Result<Vec<Found>, StateError> {
         let workspace = counted.workspace.number;
-        let offer = counted.offer.and_then(|offer| self.catalog.offer(workspace, offer));
-        let link = counted.link.and_then(|link| self.catalog.link(workspace, link));
+        // Most have none, and then nothing is looked up.
+        let offer = counted.offer.and_then(|offer| self.catalog.capped_offer(workspace, offer));
+        let link = counted.link.and_then(|link| self.catalog.capped_link(workspace, link));
         let place = |cap: &Cap, owner| {
             cap.place(owner, counted.partner, counted.received_at, &counted.workspace.timezone)
         };

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use catalog::Catalog;
 use schemas::event::{Body, Click, Event, Hit, Impression, Mark, label};
 use schemas::fact::{
-    ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Revision, Subject, reason,
+    ClickFact, Cut, Decision, Fact, ImpressionFact, Outcome, OutcomeStatus, Revision, Subject, TouchId,
+    reason,
 };
 use schemas::id::{ConversionId, EventId, SourceId, WorkspaceNumber};
 use schemas::time::Timestamp;
@@ -17,7 +18,6 @@ use super::key::Awaited;
 use super::mark;
 use super::refund::Returned;
 use super::state::{Overlay, StateError};
-use super::stored::StoredTouch;
 use super::unique;
 use super::{BYTES_PER_CUT, FACTS_PER_CUT};
 
@@ -146,11 +146,11 @@ impl Decider<'_, '_> {
             // What a visit says goes into its fact as it is: nothing of it is copied.
             Body::Click(click) => {
                 event.body = Body::Tick;
-                self.click(&event, *click)?;
+                self.click(&event, click)?;
             }
             Body::Impression(impression) => {
                 event.body = Body::Tick;
-                self.impression(&event, *impression)?;
+                self.impression(&event, impression)?;
             }
             Body::Conversion(ref conversion) => {
                 self.conversion(&Reported::new(&event, conversion, event.mark))?;
@@ -163,7 +163,7 @@ impl Decider<'_, '_> {
         Ok(event)
     }
 
-    fn click(&mut self, event: &Event, mut click: Click) -> Result<(), StateError> {
+    fn click(&mut self, event: &Event, mut click: Box<Click>) -> Result<(), StateError> {
         let case = Case::of_hit(event, Subject::Click, &click.hit);
         let Some(workspace) = self.catalog.workspace(event.workspace) else {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
@@ -174,8 +174,8 @@ impl Decider<'_, '_> {
             labels.push(label::CAP.to_owned());
         }
         self.label_unique(event.workspace, &mut click.hit)?;
-        let (id, touch) = (click.id, StoredTouch::of_click(&click));
-        let reached = self.reached_by(workspace, &touch)?;
+        let id = click.id;
+        let reached = self.reached_by(workspace, TouchId::Click(id), &click.hit)?;
         reached.label(&mut click.hit.labels);
         self.emit(Fact::Click(Box::new(ClickFact {
             receipt: event.id,
@@ -189,13 +189,13 @@ impl Decider<'_, '_> {
         self.reopen_reached(event, workspace, &reached)
     }
 
-    fn impression(&mut self, event: &Event, mut impression: Impression) -> Result<(), StateError> {
+    fn impression(&mut self, event: &Event, mut impression: Box<Impression>) -> Result<(), StateError> {
         let case = Case::of_hit(event, Subject::Impression, &impression.hit);
         let Some(workspace) = self.catalog.workspace(event.workspace) else {
             return self.reject(&case, reason::UNKNOWN_WORKSPACE);
         };
         unique::drop_claims(&mut impression.hit);
-        let reached = self.reached_by(workspace, &StoredTouch::of_impression(&impression))?;
+        let reached = self.reached_by(workspace, TouchId::Impression(impression.id), &impression.hit)?;
         reached.label(&mut impression.hit.labels);
         self.emit(Fact::Impression(Box::new(ImpressionFact {
             receipt: event.id,

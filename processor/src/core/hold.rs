@@ -40,7 +40,7 @@ pub(super) fn apply_revision(state: &mut Overlay<'_>, revision: &Revision) {
     let Some(until) = revision.hold_until else { return };
     let key = key::hold(until, revision.workspace, revision.conversion);
     if is_held(revision.after.status, &revision.reason) {
-        state.put(key, Vec::new());
+        state.put(key, []);
     } else {
         state.remove(key);
     }

@@ -8,7 +8,7 @@ use schemas::id::{
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 
-use super::keys::Key;
+use super::keys::{INLINE_BYTES, Key};
 use super::person::kind_letter;
 
 /// Delivery marks of an edge.
@@ -51,6 +51,13 @@ pub(super) const VISITOR_BYTES: usize = 1 + 3 + 16;
 /// The whole key of a touch: its time and its id, too.
 pub(super) const TOUCH_BYTES: usize = VISITOR_BYTES + 8 + 16;
 
+/// Kind, workspace and sixteen bytes: clicks, conversions, persons.
+pub(super) const NAMED_BYTES: usize = 1 + 3 + 16;
+/// The same, and two bytes that say what kind of identity it is.
+pub(super) const IDENTITY_BYTES: usize = NAMED_BYTES + 2;
+/// A visitor, two bytes that say on what, and its id.
+pub(super) const UNIQUE_BYTES: usize = VISITOR_BYTES + 2 + 16;
+
 pub(super) const fn asked(kind: u8) -> Asked {
     match kind {
         CLICK | DEDUPE | CONVERSION | PARKED_COUNT | REFUND | NONCE | UNIQUE | IDENTITY | PERSON => {
@@ -64,16 +71,26 @@ pub(super) const fn asked(kind: u8) -> Asked {
 /// The first 16 bytes of a SHA-256.
 pub(super) type Digest = [u8; 16];
 
-fn key(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]]) -> Key {
-    let mut key = Key::new();
-    key.push(kind);
+#[inline(always)]
+fn key<const N: usize>(kind: u8, workspace: Option<WorkspaceNumber>, parts: &[&[u8]; N]) -> Key {
+    // Laid out in place: parts whose length is known here are moved as numbers are.
+    let mut bytes = [0; INLINE_BYTES];
+    bytes[0] = kind;
+    let mut length = 1;
     if let Some(workspace) = workspace {
-        key.extend_from_slice(&workspace.get().to_be_bytes()[1..]);
+        bytes[1..4].copy_from_slice(&workspace.get().to_be_bytes()[1..]);
+        length = 4;
     }
-    for part in parts {
-        key.extend_from_slice(part);
+    for (at, part) in parts.iter().enumerate() {
+        let Some(place) = bytes.get_mut(length..length + part.len()) else {
+            let mut key = Key::from_slice(&bytes[..length]);
+            parts[at..].iter().for_each(|part| key.extend_from_slice(part));
+            return key;
+        };
+        place.copy_from_slice(part);
+        length += part.len();
     }
-    key
+    Key::from_buf_and_len(bytes, length)
 }
 
 /// Big-endian with the sign bit turned: times before 1970 sort before those after.

@@ -1,62 +1,122 @@
 //! Keys and what becomes of them: the changes of a range of events, which are looked up far more often than they are walked.
 //!
 //! Each kind of key lies as it is asked for: by itself in a hash table, a visitor's touches together, and in a tree what is walked in
-//! order.
+//! order. Keys of the lengths that each event asks for lie in tables of their own, where they take no more room than they have.
 
 use std::collections::{BTreeMap, HashMap, btree_map};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound::{Excluded, Included};
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::key::{self, Asked, TOUCH_BYTES, VISITOR_BYTES};
-use super::state::{State, StateError, Visit, Walk};
+use super::key::{self, Asked, IDENTITY_BYTES, NAMED_BYTES, TOUCH_BYTES, UNIQUE_BYTES, VISITOR_BYTES};
+use super::state::{State, StateError, Value, Visit, Walk};
 
-/// A key of the state. Almost all fit into it without a place of their own on the heap.
-pub type Key = SmallVec<[u8; 48]>;
+/// Bytes of a key that need no place of their own on the heap: almost all.
+pub(super) const INLINE_BYTES: usize = 48;
+
+/// A key of the state.
+pub type Key = SmallVec<[u8; INLINE_BYTES]>;
 
 /// The new value of a key, or `None` for gone.
-type Change = Option<Vec<u8>>;
+type Change = Option<Value>;
 
 type Touch = [u8; TOUCH_BYTES];
+
+/// A key of one length, which is hashed and compared without a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fixed<const N: usize>([u8; N]);
+
+impl<const N: usize> Hash for Fixed<N> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (words, rest) = self.0.as_chunks::<8>();
+        words.iter().for_each(|word| state.write_u64(u64::from_ne_bytes(*word)));
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            state.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+}
+
+/// The order in which a table is walked leads to nothing but the order of a commit.
+type Table<K, V = Change> = HashMap<K, V, RandomState>;
 
 /// Keys with their new value, or `None` for gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// The order in which a table is walked leads to nothing but the order of a commit.
-    single: HashMap<Key, Change, RandomState>,
+    /// By kind, workspace and sixteen bytes.
+    named: Table<Fixed<NAMED_BYTES>>,
+    identities: Table<Fixed<IDENTITY_BYTES>>,
+    unique: Table<Fixed<UNIQUE_BYTES>>,
+    /// Whatever else is asked for by itself.
+    single: Table<Key>,
     /// In order of their keys, which is almost always the order in which they come.
-    by_visitor: HashMap<[u8; VISITOR_BYTES], Vec<(Touch, Change)>, RandomState>,
+    by_visitor: Table<Fixed<VISITOR_BYTES>, Vec<(Touch, Change)>>,
     /// And whatever else is no key of ours.
     in_order: BTreeMap<Key, Change>,
 }
 
 /// Where a key lies.
 enum Place {
+    Named(Fixed<NAMED_BYTES>),
+    Identity(Fixed<IDENTITY_BYTES>),
+    Unique(Fixed<UNIQUE_BYTES>),
     Single,
-    Touch(Touch),
+    Touch(Fixed<VISITOR_BYTES>, Touch),
     InOrder,
 }
 
+#[inline]
 fn place(key: &[u8]) -> Place {
     match key.first().map_or(Asked::InOrder, |kind| key::asked(*kind)) {
-        Asked::Single => Place::Single,
-        Asked::ByVisitor => key.try_into().map_or(Place::InOrder, Place::Touch),
+        Asked::Single => {
+            if let Ok(key) = key.try_into() {
+                Place::Named(Fixed(key))
+            } else if let Ok(key) = key.try_into() {
+                Place::Unique(Fixed(key))
+            } else if let Ok(key) = key.try_into() {
+                Place::Identity(Fixed(key))
+            } else {
+                Place::Single
+            }
+        }
+        Asked::ByVisitor => match (visitor(key), key.try_into()) {
+            (Some(visitor), Ok(touch)) => Place::Touch(visitor, touch),
+            (Some(_) | None, _) => Place::InOrder,
+        },
         Asked::InOrder => Place::InOrder,
     }
 }
 
-fn visitor(key: &[u8]) -> Option<&[u8; VISITOR_BYTES]> {
-    key.first_chunk()
+fn visitor(key: &[u8]) -> Option<Fixed<VISITOR_BYTES>> {
+    key.first_chunk().copied().map(Fixed)
+}
+
+/// Sets what becomes of a touch among those of its visitor.
+fn insert_touch(touches: &mut Vec<(Touch, Change)>, touch: Touch, change: Change) {
+    if touches.last().is_none_or(|(last, _)| *last < touch) {
+        touches.push((touch, change));
+        return;
+    }
+    match touches.binary_search_by(|(known, _)| known.cmp(&touch)) {
+        Ok(at) => touches[at].1 = change,
+        Err(at) => touches.insert(at, (touch, change)),
+    }
 }
 
 impl Keys {
     /// The change of a key, if it has one.
     pub fn get(&self, key: &[u8]) -> Option<&Change> {
         match place(key) {
+            Place::Named(key) => self.named.get(&key),
+            Place::Identity(key) => self.identities.get(&key),
+            Place::Unique(key) => self.unique.get(&key),
             Place::Single => self.single.get(key),
-            Place::Touch(touch) => {
-                let touches = self.by_visitor.get(visitor(key)?)?;
+            Place::Touch(visitor, touch) => {
+                let touches = self.by_visitor.get(&visitor)?;
                 let at = touches.binary_search_by(|(known, _)| known.cmp(&touch)).ok()?;
                 touches.get(at).map(|(_, change)| change)
             }
@@ -65,44 +125,64 @@ impl Keys {
     }
 
     /// Sets what becomes of a key.
-    pub fn insert(&mut self, key: impl Into<Key>, change: Change) {
-        let key = key.into();
-        match (place(&key), visitor(&key)) {
-            (Place::Single, _) => {
-                self.single.insert(key, change);
+    pub fn insert(&mut self, key: impl AsRef<[u8]>, change: Change) {
+        let key = key.as_ref();
+        match place(key) {
+            Place::Named(key) => {
+                self.named.insert(key, change);
             }
-            (Place::Touch(touch), Some(visitor)) => {
-                let touches = self.by_visitor.entry(*visitor).or_default();
-                if touches.last().is_none_or(|(last, _)| *last < touch) {
-                    touches.push((touch, change));
-                    return;
-                }
-                match touches.binary_search_by(|(known, _)| known.cmp(&touch)) {
-                    Ok(at) => touches[at].1 = change,
-                    Err(at) => touches.insert(at, (touch, change)),
-                }
+            Place::Identity(key) => {
+                self.identities.insert(key, change);
             }
-            (Place::InOrder | Place::Touch(_), _) => {
-                self.in_order.insert(key, change);
+            Place::Unique(key) => {
+                self.unique.insert(key, change);
+            }
+            Place::Single => {
+                self.single.insert(key.into(), change);
+            }
+            Place::Touch(visitor, touch) => {
+                // Most visitors come once in a while.
+                let touches = self.by_visitor.entry(visitor).or_insert_with(|| Vec::with_capacity(1));
+                insert_touch(touches, touch, change);
+            }
+            Place::InOrder => {
+                self.in_order.insert(key.into(), change);
             }
         }
     }
 
+    /// Takes over later changes.
+    pub fn take_over(&mut self, later: Self) {
+        self.named.extend(later.named);
+        self.identities.extend(later.identities);
+        self.unique.extend(later.unique);
+        self.single.extend(later.single);
+        for (visitor, later) in later.by_visitor {
+            let touches = self.by_visitor.entry(visitor).or_default();
+            touches.reserve(later.len());
+            later.into_iter().for_each(|(touch, change)| insert_touch(touches, touch, change));
+        }
+        self.in_order.extend(later.in_order);
+    }
+
     /// Whether no key changes.
     pub fn is_empty(&self) -> bool {
-        self.single.is_empty() && self.by_visitor.is_empty() && self.in_order.is_empty()
+        self.len() == 0
     }
 
     /// How many keys change.
     pub fn len(&self) -> usize {
-        self.single.len() + self.by_visitor.values().map(Vec::len).sum::<usize>() + self.in_order.len()
+        let touches = self.by_visitor.values().map(Vec::len).sum::<usize>();
+        let of_one_length = self.named.len() + self.identities.len() + self.unique.len();
+        of_one_length + self.single.len() + touches + self.in_order.len()
     }
 
     /// Every key once, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let touches = self.by_visitor.values().flatten();
         let touches = touches.map(|(key, change)| (key.as_slice(), change.as_deref()));
-        self.single.iter().map(pair).chain(touches).chain(self.in_order.iter().map(pair))
+        let others = self.single.iter().map(pair).chain(touches).chain(self.in_order.iter().map(pair));
+        of_length(&self.named).chain(of_length(&self.identities)).chain(of_length(&self.unique)).chain(others)
     }
 
     /// The changes of `from <= key < to`, in order.
@@ -121,8 +201,13 @@ impl Keys {
             && in_order.clone().next().is_none()
             && key::asked(first) == Asked::ByVisitor
         {
-            let touches = self.by_visitor.get(whose).map_or(&[][..], Vec::as_slice);
-            let place = |bound: &[u8]| touches.partition_point(|(touch, _)| touch.as_slice() < bound);
+            let touches = self.by_visitor.get(&whose).map_or(&[][..], Vec::as_slice);
+            // Almost always all of them lie between the bounds, which the two at the ends can tell.
+            let place = |bound: &[u8]| match (touches.first(), touches.last()) {
+                (Some((first, _)), _) if first.as_slice() >= bound => 0,
+                (_, Some((last, _))) if last.as_slice() < bound => touches.len(),
+                _ => touches.partition_point(|(touch, _)| touch.as_slice() < bound),
+            };
             return Range::Touches(touches.get(place(from)..place(to)).unwrap_or_default().iter());
         }
         // Nothing in the core asks for this; it is right all the same.
@@ -130,6 +215,10 @@ impl Keys {
         found.sort_unstable_by_key(|(key, _)| *key);
         Range::Sorted(found.into_iter())
     }
+}
+
+fn of_length<const N: usize>(table: &Table<Fixed<N>>) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    table.iter().map(|(key, change)| (key.0.as_slice(), change.as_deref()))
 }
 
 fn pair<'a>((key, change): (&'a Key, &'a Change)) -> (&'a [u8], Option<&'a [u8]>) {
@@ -168,7 +257,7 @@ impl<'a> Range<'a> {
 
 /// A state that is nothing but changes.
 impl State for Keys {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
         Ok(Self::get(self, key).cloned().flatten())
     }
 
@@ -183,7 +272,7 @@ impl State for Keys {
     }
 }
 
-impl<K: Into<Key>> FromIterator<(K, Change)> for Keys {
+impl<K: AsRef<[u8]>> FromIterator<(K, Change)> for Keys {
     fn from_iter<I: IntoIterator<Item = (K, Change)>>(pairs: I) -> Self {
         let mut keys = Self::default();
         pairs.into_iter().for_each(|(key, change)| keys.insert(key, change));
@@ -197,9 +286,14 @@ impl IntoIterator for Keys {
 
     /// Every key once, in no order.
     fn into_iter(self) -> Self::IntoIter {
+        fn of_length<const N: usize>(table: Table<Fixed<N>>) -> impl Iterator<Item = (Key, Change)> {
+            table.into_iter().map(|(key, change)| (Key::from_slice(&key.0), change))
+        }
         let touches = self.by_visitor.into_values().flatten();
         let touches = touches.map(|(key, change)| (Key::from_slice(&key), change));
-        Box::new(self.single.into_iter().chain(touches).chain(self.in_order))
+        let others = self.single.into_iter().chain(touches).chain(self.in_order);
+        let of_one_length = of_length(self.named).chain(of_length(self.identities));
+        Box::new(of_one_length.chain(of_length(self.unique)).chain(others))
     }
 }
 
@@ -215,7 +309,10 @@ mod tests {
         let touch = touch.prop_map(|(kind, visitor, at, id)| {
             [&[kind][..], &[visitor; VISITOR_BYTES - 1], &[at; 8], &[id; 16]].concat()
         });
-        prop_oneof![touch, prop::collection::vec(prop::sample::select(b"ctk".as_slice()), 0..4)]
+        let lengths = prop::sample::select([NAMED_BYTES, IDENTITY_BYTES, UNIQUE_BYTES, 30].as_slice());
+        let single = (prop::sample::select(b"cju".as_slice()), lengths, 0_u8..3);
+        let single = single.prop_map(|(kind, length, fill)| [&[kind][..], &vec![fill; length - 1]].concat());
+        prop_oneof![touch, single, prop::collection::vec(prop::sample::select(b"ctk".as_slice()), 0..4)]
     }
 
     fn bounds() -> impl Strategy<Value = Vec<u8>> {
@@ -232,8 +329,12 @@ mod tests {
             changes in prop::collection::vec((keys(), prop::option::of(prop::collection::vec(0_u8..3, 0..2))), 0..60),
             key in keys(), (from, to) in (bounds(), bounds()), backward: bool,
         ) {
+            let value = |(key, change): (Vec<u8>, Option<Vec<u8>>)| (key, change.map(Value::from));
+            let changes: Vec<_> = changes.into_iter().map(value).collect();
             let map: BTreeMap<_, _> = changes.iter().cloned().collect();
-            let found: Keys = changes.into_iter().collect();
+            let (first, later) = changes.split_at(changes.len() / 2);
+            let mut found: Keys = first.iter().cloned().collect();
+            found.take_over(later.iter().cloned().collect());
             prop_assert_eq!(found.get(&key), map.get(&key));
             prop_assert_eq!((found.len(), found.is_empty()), (map.len(), map.is_empty()));
             let mut wanted: Vec<_> =

@@ -24,11 +24,8 @@ struct Marks {
 }
 
 impl Marks {
-    fn encode(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(16);
-        bytes.extend_from_slice(&self.next.to_be_bytes());
-        bytes.extend_from_slice(&self.last_seen.to_be_bytes());
-        bytes
+    fn encode(self) -> [u8; 16] {
+        ((u128::from(self.next) << 64) | u128::from(self.last_seen as u64)).to_be_bytes()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StateError> {
@@ -76,16 +73,16 @@ pub(super) fn see(state: &mut Overlay<'_>, mark: Mark) -> Result<(), StateError>
     let Mark { edge, number } = mark;
     let next = marks(state, edge)?.next;
     if number > next {
-        state.put(key::gap(edge, next), number.to_be_bytes().to_vec());
+        state.put(key::gap(edge, next), number.to_be_bytes());
     } else if number < next
         && let Some((from, to)) = gap(state, mark)?
     {
         state.remove(key::gap(edge, from));
         if from < number {
-            state.put(key::gap(edge, from), number.to_be_bytes().to_vec());
+            state.put(key::gap(edge, from), number.to_be_bytes());
         }
         if number + 1 < to {
-            state.put(key::gap(edge, number + 1), to.to_be_bytes().to_vec());
+            state.put(key::gap(edge, number + 1), to.to_be_bytes());
         }
     }
     let last_seen = state.head().core_time.micros();
@@ -130,7 +127,7 @@ mod tests {
     fn commit(state: &mut BTreeMap<Vec<u8>, Vec<u8>>, changes: Changes) {
         for (key, value) in changes.keys {
             match value {
-                Some(value) => state.insert(key.to_vec(), value),
+                Some(value) => state.insert(key.to_vec(), value.to_vec()),
                 None => state.remove(key.as_slice()),
             };
         }

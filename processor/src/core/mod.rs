@@ -40,7 +40,7 @@ pub use head::{Counters, Head};
 pub use horizon::{TOUCH_HORIZON_MICROS, is_over};
 pub use keys::{Key, Keys};
 pub use rates::is_waiting_for_rates;
-pub use state::{Changes, Layers, Overlay, Pair, State, StateError, Visit, Walk};
+pub use state::{Changes, Layers, Overlay, Pair, State, StateError, Value, Visit, Walk};
 pub use waiting::is_timer_due;
 
 /// Which version of the core this is. Records carry it; byte-equal rebuilds hold within one version.

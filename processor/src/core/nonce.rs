@@ -81,7 +81,7 @@ pub(super) fn apply_nonce(state: &mut Overlay<'_>, used: &UsedNonce) {
         body_sha256: used.nonce.body_sha256.to_vec(),
         used_at: used_at.micros(),
     };
-    state.put(key::nonce_age(used_at, used.event), key.to_vec());
+    state.put(key::nonce_age(used_at, used.event), key.as_slice());
     state.put(key, value.encode_to_vec());
 }
 

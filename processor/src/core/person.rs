@@ -27,6 +27,10 @@ const MAX_CONVERSIONS: usize = 20;
 /// How long, in core time, a touch that comes late is compared with a conversion.
 const REMEMBERED_MICROS: i64 = 90 * 24 * 3_600 * 1_000_000;
 
+/// Before a person's message stands when the last of their conversions occurred: almost no touch is older than that, and then
+/// nothing else is read.
+const LAST_BYTES: usize = size_of::<i64>();
+
 #[derive(Clone, PartialEq, Message)]
 struct PersonMessage {
     #[prost(message, repeated, tag = "1")]
@@ -98,10 +102,16 @@ impl Person {
             occurred_at: converted.occurred_at.micros(),
             recorded_at: converted.recorded_at.micros(),
         });
-        PersonMessage { identities: identities.collect(), conversions: conversions.collect() }.encode_to_vec()
+        let message = PersonMessage { identities: identities.collect(), conversions: conversions.collect() };
+        let last = self.conversions.iter().map(|it| it.occurred_at.micros()).max().unwrap_or(i64::MIN);
+        let mut bytes = last.to_be_bytes().to_vec();
+        // A vector has room for everything, so this cannot fail.
+        let _ = message.encode(&mut bytes);
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let (_, bytes) = bytes.split_first_chunk::<LAST_BYTES>().ok_or_else(unreadable)?;
         let message = PersonMessage::decode(bytes).map_err(|_| unreadable())?;
         let identity = |identity: IdentityMessage| {
             Ok(Identity {
@@ -185,7 +195,7 @@ fn name_of(
     identity: &Identity,
 ) -> Result<Option<Name>, StateError> {
     let Some(bytes) = state.get(&key::identity(workspace, identity))? else { return Ok(None) };
-    bytes.try_into().map(Some).map_err(|_| unreadable())
+    bytes[..].try_into().map(Some).map_err(|_| unreadable())
 }
 
 fn named(state: &Overlay<'_>, workspace: WorkspaceNumber, name: &Name) -> Result<Person, StateError> {
@@ -200,6 +210,24 @@ pub(super) fn known_by(
 ) -> Result<Option<Person>, StateError> {
     let name = name_of(state, workspace, identity)?;
     name.map(|name| named(state, workspace, &name)).transpose()
+}
+
+/// The conversions of whoever is known by this that occurred at an instant or after it.
+pub(super) fn converted_since(
+    state: &Overlay<'_>,
+    workspace: WorkspaceNumber,
+    identity: &Identity,
+    since: Timestamp,
+) -> Result<Vec<Converted>, StateError> {
+    let Some(name) = name_of(state, workspace, identity)? else { return Ok(Vec::new()) };
+    let bytes = state.get(&key::person(workspace, &name))?.ok_or_else(unreadable)?;
+    let last = i64::from_be_bytes(*bytes.first_chunk::<LAST_BYTES>().ok_or_else(unreadable)?);
+    if last < since.micros() {
+        return Ok(Vec::new());
+    }
+    let mut conversions = Person::decode(&bytes)?.conversions;
+    conversions.retain(|converted| converted.occurred_at >= since);
+    Ok(conversions)
 }
 
 impl Decider<'_, '_> {
@@ -267,7 +295,7 @@ fn first_name(identity: &Identity) -> Name {
 
 fn rename(state: &mut Overlay<'_>, workspace: WorkspaceNumber, identities: &[Identity], name: &Name) {
     for identity in identities {
-        state.put(key::identity(workspace, identity), name.to_vec());
+        state.put(key::identity(workspace, identity), name);
     }
 }
 

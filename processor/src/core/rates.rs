@@ -137,6 +137,6 @@ pub(super) fn apply_revision(state: &mut Overlay<'_>, before: Option<&Revision>,
         state.remove(key(revision, currency));
     }
     for currency in &revision.lacks_rates_of {
-        state.put(key(revision, currency), Vec::new());
+        state.put(key(revision, currency), []);
     }
 }

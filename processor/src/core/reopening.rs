@@ -6,7 +6,7 @@
 //! already carries the label `late`.
 
 use catalog::Workspace;
-use schemas::event::{Event, Status, label};
+use schemas::event::{Event, Hit, Status, label};
 use schemas::fact::{Change, Revision, TouchId};
 use schemas::id::OfferId;
 
@@ -15,7 +15,7 @@ use super::attribution::Windows;
 use super::decide::Decider;
 use super::person::{self, Converted, Person};
 use super::state::StateError;
-use super::stored::StoredTouch;
+use super::stored::is_excluded;
 
 /// The conversions that a touch could belong to.
 #[derive(Default)]
@@ -41,23 +41,25 @@ impl Decider<'_, '_> {
     pub(super) fn reached_by(
         &self,
         workspace: &Workspace,
-        touch: &StoredTouch,
+        touch: TouchId,
+        hit: &Hit,
     ) -> Result<Reached, StateError> {
         let mut reached = Reached::default();
-        let Some(visitor) = touch.visitor.filter(|_| !touch.excluded) else { return Ok(reached) };
-        let identity = person::of_visitor(visitor, touch.test);
-        let Some(person) = person::known_by(self.state, workspace.number, &identity)? else {
+        let Some(visitor) = hit.visitor.filter(|_| !is_excluded(hit)) else { return Ok(reached) };
+        let identity = person::of_visitor(visitor, hit.test);
+        let converted = person::converted_since(self.state, workspace.number, &identity, hit.occurred_at)?;
+        if converted.is_empty() {
             return Ok(reached);
-        };
+        }
         let windows = Windows { catalog: self.catalog, workspace };
-        let lookback = windows.lookback(touch.offer, matches!(touch.id, TouchId::Click(_)));
-        for converted in &person.conversions {
-            let age = converted.occurred_at.micros_since(touch.at);
+        let lookback = windows.lookback(hit.offer, matches!(touch, TouchId::Click(_)));
+        for converted in &converted {
+            let age = converted.occurred_at.micros_since(hit.occurred_at);
             if !(0..=lookback).contains(&age) {
                 continue;
             }
             let existing = self.converted(workspace, converted)?;
-            if self.asked_offer(&existing)?.is_some_and(|offer| offer != touch.offer) {
+            if self.asked_offer(&existing)?.is_some_and(|offer| offer != hit.offer) {
                 continue;
             }
             if self.is_open(&existing) {

@@ -1,5 +1,6 @@
 //! The revisions of conversions: the first, and those after it.
 
+use bytes::Bytes;
 use catalog::{OnExceed, Workspace};
 use schemas::event::{Body, Event, Status, label};
 use schemas::fact::{Change, DecidedBy, DedupeKey, Gross, Revision, Values, reason};
@@ -151,7 +152,9 @@ pub(super) fn stored(
     conversion: ConversionId,
 ) -> Result<Option<Revision>, StateError> {
     let Some(bytes) = state.get(&key::conversion(workspace, conversion))? else { return Ok(None) };
-    wire::decode_revision(bytes.into()).map(Some).map_err(|_| StateError::Unreadable("conversion"))
+    wire::decode_revision(Bytes::copy_from_slice(&bytes))
+        .map(Some)
+        .map_err(|_| StateError::Unreadable("conversion"))
 }
 
 /// Whether a part of what a conversion is worth is not known for want of a rate, whatever status it has by now.

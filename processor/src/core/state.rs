@@ -17,6 +17,9 @@ pub enum StateError {
     Unreadable(&'static str),
 }
 
+/// A value of the state. A short one lies where the key is, a longer one is shared and not copied.
+pub type Value = byteview::ByteView;
+
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -37,7 +40,7 @@ pub struct Walk<'a> {
 /// Read access to the committed state of a partition.
 pub trait State {
     /// The value of a key.
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError>;
 
     /// Shows the pairs of a range one after the other, until it is enough.
     fn visit(&self, walk: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError>;
@@ -96,17 +99,17 @@ impl<'a> Overlay<'a> {
         self.changes
     }
 
-    pub(super) fn put(&mut self, key: impl Into<Key>, value: Vec<u8>) {
-        self.changes.keys.insert(key, Some(value));
+    pub(super) fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Value>) {
+        self.changes.keys.insert(key, Some(value.into()));
     }
 
-    pub(super) fn remove(&mut self, key: impl Into<Key>) {
+    pub(super) fn remove(&mut self, key: impl AsRef<[u8]>) {
         self.changes.keys.insert(key, None);
     }
 }
 
 impl State for Overlay<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
         match self.changes.keys.get(key) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(key),
@@ -160,7 +163,7 @@ pub struct Layers<'a> {
 }
 
 impl State for Layers<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
         match self.layers.iter().rev().find_map(|layer| layer.get(key)) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(key),
@@ -177,8 +180,8 @@ impl State for Layers<'_> {
 
 /// The state as a map: for tests of the core and for the simulation.
 impl State for BTreeMap<Vec<u8>, Vec<u8>> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(BTreeMap::get(self, key).cloned())
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
+        Ok(BTreeMap::get(self, key).map(|value| Value::new(value)))
     }
 
     fn visit(&self, Walk { from, to, backward }: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {

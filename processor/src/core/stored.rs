@@ -1,13 +1,14 @@
 //! Values in the state: touches, and events that wait.
 
 use bytes::Bytes;
-use schemas::event::{Click, Event, Hit, Impression, label};
+use schemas::event::{Event, Hit, label};
 use schemas::fact::TouchId;
 use schemas::id::{CampaignId, Id, Kind, LinkId, OfferId, PartnerId, VisitorId};
 use schemas::time::Timestamp;
 use schemas::wire;
+use smallvec::SmallVec;
 
-use super::state::StateError;
+use super::state::{StateError, Value};
 
 /// What attribution needs of a click or an impression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,59 +55,40 @@ impl ParkedValue {
 const EXCLUDING: [&str; 5] =
     [label::HEAD, label::PREFETCH, label::BOT, label::UNSAFE_DESTINATION, label::CAP];
 
+/// Whether a label keeps a hit out of attribution.
+pub(super) fn is_excluded(hit: &Hit) -> bool {
+    hit.labels.iter().any(|label| EXCLUDING.contains(&label.as_str()))
+}
+
+/// The bytes of a touch: one is written for every click, so that they are laid out by hand. What it has, its time, the ids that it
+/// has, then its texts, each with its length before it.
+pub(super) fn encode_touch(hit: &Hit) -> Value {
+    let ids = [
+        hit.partner.as_ref().map(Id::bytes),
+        hit.campaign.as_ref().map(Id::bytes),
+        hit.link.as_ref().map(Id::bytes),
+        hit.visitor.as_ref().map(Id::bytes),
+    ];
+    let is_rate_limited = hit.labels.iter().any(|known| known == label::RATE);
+    let is = [is_excluded(hit), is_rate_limited, hit.test];
+    let has = ids.iter().map(Option::is_some).chain(is);
+    let mut bytes = SmallVec::<[u8; USUAL]>::new();
+    bytes.push(has.enumerate().map(|(bit, has)| u8::from(has) << bit).sum());
+    bytes.extend_from_slice(&hit.occurred_at.micros().to_be_bytes());
+    bytes.extend_from_slice(hit.offer.bytes());
+    ids.into_iter().flatten().for_each(|id| bytes.extend_from_slice(id));
+    for text in [&hit.source_id, &hit.creative].into_iter().chain(&hit.subs) {
+        let mut length = [0; MAX_VARINT];
+        let mut rest = &mut length[..];
+        prost::encoding::encode_varint(text.len() as u64, &mut rest);
+        let unused = rest.len();
+        bytes.extend_from_slice(&length[..MAX_VARINT - unused]);
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    Value::new(&bytes)
+}
+
 impl StoredTouch {
-    pub(super) fn of_click(click: &Click) -> Self {
-        Self::of(TouchId::Click(click.id), &click.hit)
-    }
-
-    pub(super) fn of_impression(impression: &Impression) -> Self {
-        Self::of(TouchId::Impression(impression.id), &impression.hit)
-    }
-
-    fn of(id: TouchId, hit: &Hit) -> Self {
-        let has = |labels: &[&str]| hit.labels.iter().any(|label| labels.contains(&label.as_str()));
-        Self {
-            id,
-            offer: hit.offer,
-            partner: hit.partner,
-            campaign: hit.campaign,
-            link: hit.link,
-            visitor: hit.visitor,
-            at: hit.occurred_at,
-            subs: hit.subs.clone(),
-            source_id: hit.source_id.clone(),
-            creative: hit.creative.clone(),
-            excluded: has(&EXCLUDING),
-            rate_limited: has(&[label::RATE]),
-            test: hit.test,
-        }
-    }
-
-    /// The bytes of a touch: one is written for every click, so that they are laid out by hand. What it has, its time, the ids that it
-    /// has, then its texts, each with its length before it.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let texts = [&self.source_id, &self.creative];
-        let length = |text: &String| text.len() + MAX_VARINT;
-        let mut bytes = Vec::with_capacity(FIXED + self.subs.iter().chain(texts).map(length).sum::<usize>());
-        let ids = [
-            self.partner.as_ref().map(Id::bytes),
-            self.campaign.as_ref().map(Id::bytes),
-            self.link.as_ref().map(Id::bytes),
-            self.visitor.as_ref().map(Id::bytes),
-        ];
-        let is = [self.excluded, self.rate_limited, self.test];
-        let has = ids.iter().map(Option::is_some).chain(is);
-        bytes.push(has.enumerate().map(|(bit, has)| u8::from(has) << bit).sum());
-        bytes.extend_from_slice(&self.at.micros().to_be_bytes());
-        bytes.extend_from_slice(self.offer.bytes());
-        ids.into_iter().flatten().for_each(|id| bytes.extend_from_slice(id));
-        for text in texts.into_iter().chain(&self.subs) {
-            prost::encoding::encode_varint(text.len() as u64, &mut bytes);
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        bytes
-    }
-
     pub(super) fn decode(id: TouchId, bytes: &[u8]) -> Result<Self, StateError> {
         Self::read(id, &mut &*bytes).ok_or(StateError::Unreadable("touch"))
     }
@@ -135,8 +117,8 @@ impl StoredTouch {
 
 /// Bytes of the length before a text, at most.
 const MAX_VARINT: usize = 10;
-/// What a touch has, its time and its ids.
-const FIXED: usize = 1 + 8 + 5 * 16;
+/// Room for almost every touch.
+const USUAL: usize = 256;
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(length)?;
@@ -170,22 +152,35 @@ mod tests {
             fn some<K: Kind>(has: bool, byte: u8) -> Option<Id<K>> {
                 has.then(|| Id::from_bytes([byte; 16]))
             }
-            let touch = StoredTouch {
-                id: TouchId::Click(ClickId::from_bytes([9; 16])),
-                offer: OfferId::from_bytes([1; 16]),
+            let labels = [(has[4], label::BOT), (has[5], label::RATE)];
+            let hit = Hit {
+                link: some(has[2], 4),
                 partner: some(has[0], 2),
                 campaign: some(has[1], 3),
-                link: some(has[2], 4),
                 visitor: some(has[3], 5),
-                at: Timestamp::from_micros(at),
+                creative,
+                subs,
+                source_id,
+                labels: labels.into_iter().filter(|(has, _)| *has).map(|(_, label)| label.to_owned()).collect(),
+                test: has[6],
+                ..Hit::new(OfferId::from_bytes([1; 16]), Timestamp::from_micros(at))
+            };
+            let touch = StoredTouch {
+                id: TouchId::Click(ClickId::from_bytes([9; 16])),
+                offer: hit.offer,
+                partner: hit.partner,
+                campaign: hit.campaign,
+                link: hit.link,
+                visitor: hit.visitor,
+                at: hit.occurred_at,
                 excluded: has[4],
                 rate_limited: has[5],
                 test: has[6],
-                subs,
-                source_id,
-                creative,
+                subs: hit.subs.clone(),
+                source_id: hit.source_id.clone(),
+                creative: hit.creative.clone(),
             };
-            let bytes = touch.encode();
+            let bytes = encode_touch(&hit);
             prop_assert_eq!(&StoredTouch::decode(touch.id, &bytes).unwrap(), &touch);
             prop_assert!(StoredTouch::decode(touch.id, &bytes[..20]).is_err());
         }

@@ -58,7 +58,7 @@ pub(super) fn apply_click(state: &mut Overlay<'_>, workspace: WorkspaceNumber, h
     let now = state.head().core_time;
     for (label, key) in places(workspace, hit).into_iter().flatten() {
         if hit.labels.iter().any(|known| known == label) {
-            state.put(key, now.micros().to_be_bytes().to_vec());
+            state.put(key, now.micros().to_be_bytes());
         }
     }
 }

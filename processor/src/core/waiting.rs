@@ -145,7 +145,7 @@ impl Quota {
     /// How many events wait.
     fn used(&self, state: &Overlay<'_>) -> Result<u64, StateError> {
         let Some(bytes) = state.get(&self.key())? else { return Ok(0) };
-        let bytes = bytes.try_into().map_err(|_| StateError::Unreadable("number of parked events"))?;
+        let bytes = bytes[..].try_into().map_err(|_| StateError::Unreadable("number of parked events"))?;
         Ok(u64::from_be_bytes(bytes))
     }
 
@@ -153,7 +153,7 @@ impl Quota {
         if used == 0 {
             state.remove(self.key());
         } else {
-            state.put(self.key(), used.to_be_bytes().to_vec());
+            state.put(self.key(), used.to_be_bytes());
         }
     }
 }
@@ -162,7 +162,7 @@ pub(super) fn apply_parked(state: &mut Overlay<'_>, parked: &Parked) -> Result<(
     let Some(awaited) = awaited(&parked.event) else { return Err(StateError::Unreadable("parked event")) };
     let workspace = parked.event.workspace;
     let key = key::parked(workspace, awaited, state.head().next_seq);
-    state.put(key::due(parked.due, parked.event.id), key.to_vec());
+    state.put(key::due(parked.due, parked.event.id), key.as_slice());
     state.put(key, ParkedValue::encode(&parked.event, parked.due));
     let quota = Quota::of(&parked.event)?;
     quota.set(state, quota.used(state)?.saturating_add(1));
@@ -175,7 +175,7 @@ pub(super) fn apply_unparked(state: &mut Overlay<'_>, unparked: &Unparked) -> Re
     let bytes = state.get(&parked)?.ok_or(StateError::Unreadable("parked event"))?;
     let quota = Quota::of(&ParkedValue::decode(&bytes)?.event)?;
     state.remove(due);
-    state.remove(parked);
+    state.remove(&parked[..]);
     quota.set(state, quota.used(state)?.saturating_sub(1));
     Ok(())
 }

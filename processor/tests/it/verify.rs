@@ -89,7 +89,7 @@ async fn with_record(site: &Site, index: usize, edit: impl FnOnce(&mut Record)) 
     let mut previous = records[0].previous;
     for record in &mut records {
         record.previous = previous;
-        let payload = wire::encode_record(record);
+        let payload = wire::encode_record(record.clone());
         previous = wire::hash_record(&payload);
         copy.append(FACTS, payload).await;
     }

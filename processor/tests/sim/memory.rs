@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use processor::core::{Changes, Head, Pair, State, StateError, Visit, Walk, is_over};
+use processor::core::{Changes, Head, Pair, State, StateError, Value, Visit, Walk, is_over};
 use processor::snapshot::{Pairs, Restorable, StateView};
 use processor::store::Committed;
 
@@ -39,7 +39,7 @@ impl Memory {
 }
 
 impl State for Memory {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, StateError> {
         State::get(&self.state.borrow().0, key)
     }
 

@@ -79,7 +79,7 @@ fn append(world: &mut World) -> u64 {
     let from = folded.state.head().unwrap().source as usize;
     let (mut record, _) = decide_as(&folded.state, &log.read(EVENTS)[from..], |_: &mut Event| {});
     record.core_version = CORE_VERSION + 1;
-    let appended = log.append_now(FACTS, vec![wire::encode_record(&record)]);
+    let appended = log.append_now(FACTS, vec![wire::encode_record(record)]);
     log.set_faults(true);
     appended.into_iter().next().unwrap().unwrap()
 }

@@ -34,7 +34,7 @@ fn loaded(fates: impl IntoIterator<Item = Fate>, seconds: u64) -> Vec<u64> {
     events.push(wire::encode_event(edge.tick(0)));
     log.append_now(EVENTS, events);
     let (record, _) = decide_range(&Memory::default(), &log.read(EVENTS));
-    log.append_now(FACTS, vec![wire::encode_record(&record)]);
+    log.append_now(FACTS, vec![wire::encode_record(record)]);
     let tables = SimTables::new(0, (clock.clone(), clock.clone()), Breach::None);
     tables.script(fates);
     let outside = Outside {

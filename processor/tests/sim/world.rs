@@ -243,7 +243,7 @@ impl World {
         if !is_stale && core_version < CORE_VERSION {
             self.seen.insert("another opinion");
         }
-        self.outside.log.append_now(FACTS, vec![wire::encode_record(&record)]);
+        self.outside.log.append_now(FACTS, vec![wire::encode_record(record)]);
     }
 
     pub(crate) fn stop(&mut self, place: &mut OwnerPlace) {

@@ -25,8 +25,9 @@ use crate::fact::{
 use crate::table::RowCounts;
 use crate::time::Timestamp;
 
-/// The bytes of a record. One record has one encoding, so that its hash names it.
-pub fn encode_record(record: &Record) -> Bytes {
+/// The bytes of a record. One record has one encoding, so that its hash names it. It takes the record, so that no click is copied on
+/// the way.
+pub fn encode_record(record: Record) -> Bytes {
     let message = pb::Record {
         version: RECORD_VERSION,
         core_version: record.core_version,
@@ -38,11 +39,11 @@ pub fn encode_record(record: &Record) -> Bytes {
         catalog: Some(catalog_to_pb(record.catalog)),
         decisions: record
             .decisions
-            .iter()
+            .into_iter()
             .map(|decision| pb::Decision {
                 source: decision.source,
                 core_time: decision.core_time.micros(),
-                facts: decision.facts.iter().map(fact_to_pb).collect(),
+                facts: decision.facts.into_iter().map(fact_to_pb).collect(),
             })
             .collect(),
         last_event: Bytes::copy_from_slice(&record.last_event),
@@ -108,24 +109,24 @@ fn decision_from_pb(decision: pb::Decision) -> Result<Decision, WireError> {
     })
 }
 
-fn fact_to_pb(fact: &Fact) -> pb::Fact {
+fn fact_to_pb(fact: Fact) -> pb::Fact {
     let body = match fact {
         Fact::Click(click) => pb::fact::Body::Click(pb::Click {
             receipt: id_bytes(click.receipt),
             workspace: click.workspace.get(),
             received_at: click.received_at.micros(),
-            click: Some(click_to_pb(click.click.clone())),
+            click: Some(click_to_pb(*click.click)),
         }),
         Fact::Impression(shown) => pb::fact::Body::Impression(pb::Impression {
             receipt: id_bytes(shown.receipt),
             workspace: shown.workspace.get(),
             received_at: shown.received_at.micros(),
-            impression: Some(impression_to_pb(shown.impression.clone())),
+            impression: Some(impression_to_pb(*shown.impression)),
         }),
-        Fact::Revision(revision) => pb::fact::Body::Revision(revision_to_pb(revision, &revision.touches)),
-        Fact::Outcome(outcome) => pb::fact::Body::Outcome(outcome_to_pb(outcome)),
+        Fact::Revision(revision) => pb::fact::Body::Revision(revision_to_pb(&revision, &revision.touches)),
+        Fact::Outcome(outcome) => pb::fact::Body::Outcome(outcome_to_pb(*outcome)),
         Fact::Parked(parked) => pb::fact::Body::Parked(pb::Parked {
-            event: Some(event_to_pb(parked.event.clone())),
+            event: Some(event_to_pb(parked.event)),
             due: parked.due.micros(),
         }),
         Fact::Unparked(unparked) => pb::fact::Body::Unparked(pb::Unparked {
@@ -134,12 +135,12 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             due: unparked.due.micros(),
         }),
         Fact::Redelivered(mark) => {
-            pb::fact::Body::Redelivered(pb::Redelivered { mark: Some(mark_to_pb(*mark)) })
+            pb::fact::Body::Redelivered(pb::Redelivered { mark: Some(mark_to_pb(mark)) })
         }
         Fact::Nonce(used) => pb::fact::Body::Nonce(pb::UsedNonce {
             workspace: used.workspace.get(),
             source: optional_id_bytes(used.source),
-            nonce: Some(nonce_to_pb(used.nonce.clone())),
+            nonce: Some(nonce_to_pb(used.nonce)),
             event: id_bytes(used.event),
         }),
         Fact::CapCounted(counted) => pb::fact::Body::CapCounted(pb::CapCounted {
@@ -152,8 +153,8 @@ fn fact_to_pb(fact: &Fact) -> pb::Fact {
             workspace: joined.workspace.get(),
             identities: joined.identities.iter().map(identity_to_pb).collect(),
         }),
-        Fact::RateSweep(sweep) => pb::fact::Body::RateSweep(sweep_to_pb(sweep)),
-        Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(*delayed)),
+        Fact::RateSweep(sweep) => pb::fact::Body::RateSweep(sweep_to_pb(&sweep)),
+        Fact::Delayed(delayed) => pb::fact::Body::Delayed(delayed_to_pb(delayed)),
         Fact::Ticked => pb::fact::Body::Ticked(pb::Ticked {}),
         Fact::Cut(cut) => {
             pb::fact::Body::Cut(pb::Cut { number: cut.number, row_seqs: cut.rows.all().to_vec() })
@@ -227,13 +228,13 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
             receipt: id(&click.receipt, "receipt")?,
             workspace: workspace(click.workspace)?,
             received_at: Timestamp::from_micros(click.received_at),
-            click: click_from_pb(present(click.click, "click")?)?,
+            click: Box::new(click_from_pb(present(click.click, "click")?)?),
         })),
         pb::fact::Body::Impression(shown) => Fact::Impression(Box::new(ImpressionFact {
             receipt: id(&shown.receipt, "receipt")?,
             workspace: workspace(shown.workspace)?,
             received_at: Timestamp::from_micros(shown.received_at),
-            impression: impression_from_pb(present(shown.impression, "impression")?)?,
+            impression: Box::new(impression_from_pb(present(shown.impression, "impression")?)?),
         })),
         pb::fact::Body::Revision(revision) => Fact::Revision(Box::new(revision_from_pb(revision)?)),
         pb::fact::Body::Outcome(outcome) => Fact::Outcome(Box::new(outcome_from_pb(outcome)?)),
@@ -275,7 +276,7 @@ fn fact_from_pb(fact: pb::Fact) -> Result<Fact, WireError> {
     })
 }
 
-fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
+fn outcome_to_pb(outcome: Outcome) -> pb::Outcome {
     pb::Outcome {
         event: id_bytes(outcome.event),
         workspace: outcome.workspace.get(),
@@ -290,7 +291,7 @@ fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
         }
         .into(),
         status: outcome_status_to_pb(outcome.status).into(),
-        reason: outcome.reason.clone(),
+        reason: outcome.reason,
         conversion: optional_id_bytes(outcome.conversion),
         original: optional_id_bytes(outcome.original),
         source: optional_id_bytes(outcome.source),

@@ -210,7 +210,7 @@ fn everything_comes_back_as_it_was() {
     for event in events() {
         assert_eq!(decode_event(encode_event(event.clone())), Ok(event));
     }
-    assert_eq!(decode_record(encode_record(&record())), Ok(record()));
+    assert_eq!(decode_record(encode_record(record())), Ok(record()));
     assert_eq!(decode_cap_counts(encode_cap_counts(&cap_counts())), Ok(cap_counts()));
     assert_eq!(decode_result(encode_result(&result())), Ok(result()));
     let [count] = &cap_counts().counts[..] else { panic!("one count") };
@@ -227,7 +227,7 @@ fn a_field_that_is_not_known_is_refused_wherever_it_stands() {
         let more = Bytes::from([&bytes[..], UNKNOWN].concat());
         assert_eq!(decode_event(more), Err(WireError::UnknownField));
     }
-    let more = Bytes::from([&encode_record(&record())[..], UNKNOWN].concat());
+    let more = Bytes::from([&encode_record(record())[..], UNKNOWN].concat());
     assert_eq!(decode_record(more), Err(WireError::UnknownField));
     let more = Bytes::from([&encode_cap_counts(&cap_counts())[..], UNKNOWN].concat());
     assert_eq!(decode_cap_counts(more), Err(WireError::UnknownField));
@@ -248,7 +248,7 @@ fn another_version_is_refused_by_its_number_whatever_else_is_new_in_it() {
         let newer = of_version(&encode_event(event), 2);
         assert_eq!(decode_event(newer), Err(WireError::UnknownVersion(2)));
     }
-    let newer = of_version(&encode_record(&record()), 2);
+    let newer = of_version(&encode_record(record()), 2);
     assert_eq!(decode_record(newer), Err(WireError::UnknownVersion(2)));
     let newer = of_version(&encode_cap_counts(&cap_counts()), 2);
     assert_eq!(decode_cap_counts(newer), Err(WireError::UnknownVersion(2)));
@@ -278,7 +278,7 @@ proptest! {
     #[test]
     fn no_damage_to_what_was_right_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut all = events().map(|event| encode_event(event).to_vec()).to_vec();
-        all.push(encode_record(&record()).to_vec());
+        all.push(encode_record(record()).to_vec());
         all.push(encode_cap_counts(&cap_counts()).to_vec());
         for mut bytes in all {
             let at = at.index(bytes.len());

@@ -124,7 +124,7 @@ fn an_impression_is_recorded_with_everything_that_it_brought() {
     let facts = core.feed(&shown);
     let Body::Impression(impression) = &shown.body else { panic!("no impression") };
     let [Fact::Impression(stored), Fact::Outcome(outcome)] = &facts[..] else { panic!("{facts:?}") };
-    assert_eq!((&stored.impression, stored.receipt), (&**impression, shown.id));
+    assert_eq!((&stored.impression, stored.receipt), (impression, shown.id));
     assert_eq!((outcome.status, outcome.subject), (OutcomeStatus::Recorded, Subject::Impression));
     let stranger = Event { workspace: WorkspaceNumber::new(9).unwrap(), ..edge.impression(0, |_| {}) };
     let facts = core.feed(&stranger);

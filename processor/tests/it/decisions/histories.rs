@@ -154,7 +154,7 @@ fn decide_in(inputs: &[Input], lengths: &[usize]) -> (Vec<Record>, Vec<(Map, Hea
         let mut changes = overlay.into_changes();
         changes.head.last_event = last_event;
         changes.head.record = Some(records.len() as u64);
-        changes.head.record_hash = wire::hash_record(&wire::encode_record(&record));
+        changes.head.record_hash = wire::hash_record(&wire::encode_record(record.clone()));
         commit(&mut state, &mut head, changes);
         assert_eq!(head.imbalance(), 0);
         records.push(record);
@@ -190,7 +190,7 @@ proptest! {
         let (records, states) = decide_in(&log(&steps), &[length]);
         let (mut state, mut head) = (Map::new(), Head::default());
         for (position, (record, expected)) in records.iter().zip(&states).enumerate() {
-            let bytes = wire::encode_record(record);
+            let bytes = wire::encode_record(record.clone());
             let read = wire::decode_record(bytes.clone()).unwrap();
             prop_assert_eq!(&read, record);
             let mut overlay = Overlay::new(&state, head.clone());

@@ -111,12 +111,12 @@ async fn a_record_that_lands_late_is_ignored_by_owner_and_reader() {
     let head = site.decided(&store).await;
     let (records, _) = site.chain().await;
     // The first record once more, and one by somebody who saw the log half as long.
-    let first = wire::encode_record(&records[0]);
+    let first = wire::encode_record(records[0].clone());
     site.append(FACTS, first).await;
     let mut short = records[0].clone();
     short.decisions.truncate(1);
     short.source_to = short.source_from + 1;
-    site.append(FACTS, wire::encode_record(&short)).await;
+    site.append(FACTS, wire::encode_record(short)).await;
     for event in traffic(&site, 2, 5) {
         site.send(&event).await;
     }

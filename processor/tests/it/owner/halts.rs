@@ -75,7 +75,7 @@ async fn facts_of_a_newer_core_wait_for_a_build_that_knows_it() {
     }
     let mut record = records[0].clone();
     record.core_version = CORE_VERSION + 1;
-    newer.append(FACTS, wire::encode_record(&record)).await;
+    newer.append(FACTS, wire::encode_record(record)).await;
     let store = newer.store("state");
     let error = newer.owner(&store).ended().await.unwrap_err();
     assert!(

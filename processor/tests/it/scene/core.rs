@@ -116,7 +116,7 @@ pub(crate) fn commit(state: &mut Map, head: &mut Head, changes: Changes) {
     *head = changes.head;
     for (key, value) in changes.keys {
         match value {
-            Some(value) => state.insert(key.to_vec(), value),
+            Some(value) => state.insert(key.to_vec(), value.to_vec()),
             None => state.remove(key.as_slice()),
         };
     }

@@ -137,13 +137,13 @@ fn one_of_each() -> Vec<Fact> {
             receipt: an_id(8),
             workspace: WorkspaceNumber::NONE,
             received_at: clicked.received_at,
-            click: click(),
+            click: Box::new(click()),
         })),
         Fact::Impression(Box::new(ImpressionFact {
             receipt: an_id(8),
             workspace: WorkspaceNumber::NONE,
             received_at: clicked.received_at,
-            impression: impression(),
+            impression: Box::new(impression()),
         })),
         Fact::Nonce(Box::new(UsedNonce {
             workspace: WorkspaceNumber::NONE,
