@@ -20,6 +20,7 @@ use bytes::Bytes;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::kafka::{KafkaLog, KafkaSettings};
 use eventlog::{EventLog, NewRecord, Partition, ProducerUse, TopicSpec};
+use processor::assignment::Assignment;
 use processor::owner::{Owner, OwnerParts};
 use processor::store::{Committed as _, Store};
 use processor::{Failpoints, Health, Metrics, ProcessorSettings, Workers};
@@ -128,6 +129,7 @@ async fn own(log: Arc<dyn EventLog>, state: &Path, (warmup, events): (u64, u64))
     let metrics = Metrics::register(&prometheus::Registry::new())?;
     let parts = OwnerParts {
         partition: 0,
+        assignment: Assignment::default(),
         log,
         objects: None,
         settings: ProcessorSettings::default(),

@@ -24,18 +24,29 @@ pub(crate) struct CoreCatalog {
     ahead: std::collections::VecDeque<eventlog::Record>,
     /// The hash at each revision, so that a stamp from before can be compared.
     hashes: Vec<u64>,
+    /// The catalog whose attribution holds before its revision.
+    settings: Option<Box<Catalog>>,
 }
 
 impl CoreCatalog {
-    /// A copy at `revision`, folded from the log's beginning.
+    /// A copy at `revision`, folded from the log's beginning. Where it is older than `settings_of`, attribution is what it is there.
     ///
     /// # Errors
     /// [`Error::Foreign`] if the log's catalog has another hash there.
-    pub(crate) async fn at(log: Arc<dyn EventLog>, revision: CatalogRevision) -> Result<Self, Error> {
+    pub(crate) async fn at(
+        log: Arc<dyn EventLog>,
+        revision: CatalogRevision,
+        settings_of: Option<u64>,
+    ) -> Result<Self, Error> {
         let reader = log.subscribe(&[(PARTITION, 0)]).await?;
+        let settings = match settings_of.filter(|of| *of > revision.number) {
+            Some(of) => Some(Box::new(folded(log.as_ref(), of).await?)),
+            None => None,
+        };
         let catalog = Catalog::new();
         let hashes = vec![catalog.revision().hash];
-        let mut copy = Self { log, catalog, reader, ahead: std::collections::VecDeque::new(), hashes };
+        let ahead = std::collections::VecDeque::new();
+        let mut copy = Self { log, catalog, reader, ahead, hashes, settings };
         copy.advance(revision).await?.map_err(|_| Error::Foreign("the catalog revision in the state"))?;
         Ok(copy)
     }
@@ -70,8 +81,13 @@ impl CoreCatalog {
             let Some(record) = self.next().await? else {
                 return Ok(Err("lies beyond the end of the catalog"));
             };
-            self.catalog.fold(&record)?;
+            let folded = self.catalog.fold(&record)?;
             self.hashes.push(self.catalog.revision().hash);
+            if let (Some(settings), Ok(accepted)) = (&self.settings, &folded.verdict) {
+                self.catalog.take_attribution(settings, &accepted.resources);
+            }
+            // From there on every record says itself what holds.
+            self.settings.take_if(|of| of.revision().number <= self.catalog.revision().number);
         }
         let known = usize::try_from(revision.number).ok().and_then(|number| self.hashes.get(number));
         Ok(if known == Some(&revision.hash) { Ok(()) } else { Err("has another hash in the catalog") })
@@ -90,6 +106,19 @@ impl CoreCatalog {
         }
         Ok(self.ahead.pop_front())
     }
+}
+
+/// The catalog at a revision.
+pub(crate) async fn folded(log: &dyn EventLog, revision: u64) -> Result<Catalog, Error> {
+    let mut catalog = Catalog::new();
+    let mut reader = log.subscribe(&[(PARTITION, 0)]).await?;
+    while catalog.revision().number < revision {
+        let batch = reader.next(READ_AHEAD, READ_WAIT).await?.ok_or(eventlog::Error::Deadline)?;
+        for record in batch.records.iter().take_while(|record| record.position < revision) {
+            catalog.fold(record)?;
+        }
+    }
+    Ok(catalog)
 }
 
 /// Reads the catalog's log ahead of the copy, to know its newest revision.

@@ -160,6 +160,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The catalog does not take the word that a generation is live.
+    #[error("the catalog does not take it: {0}")]
+    Switch(String),
+    /// The metrics of another generation cannot be had.
+    #[error("metrics: {0}")]
+    Metrics(String),
     /// A thread that decodes or encodes beside the owner did not come to its end.
     #[error("a worker failed: {0}")]
     Worker(String),
@@ -197,6 +203,8 @@ impl Error {
             | Self::CutMismatch { .. }
             | Self::Partitions { .. }
             | Self::Setting { .. }
+            | Self::Switch(_)
+            | Self::Metrics(_)
             | Self::Worker(_)
             | Self::Rows(_) => false,
         }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use eventlog::{NewRecord, Partition, Position, Producer};
 use schemas::fact::{Outcome, Record, RecordHash};
-use schemas::{topic, wire};
+use schemas::wire;
 
 use crate::core::{Changes, Head, Keys};
 use crate::error::Error;
@@ -87,7 +87,7 @@ struct Runway {
 
 impl Flights {
     pub(crate) fn new(parts: &OwnerParts, producer: Box<dyn Producer>) -> Self {
-        let partition = Partition { topic: topic::FACTS, number: parts.partition };
+        let partition = parts.assignment.partition(parts.partition).facts();
         let (workers, failpoints) = (parts.workers, parts.failpoints.clone());
         let runway = Runway { partition, producer: producer.into(), workers, failpoints };
         Self { runway, flights: VecDeque::with_capacity(MAX_FLIGHTS) }

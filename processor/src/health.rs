@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use schemas::generation::Generation;
 
 use crate::metrics::{Metrics, PartitionMetrics};
 
@@ -29,8 +30,8 @@ pub struct Health {
 impl Health {
     /// The place where one partition of `part` says how it is; `metrics` show it, too.
     pub fn partition(&self, part: &'static str, number: u32, metrics: &Metrics) -> PartitionHealth {
-        let metrics = metrics.partition(part, number);
-        let health = PartitionHealth { health: self.clone(), key: (part, number), metrics };
+        let (metrics, generation) = (metrics.partition(part, number), metrics.generation());
+        let health = PartitionHealth { health: self.clone(), key: (part, number), generation, metrics };
         health.set(State::Starting);
         health
     }
@@ -55,6 +56,8 @@ impl Health {
 pub struct PartitionHealth {
     health: Health,
     key: (&'static str, u32),
+    /// The generation, unless it is the live one.
+    generation: Option<Generation>,
     metrics: PartitionMetrics,
 }
 
@@ -75,7 +78,11 @@ impl PartitionHealth {
     }
 
     fn set(&self, state: State) {
-        self.metrics.halted.set(i64::from(matches!(state, State::Halted(_))));
+        let halted = i64::from(matches!(state, State::Halted(_)));
+        self.metrics.halted.set(halted);
+        if let Some(apart) = &self.metrics.halted_apart {
+            apart.set(halted);
+        }
         self.metrics.retrying.set(i64::from(matches!(state, State::Retrying(_))));
         self.health.states.lock().insert(self.key, state);
     }
@@ -83,6 +90,7 @@ impl PartitionHealth {
 
 impl std::fmt::Display for PartitionHealth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.key.0, self.key.1)
+        write!(f, "{} {}", self.key.0, self.key.1)?;
+        self.generation.map_or(Ok(()), |generation| write!(f, " of generation {generation}"))
     }
 }

@@ -5,7 +5,9 @@
 //! facts into rows of the warehouse. A [`snapshot`] is the state at one record, where it outlives the machine; the
 //! [`archive`] takes from the log what is old. The [`runner`] keeps every partition going, and [`verify`] decides all of it once more.
 
+mod apart_metrics;
 pub mod archive;
+pub mod assignment;
 mod caps;
 pub mod chain;
 pub mod core;
@@ -14,13 +16,16 @@ mod error;
 mod failpoint;
 mod flights;
 mod forget;
+mod generations;
 mod health;
 mod metrics;
 mod objects;
+mod originals;
 pub mod owner;
 mod range;
 mod reading;
 mod results;
+mod resume;
 pub mod runner;
 mod settings;
 pub mod sink;
@@ -32,6 +37,7 @@ mod workers;
 
 pub use error::Error;
 pub use failpoint::{Failpoint, Failpoints};
+pub use generations::{data_through, live_at, take_away_objects};
 pub use health::{Health, PartitionHealth, State as PartitionState};
 pub use metrics::{Metrics, SnapshotMetrics};
 pub use objects::{ObjectStoreSettings, Objects, ObjectsError};

@@ -2,9 +2,11 @@
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use schemas::fact::OutcomeStatus;
+use schemas::generation::Generation;
 use schemas::table::Table;
 use schemas::time::Timestamp;
 
+use crate::apart_metrics::ApartMetrics;
 use crate::core::Head;
 use crate::snapshot::Snapshot;
 use crate::verify::TableRows;
@@ -25,9 +27,12 @@ pub struct Metrics {
     retrying: IntGaugeVec,
     audited: AuditedMetrics,
     kept: KeptMetrics,
+    apart: ApartMetrics,
+    /// The generation that these count, unless it is the live one.
+    generation: Option<Generation>,
 }
 
-fn gauge(
+pub(crate) fn gauge(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -115,7 +120,37 @@ impl Metrics {
             )?,
             audited: AuditedMetrics::register(registry)?,
             kept: KeptMetrics::register(registry)?,
+            apart: ApartMetrics::register(registry)?,
+            generation: None,
         })
+    }
+
+    /// The metrics of a generation that is not the live one. What it counts is nowhere among what the live one does; it shows in
+    /// metrics of its own how far it is.
+    ///
+    /// # Errors
+    /// Never, unless two of our names are the same.
+    pub(crate) fn apart(&self, generation: Generation) -> Result<Self, crate::Error> {
+        let unseen = Self::register(&Registry::new());
+        let unseen = unseen.map_err(|error| crate::Error::Metrics(error.to_string()))?;
+        Ok(Self { apart: self.apart.clone(), generation: Some(generation), ..unseen })
+    }
+
+    /// The generation that these count, unless it is the live one.
+    pub(crate) const fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// A part of the process works no more on a generation as it did.
+    pub(crate) fn forget(&self, part: &str, generation: Generation, partitions: u32) {
+        self.apart.forget(part, generation, partitions);
+    }
+
+    /// A value of a generation apart.
+    fn set_apart(&self, gauge: impl Fn(&ApartMetrics) -> &IntGaugeVec, partition: &str, value: i64) {
+        if let Some(generation) = self.generation {
+            gauge(&self.apart).with_label_values(&[&generation.to_string(), partition]).set(value);
+        }
     }
 
     /// Where a partition of `part` shows how it is.
@@ -124,6 +159,10 @@ impl Metrics {
         PartitionMetrics {
             halted: self.halted.with_label_values(&labels),
             retrying: self.retrying.with_label_values(&labels),
+            halted_apart: self.generation.map(|generation| {
+                let labels = [part, &generation.to_string(), &partition.to_string()];
+                self.apart.halted.with_label_values(&labels)
+            }),
         }
     }
 
@@ -160,6 +199,8 @@ impl Metrics {
 pub(crate) struct PartitionMetrics {
     pub(crate) halted: IntGauge,
     pub(crate) retrying: IntGauge,
+    /// Where it shows for a generation that is not the live one.
+    pub(crate) halted_apart: Option<IntGauge>,
 }
 
 /// What one processor partition counts.
@@ -188,6 +229,9 @@ impl OwnerMetrics {
         set(&self.metrics.received, head.received());
         set(&self.metrics.redelivered, head.counters.redelivered);
         set(&self.metrics.source, head.source);
+        let source = i64::try_from(head.source).unwrap_or(i64::MAX);
+        self.metrics.set_apart(|apart| &apart.source, partition, source);
+        self.metrics.set_apart(|apart| &apart.imbalance, partition, head.imbalance());
         self.metrics.imbalance.with_label_values(&[partition]).set(head.imbalance());
         for (status, count) in OutcomeStatus::ALL.into_iter().zip(head.counters.outcomes) {
             let outcome = self.metrics.outcomes.with_label_values(&[partition, status.as_str()]);
@@ -304,6 +348,7 @@ impl SinkMetrics {
         let partition = [self.partition.as_str()];
         self.metrics.cut.with_label_values(&partition).set(i64::try_from(number).unwrap_or(i64::MAX));
         self.metrics.data_through.with_label_values(&partition).set(core_time.unix_seconds());
+        self.metrics.set_apart(|apart| &apart.data_through, &self.partition, core_time.unix_seconds());
     }
 
     /// No cut was ever finished. A time of data there is not then, and 1970 would be none.

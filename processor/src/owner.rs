@@ -6,18 +6,19 @@
 //! delivery error the producer and the speculation are thrown away and work goes on from the committed position.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::{EventLog, Partition, Position, ProducerUse, Subscription};
+use eventlog::{EventLog, Position, ProducerUse, Subscription};
 use schemas::event::CatalogRevision;
 use schemas::fact::{Record, RecordHash};
 use schemas::time::Timestamp;
-use schemas::{topic, wire};
 use service::clock::SharedClock;
 use service::lifecycle::Shutdown;
+use tokio::sync::watch;
 
-use crate::archive;
+use crate::assignment::{Assignment, Standing};
 use crate::caps::{CapPublisher, MovedCounts};
 use crate::chain::{Chain, Judged};
 use crate::core::{self, Changes, Head, Input, Layers, Overlay};
@@ -28,9 +29,11 @@ use crate::flights::{Flights, Landing, Own};
 use crate::health::PartitionHealth;
 use crate::metrics::OwnerMetrics;
 use crate::objects::Objects;
+use crate::originals::{EarlierFacts, Held, Turn};
 use crate::range::decide_range;
 use crate::reading::{Collected, Reading, Unreadable};
 use crate::results::{self, EndedCommands, ResultPublisher};
+use crate::resume::{events_after, facts_after};
 use crate::settings::ProcessorSettings;
 use crate::store::Committed;
 use crate::ticker::{Due, Ticker};
@@ -40,6 +43,8 @@ use crate::workers::Workers;
 const FACTS_READ: usize = 64;
 /// How long an acknowledged record may take to be readable.
 const READ_BACK: Duration = Duration::from_secs(10);
+/// How long a generation that reads the past waits for the live one to decide on, before it looks around.
+const EARLIER_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of facts that may wait for durability; a few records are in flight at a time.
 const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;
 
@@ -47,6 +52,8 @@ const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;
 pub struct OwnerParts {
     /// The partition of `events` and `facts`.
     pub partition: u32,
+    /// The generation of the facts.
+    pub assignment: Assignment,
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// Where facts are that the log does not have any more; `None` for nowhere.
@@ -91,6 +98,12 @@ pub struct Owner<'a> {
     unreadable: Unreadable,
     /// Why the event after those in flight cannot be decided; said when they have landed.
     halt: Option<Error>,
+    /// What decides the commands of the past, as long as this generation is not the live one.
+    earlier: Option<EarlierFacts>,
+    /// Whether this generation is the live one where it decides. Only then anybody is told of its counts and results.
+    is_live: watch::Sender<bool>,
+    /// The next event is a later generation's.
+    is_over: bool,
 }
 
 impl<'a> Owner<'a> {
@@ -102,11 +115,15 @@ impl<'a> Owner<'a> {
         let head = store.head()?;
         parts.metrics.stands_at(&head);
         let log = &parts.log;
-        let catalog = CoreCatalog::at(log.clone(), head.catalog).await?;
-        let facts_partition = Partition { topic: topic::FACTS, number: parts.partition };
-        let last_record = head.record.map(|position| (position, head.record_hash));
-        let facts =
-            after(parts, facts_partition, last_record, "the last record of facts in the state").await?;
+        let projection = &parts.assignment.projection;
+        let catalog = CoreCatalog::at(log.clone(), head.catalog, projection.settings_of).await?;
+        let live = catalog.get().live_generation();
+        let earlier = if live < projection.generation {
+            Some(EarlierFacts::of(parts, head.source).await?)
+        } else {
+            None
+        };
+        let facts = facts_after(parts, &head).await?;
         let events = events_after(parts, &head, "the last event in the state").await?;
         let producer = log.producer(ProducerUse {
             name: "facts",
@@ -130,10 +147,13 @@ impl<'a> Owner<'a> {
             ended: Arc::default(),
             unreadable: Unreadable::default(),
             halt: None,
+            earlier,
+            is_live: watch::Sender::new(live == projection.generation),
+            is_over: false,
         })
     }
 
-    /// Works until the shutdown.
+    /// Works until the shutdown, or until the next event is a later generation's to decide.
     ///
     /// # Errors
     /// Whatever stopped it; nothing uncommitted is kept.
@@ -150,10 +170,12 @@ impl<'a> Owner<'a> {
             partition: self.parts.partition,
             ended: self.ended.clone(),
         };
+        let (caps, results) =
+            (once(self.is_live.subscribe(), publisher.run()), once(self.is_live.subscribe(), results.run()));
         tokio::select! {
             done = self.decide_all(shutdown) => done,
-            never = publisher.run() => match never {},
-            never = results.run() => match never {},
+            never = caps => match never {},
+            never = results => match never {},
         }
     }
 
@@ -166,6 +188,9 @@ impl<'a> Owner<'a> {
             {
                 return Err(error);
             }
+            if self.is_over && self.flights.is_empty() {
+                return Ok(());
+            }
             let is_full = self.flights.is_full();
             if !is_full && !self.waiting.is_empty() {
                 self.decide_next().await?;
@@ -174,7 +199,7 @@ impl<'a> Owner<'a> {
             tokio::select! {
                 biased;
                 landing = self.flights.landing(), if !self.flights.is_empty() => self.land(landing?).await?,
-                collected = self.reading.next(), if !is_full && self.halt.is_none() => {
+                collected = self.reading.next(), if !is_full && !self.is_over && self.halt.is_none() => {
                     self.take(collected?, shutdown).await?;
                 }
             }
@@ -196,7 +221,13 @@ impl<'a> Owner<'a> {
     /// Decides the events that wait, on top of what is in flight.
     async fn decide_next(&mut self) -> Result<(), Error> {
         let (record, changes) = match self.decide().await {
-            Ok(decided) => decided,
+            Ok(Ok(decided)) => decided,
+            Ok(Err(Held::Over)) => {
+                self.waiting.clear();
+                self.is_over = true;
+                return Ok(());
+            }
+            Ok(Err(Held::NotYet)) => return self.await_earlier().await,
             // What is in flight is not to blame: it lands first.
             Err(error) if !self.flights.is_empty() => {
                 self.waiting.clear();
@@ -214,6 +245,20 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Waits until the live generation has decided more, while what is in flight lands.
+    async fn await_earlier(&mut self) -> Result<(), Error> {
+        if !self.flights.is_empty() {
+            let landing = self.flights.landing().await?;
+            return self.land(landing).await;
+        }
+        let next = self.waiting.front().map_or(self.head.source, |input| input.position);
+        match &mut self.earlier {
+            Some(earlier) => earlier.read_to(next + 1, EARLIER_WAIT).await,
+            // It was live where the state stands, so that an event before that came anew.
+            None => Err(Error::Foreign("the catalog revision in the state")),
+        }
+    }
+
     /// Goes back to the first event of a record that was too large.
     async fn decide_fewer_than(&mut self, events: u64) -> Result<(), Error> {
         self.fewer_than = Some(events);
@@ -223,23 +268,33 @@ impl<'a> Owner<'a> {
     }
 
     /// Decides a range of events on a speculative copy of the state.
-    async fn decide(&mut self) -> Result<(Record, Changes), Error> {
+    async fn decide(&mut self) -> Result<Result<(Record, Changes), Held>, Error> {
         let head = self.flights.head().unwrap_or(&self.head).clone();
         let most = self.fewer_than.take().map_or(self.waiting.len(), |events| (events / 2).max(1) as usize);
         self.waiting.iter().take(most).for_each(|input| self.unreadable.note(input));
+        if let (Some(earlier), Some(last)) = (&mut self.earlier, self.waiting.back()) {
+            earlier.read_to(last.position + 1, Duration::ZERO).await?;
+        }
         let layers = self.flights.layers();
         let state = Layers { layers: &layers, base: self.store };
-        let (partition, catalog) = (self.parts.partition, &mut self.catalog);
-        let decided = decide_range(&state, &head, partition, catalog, (&mut self.waiting, most)).await?;
+        let turn = Turn {
+            generation: self.parts.assignment.generation(),
+            partition: self.parts.partition,
+            originals: self.earlier.as_ref().map(EarlierFacts::originals),
+        };
+        let catalog = &mut self.catalog;
+        let decided = decide_range(&state, &head, turn, catalog, (&mut self.waiting, most)).await?;
         // What was not reached is noted when it is.
-        self.unreadable.forget_from(decided.0.source_to);
+        let reached = decided.as_ref().map_or(head.source, |(record, _)| record.source_to);
+        self.unreadable.forget_from(reached);
         Ok(decided)
     }
 
     /// The own copy of the catalog may have run ahead for a speculation that is dropped.
     async fn catalog_not_after(&mut self, revision: CatalogRevision) -> Result<(), Error> {
         if self.catalog.get().revision().number > revision.number {
-            self.catalog = CoreCatalog::at(self.parts.log.clone(), revision).await?;
+            let settings_of = self.parts.assignment.projection.settings_of;
+            self.catalog = CoreCatalog::at(self.parts.log.clone(), revision, settings_of).await?;
         }
         Ok(())
     }
@@ -302,7 +357,7 @@ impl<'a> Owner<'a> {
         self.reading = Reading::from(self.parts, events);
         self.unreadable.forget_from(head.source);
         self.waiting.clear();
-        self.halt = None;
+        (self.halt, self.is_over) = (None, false);
         Ok(())
     }
 
@@ -337,14 +392,20 @@ impl<'a> Owner<'a> {
         changes.head.record = Some(record.position);
         changes.head.record_hash = hash;
         self.head = changes.head.clone();
-        let counts = self.moved.note(&changes);
+        self.note_live();
+        let counts = if self.is_live() { self.moved.note(&changes) } else { Ok(()) };
         self.parts.failpoints.at(Failpoint::BeforeCommit);
         self.store.commit(changes)?;
         self.parts.failpoints.at(Failpoint::AfterCommit);
         self.unreadable.name_before(self.head.source, self.parts.partition);
         counts?;
-        let now = Timestamp::from_micros(self.parts.clock.now_micros());
-        self.ended.note(commands, self.store, now);
+        if let Some(earlier) = &mut self.earlier {
+            earlier.forget_below(self.head.source);
+        }
+        if self.is_live() {
+            let now = Timestamp::from_micros(self.parts.clock.now_micros());
+            self.ended.note(commands, self.store, now);
+        }
         self.parts.metrics.committed(&self.head, foreign);
         Ok(foreign)
     }
@@ -358,8 +419,11 @@ impl<'a> Owner<'a> {
     }
 
     async fn tick(&mut self) -> Result<(), Error> {
-        let due = self.due().await?;
-        self.ticker.maybe_tick(&self.head, due, self.parts.clock.now_micros()).await?;
+        // The past has its ticks.
+        if self.is_live() {
+            let due = self.due().await?;
+            self.ticker.maybe_tick(&self.head, due, self.parts.clock.now_micros()).await?;
+        }
         // Not where the reason to halt is known already and said only when what comes before it is decided.
         if self.halt.is_none() {
             self.parts.health.running();
@@ -369,8 +433,24 @@ impl<'a> Owner<'a> {
 }
 
 impl Owner<'_> {
+    fn is_live(&self) -> bool {
+        *self.is_live.borrow()
+    }
+
+    /// Takes note of where this generation stands among the others, by the catalog that was folded for what is decided.
+    fn note_live(&self) {
+        let is_live = self.catalog.get().live_generation() == self.parts.assignment.generation();
+        self.is_live.send_if_modified(|known| std::mem::replace(known, is_live) != is_live);
+    }
+
     /// Whether a tick is wanted for more than a cut.
     async fn due(&mut self) -> Result<Due, Error> {
+        if let Standing::Former(since) = self.parts.assignment.standing
+            && since.number > self.head.catalog.number
+        {
+            // The partition is quiet: a tick tells it that a later generation answers.
+            return Ok(Due::Catalog(since));
+        }
         if core::is_waiting_for_rates(self.store)? {
             let ahead = match &mut self.ahead {
                 Some(ahead) => ahead,
@@ -387,35 +467,11 @@ impl Owner<'_> {
     }
 }
 
-/// Reads events from after the last one decided, once it is known to be the one that was.
-async fn events_after(
-    parts: &OwnerParts,
-    head: &Head,
-    what: &'static str,
-) -> Result<Box<dyn Subscription>, Error> {
-    let partition = Partition { topic: topic::EVENTS, number: parts.partition };
-    let last = head.source.checked_sub(1).map(|position| (position, head.last_event));
-    after(parts, partition, last, what).await
-}
-
-/// Reads a partition from after `last`, once the record there is known to be the one with that hash.
-async fn after(
-    parts: &OwnerParts,
-    partition: Partition,
-    last: Option<(Position, RecordHash)>,
-    what: &'static str,
-) -> Result<Box<dyn Subscription>, Error> {
-    let log = &parts.log;
-    let Some((position, hash)) = last else {
-        // Whatever is old may be in the archive alone.
-        return archive::subscribe(log, parts.objects.as_ref(), partition, 0).await;
-    };
-    let bounds = log.bounds(partition).await?;
-    if !(bounds.start..bounds.end).contains(&position) {
-        return Err(Error::Foreign(what));
+/// Works once this is so.
+async fn once(mut is_so: watch::Receiver<bool>, work: impl Future<Output = Infallible>) -> Infallible {
+    if is_so.wait_for(|is_so| *is_so).await.is_err() {
+        // Its owner is gone, and with it whoever waits here.
+        std::future::pending::<Infallible>().await;
     }
-    let mut subscription = log.subscribe(&[(partition, position)]).await?;
-    let batch = subscription.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-    let same = batch.records.first().is_some_and(|record| wire::hash_record(&record.payload) == hash);
-    if same { Ok(subscription) } else { Err(Error::Foreign(what)) }
+    work.await
 }

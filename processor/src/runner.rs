@@ -6,20 +6,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Follower;
 use eventlog::EventLog;
+use schemas::generation::Generation;
 use service::clock::SharedClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::runtime::Handle;
 
+use crate::assignment::Assignment;
 use crate::error::Error;
 use crate::failpoint::Failpoints;
+use crate::generations::{self, Begin, Generations};
 use crate::health::{Health, PartitionHealth};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::owner::{Owner, OwnerParts};
 use crate::settings::{ProcessorSettings, SinkSettings};
-use crate::sink::{Auditor, PartitionSink, SinkParts, Tables};
-use crate::snapshot::{Keeper, Restorable};
+use crate::sink::{Auditor, PartitionSink, SinkParts, Tables, switch};
+use crate::snapshot::{Keeper, MayLetGo, Restorable};
 use crate::store::Store;
 use crate::workers::Workers;
 
@@ -51,16 +55,27 @@ pub struct Surroundings {
     pub failpoints: Failpoints,
     /// Where snapshots and the archive are kept; `None` for nowhere.
     pub objects: Option<Objects>,
+    /// Which generations there are, and the way to say that a planned one is live.
+    pub catalog: Follower,
 }
 
 impl Surroundings {
+    /// What the work on a generation has of it: as it is for the live one, apart for every other.
+    fn of(&self, assignment: &Assignment) -> Result<Self, Error> {
+        if assignment.standing.is_live() {
+            return Ok(self.clone());
+        }
+        let metrics = self.metrics.apart(assignment.generation())?;
+        Ok(Self { health: Health::default(), metrics, ..self.clone() })
+    }
+
     fn partition_health(&self, part: &'static str, partition: u32) -> PartitionHealth {
         self.health.partition(part, partition, &self.metrics)
     }
 }
 
-/// Starts an owner for each partition that this process decides. State lies below `state_root`. The warehouse is asked how far
-/// the sink is, before anything is deleted from the log.
+/// Starts an owner for each partition that this process decides, in each generation that there is work for. State lies below
+/// `state_root`. The warehouse is asked how far the sink is, before anything is deleted from the log.
 pub fn start_processor(
     surroundings: &Surroundings,
     settings: &ProcessorSettings,
@@ -68,9 +83,39 @@ pub fn start_processor(
     state_root: PathBuf,
 ) -> Result<(), Error> {
     settings.check()?;
-    let tables: Arc<dyn Tables> = Arc::new(warehouse.clone());
-    for partition in chosen(&settings.partitions, surroundings.partitions)? {
-        let state_dir = state_root.join(format!("p{partition}"));
+    let partitions = chosen(&settings.partitions, surroundings.partitions)?;
+    let deciding = Deciding {
+        surroundings: surroundings.clone(),
+        settings: settings.clone(),
+        warehouse: warehouse.clone(),
+        state_root,
+    };
+    let begin: Begin = Box::new(move |assignment, shutdown, alive| {
+        partitions.iter().try_for_each(|partition| deciding.begin(assignment, *partition, &shutdown, alive))
+    });
+    Generations::follow(surroundings, "processor", generations::decided, begin)
+}
+
+/// What owners begin with.
+struct Deciding {
+    surroundings: Surroundings,
+    settings: ProcessorSettings,
+    warehouse: warehouse::Sink,
+    state_root: PathBuf,
+}
+
+impl Deciding {
+    /// Begins with one partition of a generation.
+    fn begin(
+        &self,
+        assignment: &Assignment,
+        partition: u32,
+        shutdown: &Shutdown,
+        alive: &Arc<()>,
+    ) -> Result<(), Error> {
+        let (surroundings, settings) = (self.surroundings.of(assignment)?, &self.settings);
+        let place = assignment.generation().place(&format!("p{partition}"));
+        let state_dir = self.state_root.join(place);
         std::fs::create_dir_all(&state_dir).map_err(|error| Error::StateDirectory {
             dir: state_dir.display().to_string(),
             problem: format!("cannot be created: {error}"),
@@ -79,6 +124,7 @@ pub fn start_processor(
         let opened = RefCell::new(Some(Store::open(&state_dir, partition)?));
         let parts = OwnerParts {
             partition,
+            assignment: assignment.clone(),
             log: surroundings.log.clone(),
             objects: surroundings.objects.clone(),
             settings: settings.clone(),
@@ -88,9 +134,17 @@ pub fn start_processor(
             failpoints: surroundings.failpoints.clone(),
             workers: Workers::Threads,
         };
-        let keeper = Keeper::of(&parts, &tables, surroundings.metrics.snapshots(partition));
-        let shutdown = surroundings.shutdown.clone();
-        spawn_on_thread(surroundings, format!("processor {partition}"), async move || {
+        let of = assignment.partition(partition);
+        let tables: Arc<dyn Tables> = Arc::new(self.warehouse.of_generation(of.generation));
+        let keeper = Keeper::of(
+            &parts,
+            &tables,
+            may_let_go(&surroundings.catalog, of.generation),
+            surroundings.metrics.snapshots(partition),
+        );
+        let thread = Thread { name: format!("processor {of}"), end: shutdown.child(), alive: alive.clone() };
+        let shutdown = thread.end.clone();
+        thread.spawn(&surroundings, async move || {
             keep_going(&parts.health, &shutdown, async || {
                 // A store that has failed takes nothing more; each further attempt opens it anew.
                 let opened = opened.take();
@@ -99,41 +153,63 @@ pub fn start_processor(
             })
             .await;
         });
+        Ok(())
     }
-    Ok(())
 }
 
-/// Starts a sink for each partition that this process loads.
+/// While a generation is planned it reads the past, and only the live one knows what is needed.
+fn may_let_go(catalog: &Follower, generation: Generation) -> MayLetGo {
+    let catalog = catalog.clone();
+    Arc::new(move || {
+        let catalog = catalog.read();
+        catalog.planned().is_none() && catalog.live_generation() == generation
+    })
+}
+
+/// Starts a sink for each partition that this process loads, in each generation that has tables, and who sees that a planned
+/// generation has reached the live one.
 pub fn start_sink(
     surroundings: &Surroundings,
     settings: &SinkSettings,
     warehouse: &warehouse::Sink,
 ) -> Result<(), Error> {
     settings.check()?;
-    let tables: Arc<dyn Tables> = Arc::new(warehouse.clone());
-    for partition in chosen(&settings.partitions, surroundings.partitions)? {
-        let parts = SinkParts {
-            partition,
-            log: surroundings.log.clone(),
-            warehouse: tables.clone(),
-            objects: surroundings.objects.clone(),
-            settings: settings.clone(),
-            health: surroundings.partition_health("sink", partition),
-            metrics: surroundings.metrics.sink(partition),
-            failpoints: surroundings.failpoints.clone(),
-        };
-        let shutdown = surroundings.shutdown.clone();
-        spawn_on_thread(surroundings, format!("sink {partition}"), async move || {
-            keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
-        });
-        start_auditor(surroundings, settings, warehouse, partition);
-    }
+    let partitions = chosen(&settings.partitions, surroundings.partitions)?;
+    let (around, settings, of_first) = (surroundings.clone(), settings.clone(), warehouse.clone());
+    let begin: Begin = Box::new(move |assignment, shutdown, alive| {
+        let surroundings = around.of(assignment)?;
+        let tables = of_first.of_generation(assignment.generation());
+        for &partition in &partitions {
+            let parts = SinkParts {
+                partition,
+                assignment: assignment.clone(),
+                log: surroundings.log.clone(),
+                warehouse: Arc::new(tables.clone()),
+                objects: surroundings.objects.clone(),
+                settings: settings.clone(),
+                health: surroundings.partition_health("sink", partition),
+                metrics: surroundings.metrics.sink(partition),
+                failpoints: surroundings.failpoints.clone(),
+            };
+            let name = format!("sink {}", assignment.partition(partition));
+            let end = shutdown.child();
+            let thread = Thread { name, end: end.clone(), alive: alive.clone() };
+            let shutdown = end.clone();
+            thread.spawn(&surroundings, async move || {
+                keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
+            });
+            start_auditor((&surroundings, &end), &settings, &tables, partition);
+        }
+        Ok(())
+    });
+    Generations::follow(surroundings, "sink", generations::loaded, begin)?;
+    switch::watch(surroundings, warehouse);
     Ok(())
 }
 
 /// Starts the auditor of a partition's rows, if the settings want one.
 fn start_auditor(
-    surroundings: &Surroundings,
+    (surroundings, end): (&Surroundings, &Shutdown),
     settings: &SinkSettings,
     warehouse: &warehouse::Sink,
     partition: u32,
@@ -144,8 +220,8 @@ fn start_auditor(
     let (warehouse, metrics) = (warehouse.clone(), surroundings.metrics.audit(partition));
     let period = Duration::from_secs(settings.audit_period_s);
     let auditor = Auditor { warehouse, partition, period, metrics };
-    let shutdown = surroundings.shutdown.clone();
-    surroundings.tasks.spawn(format!("auditor {partition}"), async move {
+    let shutdown = end.clone();
+    surroundings.tasks.spawn_until(end, format!("auditor {partition}"), async move {
         auditor.work(&shutdown).await;
         Ok::<(), Error>(())
     });
@@ -183,19 +259,33 @@ pub async fn load(parts: &SinkParts, shutdown: &Shutdown) -> Result<(), Error> {
 }
 
 /// A partition works on a thread of its own: it may block on its store and on encoding without holding up a server.
-fn spawn_on_thread<F: Future<Output = ()>>(
-    surroundings: &Surroundings,
+struct Thread {
     name: String,
-    work: impl FnOnce() -> F + Send + 'static,
-) {
-    let runtime = Handle::current();
-    surroundings.tasks.spawn_blocking(name, move || {
-        runtime.block_on(work());
-        Ok::<(), Error>(())
-    });
+    /// When it is to end, and that it has.
+    end: Shutdown,
+    /// Held as long as it works.
+    alive: Arc<()>,
 }
 
-/// Runs `attempt` until the shutdown. What may pass is tried again from the committed position, with backoff; anything else
+impl Thread {
+    fn spawn<F: Future<Output = ()>>(
+        self,
+        surroundings: &Surroundings,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) {
+        let (runtime, Self { name, end, alive }) = (Handle::current(), self);
+        let ended = end.clone();
+        surroundings.tasks.spawn_blocking(&end, name, move || {
+            runtime.block_on(work());
+            // A generation that is over ends by itself, which is no failure of the process.
+            ended.trigger();
+            drop(alive);
+            Ok::<(), Error>(())
+        });
+    }
+}
+
+/// Runs `attempt` until the shutdown, or until it ends by itself. What may pass is tried again from the committed position, with backoff; anything else
 /// halts this partition alone, loudly, until somebody looks.
 pub async fn keep_going(
     health: &PartitionHealth,
@@ -211,7 +301,7 @@ pub async fn keep_going(
             // What it had in hand is taken up again from the committed position.
             () = past(shutdown, GRACE) => return,
         };
-        let Err(error) = done else { continue };
+        let Err(error) = done else { return };
         if shutdown.is_started() {
             return;
         }

@@ -5,6 +5,7 @@ mod rows;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use catalog::Projection;
 use eventlog::{EventLog, Partition, Position};
 use schemas::fact::{Decision, Fact, Record};
 use schemas::table::RowCounts;
@@ -16,6 +17,7 @@ use crate::core::{CORE_VERSION, Head, Input};
 use crate::core_catalog::CoreCatalog;
 use crate::error::Error;
 use crate::objects::Objects;
+use crate::originals::{Originals, Turn};
 use crate::range::decide_range;
 
 pub(crate) use rows::count_rows_of;
@@ -79,6 +81,8 @@ pub struct Verifier {
     pub objects: Option<Objects>,
     /// The partition.
     pub partition: u32,
+    /// What is made of the events. How commands ended that were decided before this generation was live, is taken as its facts say.
+    pub projection: Projection,
 }
 
 impl Verifier {
@@ -94,8 +98,9 @@ impl Verifier {
             source: head.source,
             next_seq: head.next_seq,
         };
-        let mut catalog = CoreCatalog::at(self.log.clone(), head.catalog).await?;
-        let mut facts = self.history(topic::FACTS, head.record.map_or(0, |record| record + 1)).await?;
+        let Projection { generation, settings_of, .. } = self.projection;
+        let mut catalog = CoreCatalog::at(self.log.clone(), head.catalog, settings_of).await?;
+        let mut facts = self.history(generation.facts(), head.record.map_or(0, |record| record + 1)).await?;
         let mut events = self.history(topic::EVENTS, head.source).await?;
         let mut verified = Verified {
             from: head.source,
@@ -122,8 +127,12 @@ impl Verifier {
             }
             let mut inputs = inputs(&mut events, accepted.source_to).await?;
             let all = inputs.len();
-            let (decided, changes) =
-                decide_range(&pairs, &head, self.partition, &mut catalog, (&mut inputs, all)).await?;
+            let mut originals = Originals::default();
+            originals.take_in(&accepted, 0);
+            let turn = Turn { generation, partition: self.partition, originals: Some(&originals) };
+            let decided = decide_range(&pairs, &head, turn, &mut catalog, (&mut inputs, all)).await?;
+            // A generation decides nothing that is a later one's.
+            let Ok((decided, changes)) = decided else { return Err(Error::Foreign("a record of facts")) };
             verified.to = accepted.source_to;
             if wire::encode_record(decided.clone()) != record.payload {
                 verified.difference = Some(difference(position, &decided, &accepted));

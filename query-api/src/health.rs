@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
+use schemas::generation::Generation;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -34,7 +35,7 @@ pub(crate) async fn readyz(State(desk): State<Desk>) -> Result<Json<Readiness>, 
     } else if status.staleness > MAX_CATALOG_STALENESS {
         lacking.push(format!("the catalog has not seen its log's end for {} s", status.staleness.as_secs()));
     }
-    if let Err(error) = desk.warehouse().ping(PING_TIMEOUT).await {
+    if let Err(error) = desk.warehouse(Generation::FIRST).ping(PING_TIMEOUT).await {
         lacking.push(error.to_string());
     }
     if lacking.is_empty() {

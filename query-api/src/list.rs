@@ -130,7 +130,7 @@ impl Shape {
 
     /// The statement of a page; `edge` is the last instant that it may look at.
     fn page(&self, list: &List, edge: Option<i64>, tenant: Tenant) -> Result<Statement, Error> {
-        let mut values = Values::default();
+        let mut values = Values::of(tenant.generation);
         let mut conditions = list.range(&mut values)?;
         if let Some(edge) = edge {
             let edge = values.bind_time(edge);
@@ -147,7 +147,7 @@ impl Shape {
 
     /// The statement of the window that holds the next `keys` rows, filters and versions apart.
     fn window(&self, list: &List, keys: u64, tenant: Tenant) -> Result<Statement, Error> {
-        let mut values = Values::default();
+        let mut values = Values::of(tenant.generation);
         let inner = Select {
             columns: vec!["occurred_at".to_owned()],
             table: Table::ConversionVersions,
@@ -164,7 +164,7 @@ impl Shape {
 
     /// The statement of the row with this id.
     pub(crate) fn one(&self, id: &[u8; 16], tenant: Tenant) -> Statement {
-        let mut values = Values::default();
+        let mut values = Values::of(tenant.generation);
         let id = values.bind_id(id);
         let versions = Self { table: Table::ConversionVersions, ..*self };
         let tail = "ORDER BY version DESC LIMIT 1".to_owned();

@@ -69,8 +69,7 @@ pub(crate) async fn one(
     if id.workspace() != caller.workspace {
         return Err(unknown());
     }
-    let workspace = desk.workspace(caller.workspace)?;
-    let decided = watch(&desk, &workspace, id, Duration::from_secs(wait as u64)).await?;
+    let decided = watch(&desk, id, Duration::from_secs(wait as u64)).await?;
     match decided {
         Some(row) => Ok(Json(row.show(id))),
         None if is_fresh(id, desk.now()) => Ok(Json(accepted(id))),
@@ -79,17 +78,12 @@ pub(crate) async fn one(
 }
 
 /// Looks for the outcome until it is an end, or the time is over: a parked event may still be settled.
-async fn watch(
-    desk: &Desk,
-    workspace: &Workspace,
-    id: EventId,
-    wait: Duration,
-) -> Result<Option<Row>, Error> {
+async fn watch(desk: &Desk, id: EventId, wait: Duration) -> Result<Option<Row>, Error> {
     let deadline = Instant::now() + wait;
     let place = if wait.is_zero() { None } else { desk.place_to_wait() };
     let mut pause = FIRST_PAUSE;
     loop {
-        let found = find(desk, workspace, id).await?;
+        let found = find(desk, &desk.workspace(id.workspace())?, id).await?;
         let is_end = found.as_ref().is_some_and(|row| row.status != OutcomeStatus::Parked.as_str());
         // When too many wait already, this one is told at once what is known.
         if is_end || place.is_none() || Instant::now() + pause > deadline {
@@ -109,7 +103,7 @@ pub(crate) async fn find(desk: &Desk, workspace: &Workspace, id: EventId) -> Res
 
 /// The last outcome of an event. Only finished cuts are looked at: what a receipt says, reports count.
 fn outcome(id: EventId, tenant: Tenant) -> Statement {
-    let mut values = Values::default();
+    let mut values = Values::of(tenant.generation);
     let event = values.bind_id(id.bytes());
     let columns = [
         "subject",

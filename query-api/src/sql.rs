@@ -1,9 +1,10 @@
 //! Where SQL is put together: every value is bound, and no rows are read but those of one tenant.
 
+use schemas::generation::Generation;
 use schemas::hex;
 use schemas::id::WorkspaceNumber;
 
-/// Whose rows, and how far: a workspace, its log partition, and the last finished cut. [`Select`] cannot be written
+/// Whose rows, of which tables, and how far: a workspace, its log partition, a generation, and its last finished cut. [`Select`] cannot be written
 /// without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tenant {
@@ -11,6 +12,8 @@ pub(crate) struct Tenant {
     pub(crate) workspace: WorkspaceNumber,
     /// The log partition that holds all its facts.
     pub(crate) partition: u32,
+    /// The generation whose tables are read. All of one answer comes from one.
+    pub(crate) generation: Generation,
     /// The last cut whose rows may be read. A sink writes table after table: rows beyond the last finished cut may be in
     /// one table and not yet in the next.
     pub(crate) cut: u64,
@@ -62,6 +65,8 @@ impl Table {
 pub(crate) struct Statement {
     /// Names the query in metrics.
     pub(crate) name: &'static str,
+    /// The generation whose tables it reads.
+    pub(crate) generation: Generation,
     /// The text, with `{name:Type}` where values go.
     pub(crate) text: String,
     /// The values.
@@ -69,12 +74,18 @@ pub(crate) struct Statement {
 }
 
 /// The values of a statement under construction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Values {
+    generation: Generation,
     values: Vec<(String, String)>,
 }
 
 impl Values {
+    /// None yet, for the tables of this generation.
+    pub(crate) const fn of(generation: Generation) -> Self {
+        Self { generation, values: Vec::new() }
+    }
+
     /// Binds a value; the answer stands for it in the text.
     pub(crate) fn bind(&mut self, kind: &str, value: impl ToString) -> String {
         let name = format!("v{}", self.values.len());
@@ -97,7 +108,7 @@ impl Values {
 
     /// The finished statement.
     pub(crate) fn statement(self, name: &'static str, text: String) -> Statement {
-        Statement { name, text, values: self.values }
+        Statement { name, generation: self.generation, text, values: self.values }
     }
 }
 
@@ -146,8 +157,8 @@ impl Select {
 }
 
 /// The last finished cut of a log partition, and the time up to which it counts. Cuts belong to no workspace.
-pub(crate) fn last_cut(partition: u32) -> Statement {
-    let mut values = Values::default();
+pub(crate) fn last_cut(generation: Generation, partition: u32) -> Statement {
+    let mut values = Values::of(generation);
     let partition = values.bind("UInt32", partition);
     let text = format!(
         "SELECT cut, toUnixTimestamp64Micro(core_time) AS core_time FROM cuts WHERE log_partition = {partition} \
@@ -158,8 +169,8 @@ pub(crate) fn last_cut(partition: u32) -> Statement {
 
 /// The edges that hold events of a log partition back, the one that began first first. Edges belong to no workspace, and
 /// what they hold is newer than any cut.
-pub(crate) fn delayed(partition: u32, limit: usize) -> Statement {
-    let mut values = Values::default();
+pub(crate) fn delayed(generation: Generation, partition: u32, limit: usize) -> Statement {
+    let mut values = Values::of(generation);
     let partition = values.bind("UInt32", partition);
     let text = format!(
         "SELECT lower(hex(edge)) AS edge_hex, toUnixTimestamp64Micro(since) AS since_us, events FROM delayed FINAL \
@@ -202,8 +213,9 @@ mod tests {
 
     #[test]
     fn a_select_is_bound_to_its_tenant_and_holds_no_value() {
-        let tenant = Tenant { workspace: WorkspaceNumber::new(7).unwrap(), partition: 3, cut: 9 };
-        let mut values = Values::default();
+        let (workspace, generation) = (WorkspaceNumber::new(7).unwrap(), Generation::FIRST.next());
+        let tenant = Tenant { workspace, partition: 3, generation, cut: 9 };
+        let mut values = Values::of(tenant.generation);
         let evil = values.bind("String", "x' OR 1=1 --");
         let select = Select {
             columns: vec!["count()".to_owned()],
@@ -218,6 +230,7 @@ mod tests {
             "SELECT count() FROM clicks WHERE workspace = {v1:UInt32} AND log_partition = {v2:UInt32} \
              AND cut <= {v3:UInt64} AND (creative = {v0:String} OR 1) LIMIT 1"
         );
+        assert_eq!(statement.generation, generation);
         let bound: Vec<_> = statement.values.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(bound, ["x' OR 1=1 --", "7", "3", "9"]);
     }

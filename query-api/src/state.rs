@@ -7,6 +7,7 @@ use catalog::seal::Sealer;
 use eventlog::EventLog;
 use parking_lot::Mutex;
 use prometheus::Registry;
+use schemas::generation::Generation;
 use schemas::id::{Id, IdGenerator, Kind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
@@ -30,7 +31,7 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// The tasks of the process; the reader of results is one of them.
     pub tasks: Tasks,
-    /// The warehouse, for reading.
+    /// The warehouse, for reading; the tables of the first generation.
     pub warehouse: Reader,
     /// Tells the time.
     pub clock: SharedClock,
@@ -137,8 +138,9 @@ impl Desk {
         &self.inner.commands
     }
 
-    pub(crate) fn warehouse(&self) -> &Reader {
-        &self.inner.warehouse
+    /// The tables of a generation.
+    pub(crate) fn warehouse(&self, generation: Generation) -> Reader {
+        self.inner.warehouse.of_generation(generation)
     }
 
     pub(crate) fn registry(&self) -> &Registry {

@@ -1,5 +1,7 @@
 //! Asking the warehouse: statements out, rows in, its errors made ours.
 
+use catalog::Stage;
+use schemas::generation::Generation;
 use schemas::id::WorkspaceNumber;
 use schemas::money::Currency;
 use schemas::time::Timestamp;
@@ -21,6 +23,8 @@ const MAX_QUERY_MEMORY_BYTES: u64 = 512 << 20;
 pub(crate) struct Workspace {
     pub(crate) number: WorkspaceNumber,
     pub(crate) partition: u32,
+    /// The generation that answers: all of one answer comes from its tables.
+    pub(crate) generation: Generation,
     pub(crate) currency: Currency,
     pub(crate) timezone: String,
 }
@@ -44,26 +48,41 @@ impl Cut {
 impl Workspace {
     /// The rows of this workspace up to a cut; none at all before the first.
     pub(crate) fn up_to(&self, cut: Option<Cut>) -> Tenant {
-        Tenant { workspace: self.number, partition: self.partition, cut: cut.map_or(0, |cut| cut.cut) }
+        let Self { number: workspace, partition, generation, .. } = *self;
+        Tenant { workspace, partition, generation, cut: cut.map_or(0, |cut| cut.cut) }
     }
 }
 
 impl Desk {
-    /// The caller's workspace.
+    /// The caller's workspace, and the generation that answers: asked once for an answer.
     pub(crate) fn workspace(&self, number: WorkspaceNumber) -> Result<Workspace, Error> {
         let catalog = self.catalog().read();
         let workspace = catalog.workspace(number).ok_or_else(|| Error::not_found("workspace"))?;
         Ok(Workspace {
             number,
             partition: workspace.partition,
+            generation: catalog.live_generation(),
             currency: workspace.currency,
             timezone: workspace.timezone.clone(),
         })
     }
 
+    /// The workspace as a page before was read of it, whichever generation answers now.
+    pub(crate) fn as_read_before(
+        &self,
+        workspace: Workspace,
+        generation: Generation,
+    ) -> Result<Workspace, Error> {
+        let projection = self.catalog().read().projection(generation);
+        if projection.is_some_and(|projection| projection.stage == Stage::Live) {
+            return Ok(Workspace { generation, ..workspace });
+        }
+        Err(Error::invalid("cursor", "is of tables that are gone: begin again without it"))
+    }
+
     /// The last finished cut of the workspace's log partition; `None` before the first.
     pub(crate) async fn last_cut(&self, workspace: &Workspace) -> Result<Option<Cut>, Error> {
-        Ok(self.fetch(sql::last_cut(workspace.partition)).await?.into_iter().next())
+        Ok(self.fetch(sql::last_cut(workspace.generation, workspace.partition)).await?.into_iter().next())
     }
 
     /// The rows of a statement.
@@ -80,7 +99,7 @@ impl Desk {
             result_rows: MAX_RESULT_ROWS,
             query_id: None,
         };
-        let rows = self.warehouse().json(&statement.text, &params, &limits).await;
+        let rows = self.warehouse(statement.generation).json(&statement.text, &params, &limits).await;
         let rows = rows.map_err(|error| self.refused(statement.name, &error))?;
         rows.into_iter()
             .map(|row| serde_json::from_value(serde_json::Value::Object(row)))

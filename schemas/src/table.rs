@@ -100,5 +100,17 @@ impl RowCounts {
     }
 }
 
+/// Every table that a sink writes to.
+pub const NAMES: [&str; 8] = [
+    "clicks",
+    "impressions",
+    "conversion_revisions",
+    "credits",
+    "outcomes",
+    "conversions",
+    "delayed",
+    "cuts",
+];
+
 /// The migrations: number, name, SQL. A released file never changes.
 pub const MIGRATIONS: &[(u32, &str, &str)] = &[(1, "spine", include_str!("../ddl/0001_spine.sql"))];

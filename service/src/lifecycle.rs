@@ -158,15 +158,16 @@ impl Tasks {
         self.spawn_async(name.into(), Life::Errand, task);
     }
 
-    /// Runs work that blocks, on a thread of its own, until the shutdown; it has to watch the shutdown by itself.
+    /// Runs work that blocks, on a thread of its own, until `end`; it has to watch that by itself.
     pub fn spawn_blocking<E: fmt::Display>(
         &self,
+        end: &Shutdown,
         name: impl Into<Cow<'static, str>>,
         work: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) {
         let tasks = self.clone();
         let number = self.enter(name.into());
-        let life = Life::Until(self.inner.shutdown.clone());
+        let life = Life::Until(end.clone());
         self.inner.tracker.spawn_blocking(move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
             tasks.leave(number, &life, &describe(outcome));
@@ -346,7 +347,7 @@ mod tests {
         });
         tasks.spawn_errand("errand", async { Ok::<(), String>(()) });
         let heard = tasks.shutdown().clone();
-        tasks.spawn_blocking("worker", move || {
+        tasks.spawn_blocking(tasks.shutdown(), "worker", move || {
             futures::executor::block_on(heard.started());
             Ok::<(), String>(())
         });
@@ -368,7 +369,9 @@ mod tests {
         assert_eq!(failed.join_all(SOON).await.unwrap_err().to_string(), "reader failed: disk is gone");
 
         let panicked = tasks();
-        panicked.spawn_blocking("decider", || -> Result<(), String> { panic!("at event {}", 7) });
+        panicked.spawn_blocking(panicked.shutdown(), "decider", || -> Result<(), String> {
+            panic!("at event {}", 7)
+        });
         assert_eq!(panicked.join_all(SOON).await.unwrap_err().to_string(), "decider panicked: at event 7");
 
         let alone = tasks();

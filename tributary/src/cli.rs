@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -34,6 +35,8 @@ pub enum Command {
     Event(Event),
     /// Decide events once more and compare the facts with those in the log, byte by byte.
     Verify(Verify),
+    /// Read the whole past once more into facts and tables of its own, and answer from them once they have everything.
+    Replay(Replay),
     /// Print every setting with its default.
     Config,
     /// The warehouse engine's own process; started by `up`.
@@ -110,4 +113,52 @@ pub struct Verify {
     /// Count the rows in the warehouse, too.
     #[arg(long)]
     pub rows: bool,
+    /// The generation whose facts are verified; without it the one that answers.
+    #[arg(long, value_name = "NUMBER")]
+    pub generation: Option<u32>,
+}
+
+/// Arguments of `replay`. Without one of the last three it plans a generation.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data of an `up` that is stopped: the next one does the work. Without it the plan goes to Kafka, the processors and
+    /// sinks that run do the work, and the command waits for it.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The revision of the catalog whose lookbacks, models and order of identifiers hold for everything that is older: a number,
+    /// or `now`. Without it each event is judged by those of its own time.
+    #[arg(long, value_name = "REVISION")]
+    pub settings_of: Option<SettingsOf>,
+    /// Show which generations there are, and how far a planned one is.
+    #[arg(long, conflicts_with_all = ["settings_of", "abandon", "drop"])]
+    pub status: bool,
+    /// Give the planned generation up.
+    #[arg(long, conflicts_with_all = ["settings_of", "drop"])]
+    pub abandon: bool,
+    /// Take away the tables and facts of a generation that answers no more, or was given up.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "settings_of")]
+    pub drop: Option<u32>,
+}
+
+/// Whose attribution holds for the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingsOf {
+    /// That of the newest revision.
+    Now,
+    /// That of the revision with this number.
+    Revision(u64),
+}
+
+impl FromStr for SettingsOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "now" {
+            return Ok(Self::Now);
+        }
+        text.parse().map(Self::Revision).map_err(|_| "must be the number of a revision, or now".to_owned())
+    }
 }

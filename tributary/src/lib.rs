@@ -8,10 +8,12 @@ mod error;
 mod event;
 mod first_start;
 mod greeting;
+mod installation;
 mod interference;
 mod ops;
 mod parts;
 mod reference;
+mod replay;
 mod role;
 mod settings;
 mod up;
@@ -47,6 +49,7 @@ pub fn run_with(cli: Cli, interference: &Interference) -> ExitCode {
         Command::Sink(arguments) => role::run(role::Role::Sink, &arguments, interference),
         Command::QueryApi(arguments) => role::run(role::Role::QueryApi, &arguments, interference),
         Command::Migrate(arguments) => role::migrate(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Verify(arguments) => match verify::run(&arguments) {
             Ok(true) => Ok(()),
             // What differs was printed.

@@ -5,15 +5,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use catalog::Follower;
 use catalog::follower::FollowerSettings;
 use catalog::seal::{SealError, Sealer};
+use catalog::{Catalog, Follower, Projection, Stage};
 use eventlog::kafka::{KafkaLog, KafkaSettings as LogSettings};
 use eventlog::{EventLog, TopicSpec};
 use ingest::Edge;
 use processor::{Health, Metrics, Objects, Surroundings};
 use prometheus::Registry;
 use query_api::{Desk, Parts};
+use schemas::generation::Generation;
 use schemas::id::{IdGenerator, RequestKind, WorkspaceNumber};
 use schemas::time::Timestamp;
 use schemas::topic;
@@ -124,7 +125,7 @@ impl Process {
         log: &Arc<dyn EventLog>,
         partitions: u32,
         interference: &Interference,
-        objects: Option<Objects>,
+        (catalog, objects): (&Follower, Option<Objects>),
     ) -> Result<Surroundings, Error> {
         Ok(Surroundings {
             log: log.clone(),
@@ -136,6 +137,7 @@ impl Process {
             partitions,
             failpoints: interference.failpoints.clone(),
             objects,
+            catalog: catalog.clone(),
         })
     }
 
@@ -264,6 +266,13 @@ fn log_settings(settings: &KafkaSettings, registry: &Registry) -> Result<LogSett
     Ok(log)
 }
 
+/// The topics of all generations that there are beside the first.
+fn topics_of_generations(catalog: &Catalog, partitions: u32) -> Vec<TopicSpec> {
+    let there = catalog.projections().filter(|it| it.stage != Stage::Dropped);
+    let later = there.map(|it| it.generation).filter(|generation| *generation != Generation::FIRST);
+    later.map(|generation| TopicSpec { name: generation.facts(), partitions }).collect()
+}
+
 /// The topics of an installation.
 pub(crate) const fn topics(partitions: u32) -> [TopicSpec; 4] {
     [
@@ -285,7 +294,8 @@ pub(crate) async fn follow(log: &Arc<dyn EventLog>) -> Result<Follower, Error> {
 pub(crate) async fn partitions(log: &Arc<dyn EventLog>, follower: &Follower) -> Result<u32, Error> {
     let wanted = follower.read().installation().map(|installation| installation.events_partitions);
     let wanted = wanted.ok_or(Error::NotMigrated)?;
-    for topic in topics(wanted) {
+    let of_generations = topics_of_generations(&follower.read(), wanted);
+    for topic in topics(wanted).into_iter().chain(of_generations) {
         match log.partitions(topic.name).await? {
             Some(found) if found == topic.partitions => {}
             Some(found) => {
@@ -309,6 +319,15 @@ pub(crate) async fn migrate_warehouse(endpoint: &Endpoint) -> Result<(), Error> 
     let applied = warehouse::migrate(endpoint, &migrations).await?;
     if !applied.is_empty() {
         tracing::info!(?applied, "warehouse tables");
+    }
+    Ok(())
+}
+
+/// Brings the tables of every generation to this version.
+pub(crate) async fn migrate_generations(endpoint: &Endpoint, follower: &Follower) -> Result<(), Error> {
+    let projections: Vec<Projection> = follower.read().projections().collect();
+    for projection in projections.iter().filter(|it| it.stage != Stage::Dropped) {
+        migrate_warehouse(&endpoint.of_generation(projection.generation)).await?;
     }
     Ok(())
 }

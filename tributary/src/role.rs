@@ -43,8 +43,8 @@ pub(crate) fn migrate(arguments: &RoleArguments) -> Result<(), Error> {
         let process = Process::begin(&settings)?;
         let dir = DataDir::open(&settings.data_dir)?;
         let log = parts::kafka(&settings.kafka, &process.registry).await?;
-        parts::migrate_warehouse(&parts::endpoint(&settings.warehouse)).await?;
         let follower = parts::follow(&log).await?;
+        parts::migrate_generations(&parts::endpoint(&settings.warehouse), &follower).await?;
         let key_file = first_start(&dir, &follower, &settings.first_start, &process.clock).await?;
         let installed = follower.read().installation().map(|installation| installation.events_partitions);
         let partitions = installed.ok_or(Error::NotMigrated)?;
@@ -91,20 +91,19 @@ async fn processor(settings: Settings, interference: &Interference) -> Result<()
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
-    follower.shutdown().await;
     let objects = Objects::open(&settings.object_store)?;
     if objects.is_none() {
         tracing::warn!(
             "object_store.url is not set: there are no snapshots and no archive: state that is lost is folded from all facts, and the log keeps everything"
         );
     }
-    let surroundings = process.surroundings(&log, partitions, interference, objects)?;
+    let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
     let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
     start_processor(&surroundings, &settings.processor, &warehouse, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
-    process.run_to_end(log, None, None).await
+    process.run_to_end(log, Some(follower), None).await
 }
 
 async fn sink(settings: Settings, interference: &Interference) -> Result<(), Error> {
@@ -114,14 +113,14 @@ async fn sink(settings: Settings, interference: &Interference) -> Result<(), Err
     let log = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
-    follower.shutdown().await;
     let warehouse = interference.sink(parts::endpoint(&settings.warehouse));
     let objects = Objects::open(&settings.object_store)?;
-    start_sink(&process.surroundings(&log, partitions, interference, objects)?, &settings.sink, &warehouse)?;
+    let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
+    start_sink(&surroundings, &settings.sink, &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
-    process.run_to_end(log, None, None).await
+    process.run_to_end(log, Some(follower), None).await
 }
 
 async fn query_api(mut settings: Settings) -> Result<(), Error> {

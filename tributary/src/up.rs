@@ -62,7 +62,6 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     let dir = DataDir::open(&settings.data_dir)?;
     let log = open_log(&dir, process.clock.clone(), &process.registry)?;
     let engine = open_engine(&dir, &settings).await?;
-    parts::migrate_warehouse(&engine.endpoint()).await?;
     let (_, reader) = warehouse::connect(&engine.endpoint());
     let sink = interference.sink(engine.endpoint());
 
@@ -71,6 +70,7 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     let installed = follower.read().installation().map(|installation| installation.events_partitions);
     log.ensure_topics(&parts::topics(installed.ok_or(Error::NotMigrated)?)).await?;
     let partitions = parts::partitions(&log, &follower).await?;
+    parts::migrate_generations(&engine.endpoint(), &follower).await?;
 
     let sealer = parts::sealer(&secrets_key(&dir, &settings)?, &follower, &process.clock)?;
     let edge = parts::edge(&process, &settings, &dir, &log, (&follower, &sealer)).await?;
@@ -78,8 +78,8 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
         // On the same disk nothing would be won: the log keeps everything.
         settings.processor.archive_after_hours = 0;
     }
-    let surroundings =
-        process.surroundings(&log, partitions, interference, Some(open_objects(&dir, &settings)?))?;
+    let objects = Some(open_objects(&dir, &settings)?);
+    let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
     start_processor(&surroundings, &settings.processor, &sink, dir.join("state"))?;
     start_sink(&surroundings, &settings.sink, &sink)?;
     let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;

@@ -1,24 +1,21 @@
 //! `tributary verify`: what the facts say is decided once more from the events, and compared.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use eventlog::EventLog;
+use catalog::{Follower, Projection, Stage};
+use processor::Metrics;
+use processor::SnapshotMetrics;
+use processor::assignment::PartitionOf;
 use processor::snapshot::Snapshots;
 use processor::verify::{Beginning, Question, TableRows, Verified, Verifier, count_rows, last_cut};
-use processor::{Metrics, Objects, SnapshotMetrics};
 use prometheus::Registry;
-use service::clock::SystemClock;
-use warehouse::embedded::EmbeddedEngine;
+use schemas::generation::Generation;
 
 use crate::cli::Verify;
-use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::installation::Installation;
 use crate::parts;
 use crate::settings::Settings;
-use crate::up;
 
 /// Verifies, and prints what was compared. False if there is a difference.
 pub(crate) fn run(arguments: &Verify) -> Result<bool, Error> {
@@ -34,13 +31,15 @@ pub(crate) fn run(arguments: &Verify) -> Result<bool, Error> {
 
 async fn verify(settings: &Settings, arguments: &Verify) -> Result<bool, Error> {
     let registry = Registry::new();
-    let sources = match &arguments.data {
-        Some(dir) => Sources::embedded(dir, settings, arguments.rows, &registry).await?,
-        None => Sources::remote(settings, arguments.rows, &registry).await?,
+    let installation = match &arguments.data {
+        Some(dir) => Installation::embedded(dir, settings, arguments.rows, &registry).await?,
+        None => Installation::remote(settings, arguments.rows, &registry).await?,
     };
-    let follower = parts::follow(&sources.log).await?;
-    let partitions = parts::partitions(&sources.log, &follower).await?;
+    let follower = parts::follow(&installation.log).await?;
+    let partitions = parts::partitions(&installation.log, &follower).await?;
+    let projection = projection(&follower, arguments.generation);
     follower.shutdown().await;
+    let sources = Sources { installation, projection: projection? };
     let chosen = match arguments.partition {
         Some(number) if number >= partitions => {
             return Err(processor::Error::Partitions { number, partitions }.into());
@@ -58,51 +57,22 @@ async fn verify(settings: &Settings, arguments: &Verify) -> Result<bool, Error> 
         };
         is_same &= sources.verify(partition, beginning, arguments.until).await?;
     }
-    sources.close(settings.shutdown_deadline()).await;
+    sources.installation.close(settings.shutdown_deadline()).await;
     Ok(is_same)
 }
 
-/// What is read.
+/// What is read, and of which generation.
 struct Sources {
-    log: Arc<dyn EventLog>,
-    objects: Option<Objects>,
-    warehouse: Option<warehouse::Sink>,
-    engine: Option<EmbeddedEngine>,
+    installation: Installation,
+    projection: Projection,
 }
 
 impl Sources {
-    /// What a stopped `up` has left. The log refuses a directory that another process has open.
-    async fn embedded(
-        dir: &Path,
-        settings: &Settings,
-        with_rows: bool,
-        registry: &Registry,
-    ) -> Result<Self, Error> {
-        // Looking must not make an installation of an empty folder.
-        if !dir.join("log").is_dir() {
-            let problem = "holds no log of a `tributary up`".to_owned();
-            return Err(Error::DataDir { dir: dir.to_owned(), problem });
-        }
-        let dir = DataDir::open(dir)?;
-        let log = up::open_log(&dir, SystemClock::shared(), registry)?;
-        let objects = Some(up::open_objects(&dir, settings)?);
-        let engine = if with_rows { Some(up::open_engine(&dir, settings).await?) } else { None };
-        let warehouse = engine.as_ref().map(|engine| warehouse::connect(&engine.endpoint()).0);
-        Ok(Self { log, objects, warehouse, engine })
-    }
-
-    /// What the roles work on.
-    async fn remote(settings: &Settings, with_rows: bool, registry: &Registry) -> Result<Self, Error> {
-        let log = parts::kafka(&settings.kafka, registry).await?;
-        let objects = Objects::open(&settings.object_store)?;
-        let warehouse = with_rows.then(|| warehouse::connect(&parts::endpoint(&settings.warehouse)).0);
-        Ok(Self { log, objects, warehouse, engine: None })
-    }
-
     async fn oldest_snapshot(&self, partition: u32, metrics: SnapshotMetrics) -> Result<Beginning, Error> {
         let none = |reason: &str| Error::Setting { setting: "--from-snapshot", reason: reason.to_owned() };
-        let objects = self.objects.clone().ok_or_else(|| none("there is no object store"))?;
-        let snapshots = Snapshots::new(objects, self.log.clone(), partition, metrics);
+        let objects = self.installation.objects.clone().ok_or_else(|| none("there is no object store"))?;
+        let partition = PartitionOf { generation: self.projection.generation, number: partition };
+        let snapshots = Snapshots::new(objects, self.installation.log.clone(), partition, metrics);
         let kept = snapshots.kept().await?;
         let oldest = kept.last().ok_or_else(|| none("there is no snapshot of this history"))?;
         Ok(snapshots.load(oldest).await?)
@@ -110,16 +80,17 @@ impl Sources {
 
     /// Verifies a partition, and prints what came of it. False if there is a difference.
     async fn verify(&self, partition: u32, beginning: Beginning, until: Option<u64>) -> Result<bool, Error> {
-        let cut = match &self.warehouse {
+        let warehouse = self.installation.warehouse(self.projection.generation);
+        let cut = match &warehouse {
             Some(warehouse) => last_cut(warehouse, partition).await?,
             None => None,
         };
-        let (log, objects) = (self.log.clone(), self.objects.clone());
-        let verifier = Verifier { log, objects, partition };
+        let (log, objects) = (self.installation.log.clone(), self.installation.objects.clone());
+        let verifier = Verifier { log, objects, partition, projection: self.projection.clone() };
         let verified = verifier.verify(beginning, Question { until, cut }).await?;
         crate::print(&said(partition, &verified))?;
         let mut is_same = verified.difference.is_none();
-        if let Some(warehouse) = &self.warehouse {
+        if let Some(warehouse) = &warehouse {
             let tables = match &verified.rows {
                 Some(expected) => Some(count_rows(warehouse, partition, expected).await?),
                 None => None,
@@ -129,13 +100,17 @@ impl Sources {
         }
         Ok(is_same)
     }
+}
 
-    async fn close(self, deadline: Duration) {
-        self.log.close(deadline).await;
-        if let Some(engine) = self.engine {
-            engine.stop(up::ENGINE_STOP).await;
-        }
-    }
+/// The projection that is verified: that of the generation that answers, unless another is asked for.
+fn projection(catalog: &Follower, wanted: Option<u32>) -> Result<Projection, Error> {
+    let catalog = catalog.read();
+    let wanted = wanted.map_or(Some(catalog.live_generation()), Generation::new);
+    let found = wanted.and_then(|generation| catalog.projection(generation));
+    found.filter(|projection| projection.stage != Stage::Dropped).ok_or_else(|| Error::Setting {
+        setting: "--generation",
+        reason: "there is no such generation, or it was dropped".to_owned(),
+    })
 }
 
 /// A line for people and for programs, and two more for a difference.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use schemas::generation::Generation;
+
 /// A ClickHouse HTTP endpoint. Its `Debug` form does not show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -24,6 +26,14 @@ impl Endpoint {
         database: impl Into<String>,
     ) -> Self {
         Self { url: url.into(), user: user.into(), password: password.into(), database: database.into() }
+    }
+}
+
+impl Endpoint {
+    /// The same for the tables of another generation, where these are those of the first.
+    #[must_use]
+    pub fn of_generation(&self, generation: Generation) -> Self {
+        Self { database: generation.database(&self.database), ..self.clone() }
     }
 }
 

@@ -16,6 +16,6 @@ pub use clickhouse::Row;
 pub use connection::connect;
 pub use endpoint::Endpoint;
 pub use error::Error;
-pub use migrations::{MigrateError, Migration, migrate};
+pub use migrations::{MigrateError, Migration, migrate, take_away};
 pub use reader::{Limits, Param, Reader};
 pub use sink::{InsertSettings, Marks, Sink};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clickhouse::{Client, Row};
+use schemas::generation::Generation;
 use schemas::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -108,6 +109,24 @@ pub async fn migrate(endpoint: &Endpoint, migrations: &[Migration<'_>]) -> Resul
         }
     }
     Ok(now)
+}
+
+/// Takes away the rows of a generation: its whole database, or, where the database is the first one's, what is in these tables.
+/// `first` is the endpoint of the first.
+pub async fn take_away(first: &Endpoint, generation: Generation, tables: &[&str]) -> Result<(), Error> {
+    let of_generation = first.of_generation(generation);
+    let database = plain_name(&of_generation.database)?;
+    let anywhere = client(&Endpoint { database: "default".to_owned(), ..first.clone() });
+    // However large they are: whoever asks for this has thought about it.
+    let anywhere = anywhere.with_setting("max_table_size_to_drop", "0");
+    if generation != Generation::FIRST {
+        return execute(&anywhere, &format!("DROP DATABASE IF EXISTS {database} SYNC")).await;
+    }
+    for table in tables {
+        let table = plain_name(table)?;
+        execute(&anywhere, &format!("TRUNCATE TABLE IF EXISTS {database}.{table}")).await?;
+    }
+    Ok(())
 }
 
 async fn make_database(endpoint: &Endpoint) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clickhouse::query::Query;
 use clickhouse::{Client, RowOwned, RowRead};
+use schemas::generation::Generation;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -92,11 +93,28 @@ impl Param {
 #[derive(Clone, Debug)]
 pub struct Reader {
     client: Client,
+    /// The database of the first generation.
+    first_database: String,
+    database: String,
 }
 
 impl Reader {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
-        Self { client: client(endpoint) }
+        let database = endpoint.database.clone();
+        Self { client: client(endpoint), first_database: database.clone(), database }
+    }
+
+    /// The same for the tables of another generation.
+    #[must_use]
+    pub fn of_generation(&self, generation: Generation) -> Self {
+        let database = generation.database(&self.first_database);
+        let client = self.client.clone().with_database(&database);
+        Self { client, first_database: self.first_database.clone(), database }
+    }
+
+    /// The database of the tables.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
     }
 
     /// The rows of a query; their types are checked against the columns'.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::{Client, Row};
+use schemas::generation::Generation;
 use serde::Deserialize;
 
 use crate::connection::{client, plain_name, whole_seconds, within};
@@ -93,6 +94,14 @@ pub struct Sink {
 impl Sink {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         Self { client: client(endpoint), reader: Reader::new(endpoint) }
+    }
+
+    /// The same for the tables of another generation.
+    #[must_use]
+    pub fn of_generation(&self, generation: Generation) -> Self {
+        let reader = self.reader.of_generation(generation);
+        let client = self.client.clone().with_database(reader.database());
+        Self { client, reader }
     }
 
     /// Inserts a batch, an Arrow stream, into `table`. An error does not say that nothing was committed:

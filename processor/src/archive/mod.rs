@@ -29,6 +29,11 @@ const READ_BACK: Duration = Duration::from_secs(10);
 /// Records read from the log at once.
 const RECORDS_READ: usize = 1_000;
 
+/// Where the archived records of a partition are.
+pub(crate) fn folder(partition: Partition) -> String {
+    format!("archive/{}/{}", partition.topic, partition.number)
+}
+
 /// The archived records of one partition of one topic.
 #[derive(Clone)]
 pub struct Archive {
@@ -44,7 +49,7 @@ impl Archive {
     }
 
     fn folder(&self) -> String {
-        format!("archive/{}/{}", self.partition.topic, self.partition.number)
+        folder(self.partition)
     }
 
     /// All pieces, by their first position; without a hole between them.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use eventlog::{EventLog, Partition};
+use eventlog::EventLog;
 use schemas::time::Timestamp;
-use schemas::{topic, wire};
+use schemas::wire;
 
 use super::{Archive, Mover, READ_BACK};
+use crate::assignment::PartitionOf;
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::Objects;
@@ -20,7 +21,7 @@ const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
 pub(crate) struct Retention {
     log: Arc<dyn EventLog>,
     warehouse: Arc<dyn Tables>,
-    facts: Partition,
+    partition: PartitionOf,
     movers: [(&'static str, Mover); 2],
     after_hours: u64,
     metrics: SnapshotMetrics,
@@ -30,16 +31,13 @@ impl Retention {
     pub(crate) fn new(
         (objects, log): (Objects, Arc<dyn EventLog>),
         warehouse: Arc<dyn Tables>,
-        partition: u32,
+        partition: PartitionOf,
         after_hours: u64,
         metrics: SnapshotMetrics,
     ) -> Self {
-        let movers = [topic::EVENTS, topic::FACTS].map(|topic| {
-            let of = Partition { topic, number: partition };
-            (topic, Mover::new(Archive::new(objects.clone(), Arc::clone(&log), of)))
-        });
-        let facts = Partition { topic: topic::FACTS, number: partition };
-        Self { log, warehouse, facts, movers, after_hours, metrics }
+        let movers = [partition.events(), partition.facts()]
+            .map(|of| (of.topic, Mover::new(Archive::new(objects.clone(), Arc::clone(&log), of))));
+        Self { log, warehouse, partition, movers, after_hours, metrics }
     }
 
     /// Archives and deletes what is old enough and lies below the oldest snapshot that is kept and the sink's last verified cut.
@@ -47,7 +45,7 @@ impl Retention {
         if self.after_hours == 0 {
             return Ok(());
         }
-        let Some(sink) = self.warehouse.last_cut(log_partition(self.facts.number)?).await? else {
+        let Some(sink) = self.warehouse.last_cut(log_partition(self.partition.number)?).await? else {
             return Ok(());
         };
         let keep_micros = i64::try_from(self.after_hours).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_HOUR);
@@ -65,7 +63,7 @@ impl Retention {
     /// The event that comes next after a snapshot's record.
     async fn source_after(&self, snapshot: &Snapshot) -> Result<u64, Error> {
         let position = snapshot.position;
-        let mut facts = self.log.subscribe(&[(self.facts, position)]).await?;
+        let mut facts = self.log.subscribe(&[(self.partition.facts(), position)]).await?;
         let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
         let payload = batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?.payload;
         let record =

@@ -2,6 +2,8 @@
 //!
 //! A person decides here, so that neither a cap nor the trust in a sender stands in the way. What no person can know does: a
 //! conversion whose amount has no rate is worth nobody knows what, and is not accepted.
+//!
+//! What a person decided stands in every later reading of the past: there the outcome decides that the command had.
 
 use schemas::event::{Command, Event};
 use schemas::fact::{OutcomeStatus, Revision, Subject, Values, reason};
@@ -11,6 +13,15 @@ use schemas::result::ConversionNow;
 use super::decide::{Case, Decider, Settled};
 use super::revision::{lacks_rate, revised, stored};
 use super::state::{State, StateError};
+
+/// How a command ended originally.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// Its outcome.
+    pub status: OutcomeStatus,
+    /// The reason that the outcome gave.
+    pub reason: String,
+}
 
 impl Decider<'_, '_> {
     /// Decides a command.
@@ -27,9 +38,14 @@ impl Decider<'_, '_> {
         let Some(existing) = known.filter(|existing| existing.received.test || !command.test) else {
             return self.reject(&case, reason::UNKNOWN_CONVERSION);
         };
+        let verdict = match self.original {
+            Some(Original { status: OutcomeStatus::Rejected, reason }) => return self.reject(&case, reason),
+            Some(original) => recall(original, command, &existing),
+            None => judge(command, &existing),
+        };
         let case = Case { test: existing.received.test, ..case };
         let settled = |reason| Settled::about(&existing, reason);
-        match judge(command, &existing) {
+        match verdict {
             Verdict::Same => self.settle(&case, OutcomeStatus::Duplicate, settled("")),
             Verdict::Refused(reason) => self.settle(&case, OutcomeStatus::Conflict, settled(reason)),
             Verdict::Step => {
@@ -42,16 +58,16 @@ impl Decider<'_, '_> {
 }
 
 /// What becomes of a command whose conversion is there.
-enum Verdict {
+enum Verdict<'a> {
     /// It takes its step.
     Step,
     /// The conversion has this status already: who says it once more is told so, and nothing changes.
     Same,
     /// It cannot be.
-    Refused(&'static str),
+    Refused(&'a str),
 }
 
-fn judge(command: &Command, existing: &Revision) -> Verdict {
+fn judge(command: &Command, existing: &Revision) -> Verdict<'static> {
     let status = existing.after.status;
     if command.expected_version.is_some_and(|expected| expected != existing.version) {
         Verdict::Refused(reason::VERSION_MISMATCH)
@@ -63,6 +79,18 @@ fn judge(command: &Command, existing: &Revision) -> Verdict {
         Verdict::Refused(reason::NO_RATE)
     } else {
         Verdict::Step
+    }
+}
+
+/// What became of a command originally. One that gave the conversion its status does so whatever version or status the conversion has
+/// in this reading; one that found it there already leaves it so, or gives it.
+fn recall<'a>(original: &'a Original, command: &Command, existing: &Revision) -> Verdict<'a> {
+    match original.status {
+        OutcomeStatus::Duplicate if command.to == existing.after.status => Verdict::Same,
+        OutcomeStatus::Updated | OutcomeStatus::Duplicate | OutcomeStatus::Recorded => Verdict::Step,
+        OutcomeStatus::Conflict | OutcomeStatus::Rejected | OutcomeStatus::Parked => {
+            Verdict::Refused(&original.reason)
+        }
     }
 }
 

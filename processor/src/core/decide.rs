@@ -12,6 +12,7 @@ use schemas::time::Timestamp;
 use schemas::wire;
 
 use super::apply::{apply, begin};
+use super::command::Original;
 use super::conversion::Reported;
 use super::dedupe::digest;
 use super::key::Awaited;
@@ -58,10 +59,23 @@ impl Input {
 /// # Errors
 /// Only if the state cannot be read; no input makes it fail.
 pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: Input) -> Result<Decision, StateError> {
+    decide_as(state, catalog, input, None)
+}
+
+/// Decides one record as [`decide`] does, but a command as it ended originally, in an earlier generation.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_as(
+    state: &mut Overlay<'_>,
+    catalog: &Catalog,
+    input: Input,
+    original: Option<&Original>,
+) -> Result<Decision, StateError> {
     let core_time = state.head().core_time.max(input.log_time);
     begin(state, input.position, core_time);
     let before = std::mem::replace(&mut state.head_mut().catalog, catalog.revision());
-    let mut decider = Decider { state, catalog, facts: Vec::with_capacity(2), wait_bytes: 0 };
+    let mut decider = Decider { state, catalog, original, facts: Vec::with_capacity(2), wait_bytes: 0 };
     match input.event {
         Ok(event) => {
             let event = decider.event(event)?;
@@ -77,6 +91,8 @@ pub fn decide(state: &mut Overlay<'_>, catalog: &Catalog, input: Input) -> Resul
 pub(super) struct Decider<'a, 'state> {
     pub(super) state: &'a mut Overlay<'state>,
     pub(super) catalog: &'a Catalog,
+    /// How the command that is decided ended in an earlier generation.
+    pub(super) original: Option<&'a Original>,
     facts: Vec<Fact>,
     /// Bytes that the facts about waits take, by estimate.
     wait_bytes: usize,

@@ -34,8 +34,8 @@ mod waiting;
 
 pub use apply::{apply_decision, apply_record};
 pub use cap::{live_cap_counts, moved_cap_counts};
-pub use command::conversion_now;
-pub use decide::{Input, decide};
+pub use command::{Original, conversion_now};
+pub use decide::{Input, decide, decide_as};
 pub use head::{Counters, Head};
 pub use horizon::{TOUCH_HORIZON_MICROS, is_over};
 pub use keys::{Key, Keys};

@@ -22,12 +22,11 @@ use super::position::{self, log_partition};
 use super::rows::{Place, rows};
 use super::span::Span;
 use super::tables::Tables;
+use crate::assignment::PartitionOf;
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Failpoints};
 use crate::metrics::SinkMetrics;
 
-/// First generation of the tables; another past is another generation.
-const GENERATION: u32 = 1;
 /// Rows of one INSERT at most.
 const ROWS_PER_INSERT: u64 = 500_000;
 /// Conversions that are asked for at once: their keys are parameters of a request.
@@ -42,7 +41,7 @@ pub(super) struct Loader<'a> {
     pub(super) timeout: Duration,
     pub(super) metrics: &'a SinkMetrics,
     pub(super) failpoints: &'a Failpoints,
-    pub(super) partition: u32,
+    pub(super) partition: PartitionOf,
 }
 
 /// One INSERT: rows of one table, one month of core time, dense.
@@ -62,7 +61,7 @@ impl Loader<'_> {
             self.insert_replacing(derived::CONVERSIONS, &batch).await?;
         }
         self.check_conversions(cut).await?;
-        if let Some(batch) = derived::delayed(cut, log_partition(self.partition)?)? {
+        if let Some(batch) = derived::delayed(cut, log_partition(self.partition.number)?)? {
             self.insert_replacing(derived::DELAYED, &batch).await?;
         }
         let mut is_begun = false;
@@ -97,7 +96,8 @@ impl Loader<'_> {
         for facts in chunks(table, &cut.facts) {
             let rows = facts.iter().map(|(_, fact)| table.rows_of(fact)).sum::<u64>();
             if rows > 0 {
-                let place = Place { log_partition: log_partition(self.partition)?, cut: cut.number, chunk };
+                let place =
+                    Place { log_partition: log_partition(self.partition.number)?, cut: cut.number, chunk };
                 let month = month(facts[0].0);
                 self.load_chunk(&Chunk { table, place, month, first_row_seq: row_seq, facts }).await?;
                 self.metrics.rows(table, rows);
@@ -111,8 +111,8 @@ impl Loader<'_> {
     /// Says that a cut is finished. Here, too, it is not the yes to the INSERT that counts: while the row is missing, reports end
     /// before the cut, and the next one may be long in coming.
     async fn finish(&self, cut: &CutBatch) -> Result<(), Error> {
-        self.insert_replacing(position::TABLE, &position::row(self.partition, cut)?).await?;
-        let last = self.warehouse.last_cut(log_partition(self.partition)?).await?;
+        self.insert_replacing(position::TABLE, &position::row(self.partition.number, cut)?).await?;
+        let last = self.warehouse.last_cut(log_partition(self.partition.number)?).await?;
         if last.is_some_and(|last| last.cut >= cut.number) {
             Ok(())
         } else {
@@ -167,7 +167,7 @@ impl Loader<'_> {
     fn unexplained(&self, chunk: &Chunk<'_>, expected: Marks, found: Marks) -> Error {
         Error::UnexplainedRows {
             table: chunk.table.name(),
-            partition: self.partition,
+            partition: self.partition.number,
             cut: chunk.place.cut,
             chunk: chunk.place.chunk,
             expected: format!("{expected:?}"),
@@ -189,9 +189,10 @@ impl Loader<'_> {
         let Place { log_partition, cut, chunk: number } = chunk.place;
         let table = chunk.table.name();
         let month = &chunk.month;
+        let generation = self.partition.generation;
         let settings = InsertSettings {
             dedup_token: format!(
-                "{GENERATION}/{log_partition}/{cut}/{table}/{month}/{number}+{from}/{}",
+                "{generation}/{log_partition}/{cut}/{table}/{month}/{number}+{from}/{}",
                 span.number
             ),
             timeout: self.timeout,

@@ -11,16 +11,17 @@ mod load;
 pub(crate) mod position;
 mod rows;
 mod span;
+pub(crate) mod switch;
 mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::{EventLog, Partition, Subscription};
-use schemas::topic;
+use eventlog::{EventLog, Subscription};
 use service::lifecycle::Shutdown;
 
 use crate::archive;
+use crate::assignment::Assignment;
 use crate::chain::{Accepted, Chain, Judged};
 use crate::error::Error;
 use crate::failpoint::Failpoints;
@@ -48,9 +49,11 @@ const READ_BACK: Duration = Duration::from_secs(10);
 pub struct SinkParts {
     /// The partition of `facts`.
     pub partition: u32,
+    /// The generation of the facts.
+    pub assignment: Assignment,
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// The warehouse.
+    /// The warehouse, with the generation's tables.
     pub warehouse: Arc<dyn Tables>,
     /// Where facts are that the log does not have any more; `None` for nowhere.
     pub objects: Option<Objects>,
@@ -78,7 +81,7 @@ impl<'a> PartitionSink<'a> {
     /// # Errors
     /// [`Error::Foreign`] if the warehouse was filled from another log.
     pub async fn open(parts: &'a SinkParts) -> Result<Self, Error> {
-        let partition = Partition { topic: topic::FACTS, number: parts.partition };
+        let partition = parts.assignment.partition(parts.partition).facts();
         let Some(last) = parts.warehouse.last_cut(log_partition(parts.partition)?).await? else {
             let facts = archive::subscribe(&parts.log, parts.objects.as_ref(), partition, 0).await?;
             let collector = Collector::new(0, schemas::table::RowCounts::default());
@@ -149,7 +152,7 @@ impl<'a> PartitionSink<'a> {
                 timeout: Duration::from_millis(self.parts.settings.insert_timeout_ms),
                 metrics: &self.parts.metrics,
                 failpoints: &self.parts.failpoints,
-                partition: self.parts.partition,
+                partition: self.parts.assignment.partition(self.parts.partition),
             };
             loader.load(&cut).await?;
             self.parts.metrics.cut(cut.number, cut.core_time);

@@ -22,10 +22,14 @@ use crate::workers::Workers;
 /// How soon a pass that failed is tried again, at most; a shorter period is kept.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// Whether what nobody of this generation needs any more may leave the log: another one may want to read it.
+pub type MayLetGo = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Takes the snapshots of one partition, and moves what nobody needs any more from the log into the archive.
 pub struct Keeper {
     snapshots: Arc<Snapshots>,
     retention: Arc<Retention>,
+    may_let_go: MayLetGo,
     clock: SharedClock,
     settings: ProcessorSettings,
     workers: Workers,
@@ -34,9 +38,15 @@ pub struct Keeper {
 impl Keeper {
     /// Who keeps the partition of that owner, if there is a place for it. The sink's tables are asked how far they are, before anything
     /// is deleted from the log.
-    pub fn of(parts: &OwnerParts, tables: &Arc<dyn Tables>, metrics: SnapshotMetrics) -> Option<Self> {
+    pub fn of(
+        parts: &OwnerParts,
+        tables: &Arc<dyn Tables>,
+        may_let_go: MayLetGo,
+        metrics: SnapshotMetrics,
+    ) -> Option<Self> {
         let objects = parts.objects.clone()?;
-        let (log, partition, settings) = (parts.log.clone(), parts.partition, parts.settings.clone());
+        let partition = parts.assignment.partition(parts.partition);
+        let (log, settings) = (parts.log.clone(), parts.settings.clone());
         let kept_in = (objects.clone(), log.clone());
         let hours = settings.archive_after_hours;
         let retention = Retention::new(kept_in, tables.clone(), partition, hours, metrics.clone());
@@ -44,6 +54,7 @@ impl Keeper {
         Some(Self {
             snapshots: Arc::new(snapshots),
             retention: Arc::new(retention),
+            may_let_go,
             clock: parts.clock.clone(),
             settings,
             workers: parts.workers,
@@ -77,7 +88,7 @@ impl Keeper {
     fn complain(&self, error: &Error) {
         self.snapshots.metrics.failed();
         let partition = self.snapshots.partition;
-        tracing::warn!(partition, %error, "no snapshot could be taken; decisions go on");
+        tracing::warn!(%partition, %error, "no snapshot could be taken; decisions go on");
     }
 
     /// A process that begins again and again still takes a snapshot each period.
@@ -98,7 +109,9 @@ impl Keeper {
     /// Takes a snapshot if anything was committed since the newest. Encoding blocks, so that it has a thread of its own; with this
     /// future it ends.
     async fn pass(&self, store: &dyn Restorable) -> Result<(), Error> {
-        let (view, keep) = (store.view(), self.settings.snapshots_kept);
+        let view = store.view();
+        // While a generation reads the past, nothing of it goes.
+        let keep = Keep { count: self.settings.snapshots_kept, may_let_go: (self.may_let_go)() };
         let now = Timestamp::from_micros(self.clock.now_micros());
         if self.workers == Workers::Nobody {
             return keep_all(&self.snapshots, &self.retention, view, (keep, now)).await;
@@ -121,25 +134,35 @@ impl Keeper {
     }
 }
 
+/// What is kept.
+#[derive(Clone, Copy)]
+struct Keep {
+    /// Snapshots.
+    count: usize,
+    /// Whether what nobody needs may leave the log.
+    may_let_go: bool,
+}
+
 async fn keep_all(
     snapshots: &Snapshots,
     retention: &Retention,
     view: Box<dyn StateView>,
-    (keep, now): (usize, Timestamp),
+    (keep, now): (Keep, Timestamp),
 ) -> Result<(), Error> {
     if let Some(newest) = snapshots.take(view.as_ref()).await? {
         snapshots.metrics.kept(&newest);
     }
     // The store cannot forget what a view still shows.
     drop(view);
-    let kept = snapshots.prune(keep).await?;
+    let kept = snapshots.prune(keep.count).await?;
     // A single snapshot has no other to fall back on but the facts before it.
-    if kept.len() == keep
+    if kept.len() == keep.count
+        && keep.may_let_go
         && let Err(error) = let_go(snapshots, retention, &kept, now).await
     {
         snapshots.metrics.archive_failed();
         let partition = snapshots.partition;
-        tracing::warn!(partition, %error, "nothing is deleted from the log for now");
+        tracing::warn!(%partition, %error, "nothing is deleted from the log for now");
     }
     Ok(())
 }

@@ -16,8 +16,9 @@ use eventlog::{EventLog, Partition, Position};
 use parking_lot::Mutex;
 use schemas::fact::RecordHash;
 use schemas::time::Timestamp;
-use schemas::{hex, topic, wire};
+use schemas::{hex, wire};
 
+use crate::assignment::PartitionOf;
 use crate::core::{Head, Pair};
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
@@ -25,7 +26,7 @@ use crate::objects::{Object, Objects, ObjectsError, Upload};
 use crate::verify::Beginning;
 use format::{Decoder, Encoder, Unusable};
 
-pub use keeper::Keeper;
+pub use keeper::{Keeper, MayLetGo};
 pub use restorable::{Pairs, Restorable, StateView};
 
 /// How long a record that the log has may take to arrive.
@@ -60,6 +61,11 @@ impl Snapshot {
     }
 }
 
+/// Where the snapshots of a partition are.
+pub(crate) fn folder(partition: PartitionOf) -> String {
+    format!("snapshots/{}", partition.generation.place(&partition.number.to_string()))
+}
+
 /// What the log says about a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -73,7 +79,7 @@ enum Origin {
 pub struct Snapshots {
     objects: Objects,
     log: Arc<dyn EventLog>,
-    partition: u32,
+    partition: PartitionOf,
     metrics: SnapshotMetrics,
     /// Names of those that this process has read whole.
     read: Mutex<HashSet<String>>,
@@ -81,12 +87,17 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// The snapshots of `partition` in `objects`; the log decides which of them are of this history.
-    pub fn new(objects: Objects, log: Arc<dyn EventLog>, partition: u32, metrics: SnapshotMetrics) -> Self {
+    pub fn new(
+        objects: Objects,
+        log: Arc<dyn EventLog>,
+        partition: PartitionOf,
+        metrics: SnapshotMetrics,
+    ) -> Self {
         Self { objects, log, partition, metrics, read: Mutex::default() }
     }
 
     fn folder(&self) -> String {
-        format!("snapshots/{}", self.partition)
+        folder(self.partition)
     }
 
     /// Writes a snapshot of `view`, unless there is one of its record already. `None` if nothing was ever committed.
@@ -136,7 +147,7 @@ impl Snapshots {
 
     async fn write(&self, view: &dyn StateView, upload: &mut Upload) -> Result<(), Error> {
         let failed = |error: io::Error| Error::Objects(ObjectsError::damaged("to be written", error));
-        let mut encoder = Encoder::begin(self.partition, &view.head()?).map_err(failed)?;
+        let mut encoder = Encoder::begin(self.partition.number, &view.head()?).map_err(failed)?;
         for pair in view.pairs()? {
             let (key, value) = pair?;
             encoder.pair(&key, &value).map_err(failed)?;
@@ -156,7 +167,7 @@ impl Snapshots {
         take: &mut dyn FnMut(Vec<Pair>) -> Result<(), Error>,
     ) -> Result<Head, Error> {
         let unusable = |error: Unusable| Error::Objects(ObjectsError::damaged(name, error));
-        let mut decoder = Decoder::new(self.partition).map_err(|error| unusable(error.into()))?;
+        let mut decoder = Decoder::new(self.partition.number).map_err(|error| unusable(error.into()))?;
         let taken = self.objects.read(name, |bytes| take(decoder.take(&bytes).map_err(unusable)?)).await;
         taken?;
         decoder.finish().map_err(unusable)
@@ -205,8 +216,7 @@ impl Snapshots {
         let start = self.log.bounds(self.facts()).await?.start;
         let is_empty = store.is_empty()?;
         if !is_empty {
-            let events = Partition { topic: topic::EVENTS, number: partition };
-            let first_event = self.log.bounds(events).await?.start;
+            let first_event = self.log.bounds(partition.events()).await?.start;
             let head = store.head()?;
             // By its last record and its last event a state knows its log.
             if head.record.is_some_and(|record| record >= start) && head.source > first_event {
@@ -216,14 +226,14 @@ impl Snapshots {
         match self.restore(store).await {
             Ok(Some(snapshot)) => {
                 let Snapshot { position, bytes, .. } = snapshot;
-                tracing::info!(partition, position, bytes, "the state was restored from a snapshot");
+                tracing::info!(%partition, position, bytes, "the state was restored from a snapshot");
             }
             Ok(None) if is_empty => store.clear()?,
             // The owner says what is wrong with it.
             Ok(None) => {}
             Err(Error::Objects(error)) if start == 0 => {
                 self.metrics.failed();
-                tracing::error!(partition, %error, "no snapshot can be had: the state is folded from all facts");
+                tracing::error!(%partition, %error, "no snapshot can be had: the state is folded from all facts");
                 store.clear()?;
             }
             Err(error) => return Err(error),
@@ -232,7 +242,7 @@ impl Snapshots {
     }
 
     fn facts(&self) -> Partition {
-        Partition { topic: topic::FACTS, number: self.partition }
+        self.partition.facts()
     }
 
     /// Fills an empty store from the newest snapshot that is whole and of this history. `None` if there is none.
@@ -245,7 +255,7 @@ impl Snapshots {
             if self.origin(&snapshot).await? == Origin::Foreign {
                 self.metrics.refused("foreign");
                 tracing::error!(
-                    partition = self.partition,
+                    partition = %self.partition,
                     name,
                     "a snapshot is passed over: the log has no such record at its position"
                 );
@@ -255,7 +265,7 @@ impl Snapshots {
                 Ok(()) => return Ok(Some(snapshot)),
                 Err(Error::Objects(error @ ObjectsError::Damaged { .. })) => {
                     self.metrics.refused("damaged");
-                    tracing::error!(partition = self.partition, %error, "a snapshot is passed over");
+                    tracing::error!(partition = %self.partition, %error, "a snapshot is passed over");
                 }
                 Err(error) => return Err(error),
             }

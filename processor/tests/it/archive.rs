@@ -39,7 +39,7 @@ impl Site {
     }
 
     /// Moves what is older than `age` and below `needed`.
-    async fn archive_older(&self, age: i64, needed: Position) -> Result<Position, Error> {
+    pub(crate) async fn archive_older(&self, age: i64, needed: Position) -> Result<Position, Error> {
         let old = Timestamp::from_micros(self.clock.now_micros() - age);
         Mover::new(self.archive()).pass(needed, old).await
     }

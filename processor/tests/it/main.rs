@@ -9,6 +9,8 @@ mod decisions;
 #[cfg(test)]
 mod owner;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod sink;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use catalog::Follower;
+use catalog::follower::FollowerSettings;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings};
 use eventlog::{EventLog, NewRecord, Partition, ProducerUse, TopicSpec};
+use processor::assignment::Assignment;
 use processor::chain::{Chain, Judged};
 use processor::core::Head;
 use processor::owner::{Owner, OwnerParts};
@@ -102,6 +105,12 @@ impl Site {
         Self { log, clock, dir }
     }
 
+    /// Follows the catalog of the installation.
+    pub(crate) fn follower(&self) -> Follower {
+        let following = Follower::start(self.log.clone(), FollowerSettings::default());
+        tokio::task::block_in_place(|| Handle::current().block_on(following)).unwrap()
+    }
+
     pub(crate) async fn append(&self, partition: Partition, payload: Bytes) -> u64 {
         let usage = ProducerUse { name: "test", deadline: PATIENCE, max_pending_bytes: 64 << 20 };
         let producer = self.log.producer(usage).unwrap();
@@ -162,16 +171,33 @@ impl Site {
         metrics: &Metrics,
     ) -> Running {
         let parts = OwnerParts {
-            partition: 0,
-            log: self.log.clone(),
-            objects: None,
             settings,
             clock,
             health,
             metrics: metrics.owner(0),
+            ..self.owner_parts(Assignment::default())
+        };
+        Self::run(store, parts)
+    }
+
+    /// What an owner of a generation is made of.
+    pub(crate) fn owner_parts(&self, assignment: Assignment) -> OwnerParts {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        OwnerParts {
+            partition: 0,
+            assignment,
+            log: self.log.clone(),
+            objects: None,
+            settings: ProcessorSettings { batch_linger_ms: 0, ..ProcessorSettings::default() },
+            clock: self.clock.clone(),
+            health: Health::default().partition("processor", 0, &metrics),
+            metrics: metrics.owner(0),
             failpoints: Failpoints::default(),
             workers: Workers::Threads,
-        };
+        }
+    }
+
+    pub(crate) fn run(store: &Arc<Store>, parts: OwnerParts) -> Running {
         let shutdown = Shutdown::new();
         let (heard, store) = (shutdown.clone(), Arc::clone(store));
         let runtime = Handle::current();
@@ -217,10 +243,15 @@ impl Site {
 
     /// The accepted records, and how many others the log holds.
     pub(crate) async fn chain(&self) -> (Vec<Record>, usize) {
+        self.chain_of(FACTS).await
+    }
+
+    /// The same of another generation.
+    pub(crate) async fn chain_of(&self, facts: Partition) -> (Vec<Record>, usize) {
         let mut chain = Chain::start(0);
         let mut accepted = Vec::new();
         let mut ignored = 0;
-        for (_, payload) in self.facts_log().await {
+        for (_, payload) in self.read(facts).await {
             match chain.judge(&payload).unwrap() {
                 Judged::Accepted(record) => accepted.push(record.record),
                 Judged::Ignored => ignored += 1,
@@ -231,9 +262,19 @@ impl Site {
 
     /// Each event's only outcome in the accepted chain.
     pub(crate) async fn outcomes(&self) -> HashMap<EventId, Outcome> {
+        self.outcomes_of(FACTS).await
+    }
+
+    /// The same of another generation.
+    pub(crate) async fn outcomes_of(&self, facts: Partition) -> HashMap<EventId, Outcome> {
         let mut outcomes = HashMap::new();
-        for fact in
-            self.chain().await.0.into_iter().flat_map(|record| record.decisions).flat_map(|it| it.facts)
+        for fact in self
+            .chain_of(facts)
+            .await
+            .0
+            .into_iter()
+            .flat_map(|record| record.decisions)
+            .flat_map(|it| it.facts)
         {
             if let Fact::Outcome(outcome) = fact {
                 let before = outcomes.insert(outcome.event, *outcome);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use catalog::Projection;
 use processor::archive::{Archive, Mover};
+use processor::assignment::PartitionOf;
 use processor::core::CORE_VERSION;
 use processor::snapshot::Snapshots;
 use processor::store::Committed as _;
@@ -21,7 +23,12 @@ fn objects(site: &Site) -> Objects {
 }
 
 async fn verify(site: &Site, beginning: Beginning, until: Option<u64>) -> Result<Verified, Error> {
-    let verifier = Verifier { log: site.log.clone(), objects: Some(objects(site)), partition: 0 };
+    let verifier = Verifier {
+        log: site.log.clone(),
+        objects: Some(objects(site)),
+        partition: 0,
+        projection: Projection::FIRST,
+    };
     verifier.verify(beginning, Question { until, cut: None }).await
 }
 
@@ -48,7 +55,7 @@ async fn decided() -> Site {
 
 fn snapshots(site: &Site) -> Snapshots {
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().snapshots(0);
-    Snapshots::new(objects(site), site.log.clone(), 0, metrics)
+    Snapshots::new(objects(site), site.log.clone(), PartitionOf::first(0), metrics)
 }
 
 #[tokio::test(flavor = "multi_thread")]

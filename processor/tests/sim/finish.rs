@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use eventlog::{EventLog, Record};
 use processor::archive::History;
+use processor::assignment::PartitionOf;
 use processor::core::Head;
 use processor::snapshot::Snapshots;
 use processor::store::Committed as _;
@@ -127,7 +128,8 @@ impl World {
     fn snapshots(&self) -> Vec<(Map, Head)> {
         let Some(objects) = &self.outside.objects else { return Vec::new() };
         let log: Arc<dyn EventLog> = Arc::new(self.outside.log.clone());
-        let snapshots = Snapshots::new(objects.clone(), log, 0, self.outside.metrics.snapshots(0));
+        let snapshots =
+            Snapshots::new(objects.clone(), log, PartitionOf::first(0), self.outside.metrics.snapshots(0));
         finished(async {
             let mut states = Vec::new();
             for snapshot in snapshots.kept().await.unwrap() {

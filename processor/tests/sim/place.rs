@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use eventlog::EventLog;
+use processor::assignment::Assignment;
 use processor::owner::OwnerParts;
 use processor::runner::{decide, keep_going, load};
 use processor::sink::{SinkParts, Tables};
@@ -88,6 +89,7 @@ impl OwnerPlace {
         let log: Arc<dyn EventLog> = Arc::new(outside.log.clone());
         let parts = OwnerParts {
             partition: 0,
+            assignment: Assignment::default(),
             log,
             objects: outside.objects.clone(),
             settings,
@@ -97,7 +99,7 @@ impl OwnerPlace {
             failpoints: Failpoints::default(),
             workers: Workers::Nobody,
         };
-        let keeper = Keeper::of(&parts, &outside.tables, outside.metrics.snapshots(0));
+        let keeper = Keeper::of(&parts, &outside.tables, Arc::new(|| true), outside.metrics.snapshots(0));
         let (store, outside, clock) = (Rc::clone(&self.store), outside.clone(), self.clock.clone());
         self.work = Some(Box::pin(async move {
             let shutdown = Shutdown::new();
@@ -135,6 +137,7 @@ fn begin_sink(outside: Outside, clock: Arc<WrongClock>) -> Work {
     let log: Arc<dyn EventLog> = Arc::new(outside.log.clone());
     let parts = SinkParts {
         partition: 0,
+        assignment: Assignment::default(),
         log,
         warehouse: outside.tables.clone(),
         objects: outside.objects.clone(),

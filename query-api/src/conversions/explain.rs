@@ -99,8 +99,8 @@ pub(crate) async fn explain(
     params: Params,
 ) -> Result<Json<Explanation>, Error> {
     params.finish()?;
-    let conversion = find(&desk, caller.workspace, &id).await?;
     let workspace = desk.workspace(caller.workspace)?;
+    let conversion = find(&desk, &workspace, &id).await?;
     let cut = desk.last_cut(&workspace).await?;
     let mut touches: Vec<Row> = match hex::decode(&conversion.id_hex) {
         Some(id) => desk.fetch(touches(&id, workspace.up_to(cut))).await?,
@@ -173,7 +173,7 @@ fn terms(
 
 /// The touches of the conversion's latest revisions, in the order in which they happened.
 fn touches(conversion: &[u8; 16], tenant: Tenant) -> Statement {
-    let mut values = Values::default();
+    let mut values = Values::of(tenant.generation);
     let id = values.bind_id(conversion);
     let columns = [
         "version",

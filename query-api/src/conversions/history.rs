@@ -121,8 +121,8 @@ pub(crate) async fn history(
     let page = PageRequest::new(&mut params, &format!("history {id}"), caller.workspace)?;
     params.finish()?;
     let after: Option<u32> = page.after()?;
-    let conversion = find(&desk, caller.workspace, &id).await?;
     let workspace = desk.workspace(caller.workspace)?;
+    let conversion = find(&desk, &workspace, &id).await?;
     let cut = desk.last_cut(&workspace).await?;
     let unreadable = || Error::Internal("a conversion without an id".to_owned());
     let id = hex::decode(&conversion.id_hex).ok_or_else(unreadable)?;
@@ -148,7 +148,7 @@ fn revisions(
     limit: usize,
     tenant: Tenant,
 ) -> Statement {
-    let mut values = Values::default();
+    let mut values = Values::of(tenant.generation);
     let (at, id) = (values.bind_time(occurred_us), values.bind_id(conversion));
     let from = values.bind("UInt32", from.unwrap_or(0));
     let columns = [

@@ -21,6 +21,7 @@ use crate::reference::{Named, Referent, id_text};
 use crate::show::{Subs, instant, money, named, text};
 use crate::sql::Table;
 use crate::state::Desk;
+use crate::store::Workspace;
 
 pub(crate) use explain::explain;
 pub(crate) use history::history;
@@ -213,19 +214,18 @@ pub(crate) async fn one(
     params: Params,
 ) -> Result<Json<Conversion>, Error> {
     params.finish()?;
-    let row = find(&desk, caller.workspace, &id).await?;
+    let row = find(&desk, &desk.workspace(caller.workspace)?, &id).await?;
     Ok(Json(row.show(&desk.catalog().read(), caller.workspace)))
 }
 
 /// The conversion with this id. One of another workspace is as unknown as one that never was.
-async fn find(desk: &Desk, workspace: WorkspaceNumber, id: &str) -> Result<Row, Error> {
+async fn find(desk: &Desk, workspace: &Workspace, id: &str) -> Result<Row, Error> {
     let unknown = || Error::not_found("conversion");
     let id: ConversionId = id.parse().map_err(|_| unknown())?;
     // The bytes are those of the event that made it, and those hold the workspace's number.
-    if id.workspace() != workspace {
+    if id.workspace() != workspace.number {
         return Err(unknown());
     }
-    let tenant = desk.workspace(workspace)?.up_to(None);
-    let rows: Vec<Row> = desk.fetch(SHAPE.one(id.bytes(), tenant)).await?;
+    let rows: Vec<Row> = desk.fetch(SHAPE.one(id.bytes(), workspace.up_to(None))).await?;
     rows.into_iter().next().ok_or_else(unknown)
 }

@@ -27,7 +27,6 @@ use crate::receipts;
 use crate::resources::fields::{Fields, Purpose};
 use crate::resources::value;
 use crate::state::Desk;
-use crate::store::Workspace;
 
 /// How long an answer waits for the outcome and its rows.
 const WAIT: Duration = Duration::from_secs(5);
@@ -89,7 +88,7 @@ pub(crate) async fn transition(
     let appended = desk.commands().append(workspace.partition, event).await;
     appended.map_err(|error| Error::Unavailable { part: "the event log", reason: error.to_string() })?;
     let ended = match place {
-        Some(_place) => ended(&desk, &workspace, conversion, wait, receipt).await,
+        Some(_place) => ended(&desk, conversion, wait, receipt).await,
         // Too many wait already.
         None => None,
     };
@@ -99,7 +98,7 @@ pub(crate) async fn transition(
             Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
         }
         Some(Ended::Shown) => {
-            let row = find(&desk, caller.workspace, &id).await?;
+            let row = find(&desk, &desk.workspace(caller.workspace)?, &id).await?;
             Ok(Json(row.show(&desk.catalog().read(), caller.workspace)).into_response())
         }
         Some(Ended::Refused(reason, now)) => Err(conflict(&wanted, &reason, now)),
@@ -155,13 +154,7 @@ fn event(desk: &Desk, caller: &Caller, conversion: ConversionId, wanted: &Wanted
 
 /// Waits until the command has ended and, where the conversion stands as it shall, until the rows show it. `None` if the time
 /// was over before.
-async fn ended(
-    desk: &Desk,
-    workspace: &Workspace,
-    conversion: ConversionId,
-    mut wait: Wait,
-    receipt: EventId,
-) -> Option<Ended> {
+async fn ended(desk: &Desk, conversion: ConversionId, mut wait: Wait, receipt: EventId) -> Option<Ended> {
     let deadline = Instant::now() + WAIT;
     let mut is_told = false;
     let mut pause = FIRST_PAUSE;
@@ -180,7 +173,7 @@ async fn ended(
             }
             () = tokio::time::sleep_until(look_at) => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                match look(desk, workspace, conversion, receipt).await {
+                match look(desk, conversion, receipt).await {
                     Ok(Some(ended)) => return Some(ended),
                     Ok(None) => {}
                     // The command is on its way whatever becomes of the warehouse: the receipt says the rest.
@@ -192,19 +185,16 @@ async fn ended(
 }
 
 /// How a command ended by its rows, if they are there.
-async fn look(
-    desk: &Desk,
-    workspace: &Workspace,
-    conversion: ConversionId,
-    receipt: EventId,
-) -> Result<Option<Ended>, Error> {
+async fn look(desk: &Desk, conversion: ConversionId, receipt: EventId) -> Result<Option<Ended>, Error> {
+    // Each look anew: a later generation may have begun to answer meanwhile, and it alone has the rows.
+    let workspace = &desk.workspace(receipt.workspace())?;
     let Some(outcome) = receipts::find(desk, workspace, receipt).await? else { return Ok(None) };
     let status = OutcomeStatus::from_word(&outcome.status);
     let status = status.ok_or_else(|| Error::Internal(format!("an outcome {}", outcome.status)))?;
     if status != OutcomeStatus::Conflict {
         return Ok(Some(refused(status, outcome.reason, None).unwrap_or(Ended::Shown)));
     }
-    let row = find(desk, workspace.number, &conversion.to_string()).await?;
+    let row = find(desk, workspace, &conversion.to_string()).await?;
     let now = Status::from_word(&row.status);
     let now = now.map(|status| ConversionNow { id: conversion, version: row.version, status });
     Ok(refused(status, outcome.reason, now))

@@ -91,15 +91,19 @@ pub(crate) async fn report(
 ) -> Result<Json<Report>, Error> {
     let workspace = desk.workspace(caller.workspace)?;
     let plan = Plan::read(params, &caller, &workspace, &desk)?;
-    let cut = match &plan.after {
-        Some(place) => place.cut(),
-        None => desk.last_cut(&workspace).await?,
+    let (workspace, cut) = match &plan.after {
+        Some(place) => (desk.as_read_before(workspace, place.generation)?, place.cut()),
+        None => {
+            let cut = desk.last_cut(&workspace).await?;
+            (workspace, cut)
+        }
     };
     let tenant = workspace.up_to(cut);
     let bases = plan.bases();
     // Both are read up to the same cut: the totals are those of the rows.
     let totals = desk.fetch::<Raw>(statement::totals(&plan, &bases, tenant));
-    let delayed = desk.fetch::<DelayedRow>(sql::delayed(workspace.partition, MAX_DELAYED));
+    let delayed =
+        desk.fetch::<DelayedRow>(sql::delayed(workspace.generation, workspace.partition, MAX_DELAYED));
     let read = if plan.dimensions.is_empty() {
         let (totals, delayed) = tokio::try_join!(totals, delayed)?;
         Numbers { totals, rows: Vec::new(), delayed }
@@ -129,6 +133,7 @@ fn answer(
     let place = |row: &Raw| Place {
         from: plan.range.from.micros(),
         to: plan.range.to.micros(),
+        generation: workspace.generation,
         cut: cut.map(|cut| (cut.cut, cut.core_time)),
         keys: (0..).map_while(|at| row.get(&format!("k{at}")).cloned()).collect(),
     };

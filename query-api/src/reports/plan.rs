@@ -1,5 +1,6 @@
 //! What a report was asked for.
 
+use schemas::generation::Generation;
 use schemas::money::Currency;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -61,11 +62,19 @@ pub(crate) enum SortBy {
 pub(crate) struct Place {
     pub(crate) from: i64,
     pub(crate) to: i64,
+    /// The generation that the cut is one of.
+    #[serde(default = "Place::first_generation")]
+    pub(crate) generation: Generation,
     pub(crate) cut: Option<(u64, i64)>,
     pub(crate) keys: Vec<String>,
 }
 
 impl Place {
+    /// A cursor that says nothing is of a time when there was no other.
+    const fn first_generation() -> Generation {
+        Generation::FIRST
+    }
+
     /// The cut that the first page was read at.
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.cut.map(|(cut, core_time)| Cut { cut, core_time })

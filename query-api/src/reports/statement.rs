@@ -18,7 +18,7 @@ struct Key {
 
 /// The statement of one page of rows: columns `d0…` (dimensions), `m0…` (bases), `k0…` (sort keys), all text.
 pub(crate) fn rows(plan: &Plan, bases: &[Base], tenant: Tenant) -> Result<Statement, Error> {
-    let mut values = Values::default();
+    let mut values = Values::of(tenant.generation);
     let keys = keys(plan, bases);
     let mut condition = String::new();
     if let Some(place) = &plan.after {
@@ -52,7 +52,7 @@ pub(crate) fn rows(plan: &Plan, bases: &[Base], tenant: Tenant) -> Result<Statem
 
 /// The statement of the totals, over all rows: one row with the columns `m0…`.
 pub(crate) fn totals(plan: &Plan, bases: &[Base], tenant: Tenant) -> Statement {
-    let mut values = Values::default();
+    let mut values = Values::of(tenant.generation);
     let columns: Vec<_> = (0..bases.len()).map(|at| format!("toString(t{at}) AS m{at}")).collect();
     let groups = groups(plan, &[], bases, tenant, &mut values);
     let text = format!("SELECT {} FROM ({groups})", columns.join(", "));

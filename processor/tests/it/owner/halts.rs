@@ -175,6 +175,7 @@ fn surroundings(site: &Site) -> Surroundings {
         partitions: 1,
         failpoints: Failpoints::default(),
         objects: None,
+        catalog: site.follower(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use catalog::{
     Actor, ActorKind, Approval, Cap, CapMetric, CapScope, CapWindow, Catalog, Change, Duplicates, Expected,
-    Goal, Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy, Proposal,
-    Rate, RateStamp, Resource, Revenue, Source, SourceAuth, Workspace,
+    Goal, Installation, IpStorage, Meta, Offer, OnExceed, Partner, PartnerPayout, Payout, Privacy,
+    Projection, Proposal, Rate, RateStamp, Resource, Revenue, Source, SourceAuth, Workspace,
 };
 use schemas::id::{Id, Kind, OfferId, PartnerId, WorkspaceNumber};
 use schemas::money::{Currency, ExchangeRate, Money, Percent};
@@ -220,6 +220,19 @@ pub(crate) fn folded(proposals: Vec<Bytes>) -> Catalog {
         catalog.fold(&record).unwrap().verdict.unwrap();
     }
     catalog
+}
+
+/// The record of the catalog that says something of a generation.
+pub(crate) fn projection_proposal(position: u64, projection: Projection) -> Bytes {
+    proposal_of(position as usize, vec![(Resource::Projection(projection), Expected::Any)])
+}
+
+/// The record of the catalog that gives the workspace another lookback.
+pub(crate) fn lookback_proposal(position: u64, click_lookback_micros: i64) -> Bytes {
+    let edited =
+        catalog_with(|workspace| workspace.attribution.click_lookback_micros = click_lookback_micros);
+    let workspace = edited.workspace(WORKSPACE).unwrap().clone();
+    proposal_of(position as usize, vec![(Resource::Workspace(workspace), Expected::Any)])
 }
 
 /// The record of the catalog that puts an exchange rate into dollars.

@@ -1,5 +1,6 @@
 //! Rows that are missing or too many are found by what the facts say.
 
+use catalog::Projection;
 use processor::verify::{Beginning, Question, Verifier, count_rows, last_cut};
 use schemas::table::Table;
 
@@ -19,7 +20,12 @@ async fn missing_and_doubled_rows_are_counted_against_the_facts() {
     warehouse.decide(&batches[4..]).await;
     let cut = last_cut(&sink, 0).await.unwrap();
     assert_eq!(cut, Some(4));
-    let verifier = Verifier { log: warehouse.site.log.clone(), objects: None, partition: 0 };
+    let verifier = Verifier {
+        log: warehouse.site.log.clone(),
+        objects: None,
+        partition: 0,
+        projection: Projection::FIRST,
+    };
     let verified = verifier.verify(Beginning::default(), Question { until: None, cut }).await.unwrap();
     assert_eq!(verified.difference, None);
     let rows = verified.rows.unwrap();

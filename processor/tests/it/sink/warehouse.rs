@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickhouse::{Client, RowOwned, RowRead};
+use processor::assignment::Assignment;
 use processor::sink::{PartitionSink, SinkParts};
 use processor::{Error, Failpoints, Health, Metrics, Objects, PartitionHealth, SinkSettings, Surroundings};
 use schemas::event::Event;
@@ -90,6 +91,7 @@ impl Warehouse {
     ) -> Running {
         let parts = SinkParts {
             partition: 0,
+            assignment: Assignment::default(),
             log: self.site.log.clone(),
             warehouse: Arc::new(warehouse::connect(&database.endpoint).0),
             objects: Some(Objects::in_directory(&self.site.dir.path().join("objects")).unwrap()),
@@ -122,6 +124,7 @@ impl Warehouse {
             partitions: 1,
             failpoints: Failpoints::default(),
             objects: None,
+            catalog: self.site.follower(),
         };
         let sink = warehouse::connect(&database.endpoint).0;
         processor::start_sink(&surroundings, &SinkSettings::default(), &sink).unwrap();

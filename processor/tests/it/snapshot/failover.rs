@@ -44,6 +44,7 @@ impl Processor {
             partitions: 1,
             failpoints: Failpoints::default(),
             objects: Some(objects.clone()),
+            catalog: site.follower(),
         };
         let settings = ProcessorSettings {
             batch_linger_ms: 0,

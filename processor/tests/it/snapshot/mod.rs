@@ -5,6 +5,7 @@ mod keeping;
 
 use std::path::PathBuf;
 
+use processor::assignment::PartitionOf;
 use processor::core::{Head, Pair};
 use processor::snapshot::{Snapshot, Snapshots};
 use processor::store::{Committed as _, Store};
@@ -33,7 +34,7 @@ impl Site {
     fn snapshots(&self) -> Snapshots {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
         let objects = Objects::in_directory(&self.objects_dir()).unwrap();
-        Snapshots::new(objects, self.log.clone(), 0, metrics.snapshots(0))
+        Snapshots::new(objects, self.log.clone(), PartitionOf::first(0), metrics.snapshots(0))
     }
 
     /// Lets an owner on the state `name` decide these events, in small records.

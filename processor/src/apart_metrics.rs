@@ -1,0 +1,58 @@
+//! Metrics of generations that are not the live one.
+
+use prometheus::{IntGaugeVec, Registry};
+use schemas::generation::Generation;
+
+use crate::metrics::gauge;
+
+/// How far generations are that are not the live one.
+#[derive(Clone)]
+pub(crate) struct ApartMetrics {
+    pub(crate) source: IntGaugeVec,
+    pub(crate) imbalance: IntGaugeVec,
+    pub(crate) data_through: IntGaugeVec,
+    pub(crate) halted: IntGaugeVec,
+}
+
+impl ApartMetrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let of = &["generation", "partition"];
+        let gauge = |name, help, labels: &[&str]| gauge(registry, name, help, labels);
+        Ok(Self {
+            source: gauge(
+                "tributary_replay_source_position",
+                "Next position of the topic events to be decided in a generation that is not the live one.",
+                of,
+            )?,
+            imbalance: gauge(
+                "tributary_replay_imbalance",
+                "Events received less their outcomes in such a generation: anything but 0 is a loss or a double.",
+                of,
+            )?,
+            data_through: gauge(
+                "tributary_replay_data_through_seconds",
+                "Log time of the last cut that such a generation has in the warehouse, in seconds since 1970.",
+                of,
+            )?,
+            halted: gauge(
+                "tributary_replay_halted",
+                "1 where a partition of such a generation has stopped and waits for a person, else 0.",
+                &["part", "generation", "partition"],
+            )?,
+        })
+    }
+
+    /// Forgets what a part of the process said of a generation. Other parts may still work on it.
+    pub(crate) fn forget(&self, part: &str, generation: Generation, partitions: u32) {
+        let generation = generation.to_string();
+        let numbers =
+            if part == "sink" { vec![&self.data_through] } else { vec![&self.source, &self.imbalance] };
+        for partition in (0..partitions).map(|partition| partition.to_string()) {
+            // What was never said cannot be removed, and need not be.
+            let _unsaid = self.halted.remove_label_values(&[part, &generation, &partition]);
+            for gauge in &numbers {
+                let _unsaid = gauge.remove_label_values(&[&generation, &partition]);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Which generations a process works on: it follows the catalog, begins what is planned beside what is live, and ends what is over.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, Stage};
+use eventlog::EventLog;
+use schemas::generation::Generation;
+use schemas::time::Timestamp;
+use service::lifecycle::Shutdown;
+
+use crate::assignment::{Assignment, PartitionOf, Standing};
+use crate::error::Error;
+use crate::objects::Objects;
+use crate::runner::Surroundings;
+use crate::sink::Tables as _;
+use crate::sink::position::log_partition;
+use crate::{archive, core_catalog, snapshot};
+
+/// How often the catalog is looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// What begins the work on a generation. It ends with its shutdown, and holds its sign of life until then.
+pub(crate) type Begin = Box<dyn Fn(&Assignment, Shutdown, &Arc<()>) -> Result<(), Error> + Send>;
+
+/// The work of one part of the process on every generation.
+pub(crate) struct Generations {
+    surroundings: Surroundings,
+    part: &'static str,
+    wanted: fn(&Catalog) -> BTreeMap<Generation, Assignment>,
+    begin: Begin,
+    running: BTreeMap<Generation, Running>,
+}
+
+/// Work on one generation.
+struct Running {
+    assignment: Assignment,
+    shutdown: Shutdown,
+    /// Every thread that works on it has a copy.
+    alive: Arc<()>,
+}
+
+impl Generations {
+    /// Begins what the catalog wants now, and follows it from here on.
+    ///
+    /// # Errors
+    /// Whatever keeps the work on the live generation from beginning.
+    pub(crate) fn follow(
+        surroundings: &Surroundings,
+        part: &'static str,
+        wanted: fn(&Catalog) -> BTreeMap<Generation, Assignment>,
+        begin: Begin,
+    ) -> Result<(), Error> {
+        let surroundings = surroundings.clone();
+        let tasks = surroundings.tasks.clone();
+        let mut generations = Self { surroundings, part, wanted, begin, running: BTreeMap::new() };
+        generations.turn()?;
+        tasks.spawn(format!("generations of the {part}"), async move {
+            let shutdown = generations.surroundings.shutdown.clone();
+            tokio::select! {
+                () = shutdown.started() => {}
+                never = generations.run() => match never {},
+            }
+            // Those that work stop with the process: theirs are children of its shutdown.
+            Ok::<(), Infallible>(())
+        });
+        Ok(())
+    }
+
+    async fn run(&mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            if let Err(error) = self.turn() {
+                tracing::error!(%error, "the work on the live generation does not begin");
+            }
+        }
+    }
+
+    /// Ends what is not wanted any more, or not as it is, and begins what is. What ends has to be gone before its successor begins:
+    /// they share a state.
+    fn turn(&mut self) -> Result<(), Error> {
+        let wanted = (self.wanted)(&self.surroundings.catalog.read());
+        for (generation, running) in &self.running {
+            if !wanted.get(generation).is_some_and(|wanted| wanted.is_same_work(&running.assignment)) {
+                running.shutdown.trigger();
+            }
+        }
+        let (part, Surroundings { metrics, partitions, .. }) = (self.part, &self.surroundings);
+        self.running.retain(|generation, running| {
+            let is_gone = running.shutdown.is_started() && Arc::strong_count(&running.alive) == 1;
+            if is_gone {
+                metrics.forget(part, *generation, *partitions);
+            }
+            !is_gone
+        });
+        for (generation, assignment) in wanted {
+            if self.running.contains_key(&generation) {
+                continue;
+            }
+            tracing::info!(%generation, standing = ?assignment.standing, "work begins");
+            let (shutdown, alive) = (self.surroundings.shutdown.child(), Arc::new(()));
+            let begun = (self.begin)(&assignment, shutdown.clone(), &alive);
+            let standing = assignment.standing;
+            self.running.insert(generation, Running { assignment, shutdown, alive });
+            match (begun, standing) {
+                (Err(error), Standing::Live) => return Err(error),
+                // Nobody is answered from it: the live one goes on.
+                (Err(error), Standing::Planned | Standing::Former(_)) => {
+                    tracing::error!(%generation, %error, "the work does not begin");
+                }
+                (Ok(()), _) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The generations whose events are decided. A former one may have some left that a quiet partition got before the switch; it ends
+/// by itself.
+pub(crate) fn decided(catalog: &Catalog) -> BTreeMap<Generation, Assignment> {
+    let live = catalog.live_generation();
+    let assigned = catalog.projections().filter_map(|projection| {
+        let standing = match projection.stage {
+            Stage::Planned => Standing::Planned,
+            Stage::Live if projection.generation == live => Standing::Live,
+            Stage::Live => Standing::Former(catalog.revision()),
+            Stage::Dropped => return None,
+        };
+        Some((projection.generation, Assignment { projection, standing }))
+    });
+    assigned.collect()
+}
+
+/// The generations whose facts become rows.
+pub(crate) fn loaded(catalog: &Catalog) -> BTreeMap<Generation, Assignment> {
+    let mut assigned = decided(catalog);
+    assigned.retain(|_, assignment| assignment.standing.is_loaded());
+    assigned
+}
+
+/// The generation that is live at a revision of the catalog.
+///
+/// # Errors
+/// [`Error`] if the catalog cannot be read.
+pub async fn live_at(log: &Arc<dyn EventLog>, revision: u64) -> Result<Generation, Error> {
+    Ok(core_catalog::folded(log.as_ref(), revision).await?.live_generation())
+}
+
+/// Up to when the tables have everything of a partition; `None` for nothing.
+///
+/// # Errors
+/// [`Error::Warehouse`] if they cannot be asked.
+pub async fn data_through(warehouse: &warehouse::Sink, partition: u32) -> Result<Option<Timestamp>, Error> {
+    Ok(warehouse.last_cut(log_partition(partition)?).await?.map(|position| position.core_time))
+}
+
+/// Removes the snapshots and the archived facts of a generation that nobody works on any more.
+///
+/// # Errors
+/// [`Error::Objects`] if the store cannot be asked.
+pub async fn take_away_objects(objects: &Objects, partition: PartitionOf) -> Result<(), Error> {
+    for folder in [snapshot::folder(partition), archive::folder(partition.facts())] {
+        for object in objects.list(&folder).await? {
+            objects.delete(&object.name).await?;
+        }
+    }
+    Ok(())
+}
