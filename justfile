@@ -15,7 +15,7 @@ test:
 only name:
     cargo test --workspace --locked {{name}}
 
-# Histories of the processor in simulation, each from a seed: just sim, just sim 1000
+# Histories of processor and sink in simulation, each from a seed: just sim (a night), just sim 1000, SIM_SEED=7 just sim
 sim seeds="100000":
     SIM_SEEDS={{seeds}} cargo test -p processor --locked --test sim
 

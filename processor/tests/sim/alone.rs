@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use catalog::Catalog;
 use eventlog::Record;
 use processor::chain::{Accepted, Chain, Judged};
@@ -12,14 +13,24 @@ use schemas::fact::{self, Decision, RecordHash};
 use schemas::wire;
 
 use crate::memory::Memory;
-use crate::scene::installation::folded;
+use crate::scene::installation::{folded, rate_proposal};
 use crate::scene::proposals;
 
-/// The catalog at each of its revisions.
-pub(crate) static CATALOGS: LazyLock<Vec<Catalog>> = LazyLock::new(|| {
-    let proposals = proposals();
-    (0..=proposals.len()).map(|revision| folded(proposals[..revision].to_vec())).collect()
+/// Revisions of the catalog with which a history begins; later ones are made on the way.
+pub(crate) const FIRST_REVISIONS: usize = 2;
+
+/// The records of the catalog: the installation, its offers, and rates for which conversions may wait.
+pub(crate) static EDITS: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let mut edits = proposals();
+    for (date, rate) in [("2026-11-09", "1.25"), ("2026-11-15", "1.1"), ("2026-11-21", "1.2")] {
+        edits.push(rate_proposal(edits.len() as u64, date, "EUR", rate));
+    }
+    edits
 });
+
+/// The catalog at each of its revisions.
+pub(crate) static CATALOGS: LazyLock<Vec<Catalog>> =
+    LazyLock::new(|| (0..=EDITS.len()).map(|revision| folded(EDITS[..revision].to_vec())).collect());
 
 /// Decides the next events of a state into one record, without committing it.
 pub(crate) fn decide_range(state: &Memory, events: &[Record]) -> (fact::Record, Changes) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use processor::core::CORE_VERSION;
 use schemas::fact::{Decision, Fact, OutcomeStatus};
 use schemas::id::ConversionId;
 
@@ -9,6 +10,7 @@ use crate::blocks::Row;
 use crate::breach::Breach;
 use crate::checker::check;
 use crate::histories::{decisions_of, outcome_of, sound};
+use crate::newer;
 use crate::order::{self, Verdict};
 use crate::rows;
 use crate::scene::SECOND;
@@ -46,6 +48,13 @@ fn a_sink_that_believes_answers_or_does_not_wait_for_them_is_found() {
 fn a_sink_that_sends_every_row_under_other_tokens_or_under_one_for_ever_is_found() {
     is_found(Breach::ChangesTokens, &TWICE);
     is_found(Breach::KeepsToOneToken, &["does not come to its end"]);
+}
+
+#[test]
+fn somebody_who_goes_on_behind_a_record_is_found() {
+    // A core that is no newer halts nobody.
+    let found = outcome_of(|| newer::check_with(0, CORE_VERSION)).unwrap_err();
+    assert!(found.contains("only these halted: []"), "{found}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use processor::snapshot::Snapshots;
 use processor::store::Committed as _;
 use schemas::fact::OutcomeStatus;
 
+use crate::alone::EDITS;
 use crate::log::{EVENTS, FACTS};
 use crate::memory::Memory;
 use crate::objects::SimObjects;
@@ -51,12 +52,18 @@ impl World {
             let now = self.now();
             self.edges.make(&mut self.rng, now);
         }
+        for _ in 0..EDITS.len() {
+            self.edit_catalog();
+        }
+        if self.outside.log.bounds_now(EVENTS).start > 0 {
+            self.seen.insert("deleted on the way");
+        }
         self.settle(&places);
         let rest = self.edges.outbox.drain(..).map(|it| it.payload).collect();
         self.outside.log.append_now(EVENTS, rest);
         self.pass(8 * DAY + HOUR);
-        let mut owner = OwnerPlace::new(WrongClock::new(self.clock.clone()));
-        let mut sink = SinkPlace::new(WrongClock::new(self.clock.clone()));
+        let mut owner = OwnerPlace::new("the last owner", WrongClock::new(self.clock.clone()));
+        let mut sink = SinkPlace::new("the last sink", WrongClock::new(self.clock.clone()));
         self.come_to_the_end(&mut owner, &mut sink);
         // Then what nobody needs goes from the log, and what is held is approved.
         self.pass(2 * DAY);
@@ -110,7 +117,7 @@ impl World {
         if log.bounds_now(EVENTS).start > 0 {
             self.seen.insert("deleted");
         }
-        if self.outside.halts.get() > 0 {
+        if !self.outside.halted.borrow().is_empty() {
             self.seen.insert("halted");
         }
         Remains {

@@ -79,6 +79,7 @@ fn histories_have_something_of_everything() {
         "another opinion",
         "deduplicated",
         "deleted",
+        "deleted on the way",
         "forgotten",
         "halted",
         "part",
@@ -91,6 +92,7 @@ fn histories_have_something_of_everything() {
     let has = |is: fn(&Fact) -> bool| decisions.iter().flat_map(|it| &it.facts).any(is);
     assert!(has(|fact| matches!(fact, Fact::Redelivered(_))));
     assert!(has(|fact| matches!(fact, Fact::Revision(it) if it.refund.is_some())));
+    assert!(has(|fact| matches!(fact, Fact::RateSweep(_))));
     assert!(has(|fact| matches!(fact, Fact::Nonce(_))));
     assert!(has(|fact| matches!(fact, Fact::CapCounted(_))));
     assert!(has(|fact| matches!(fact, Fact::Revision(it) if matches!(it.cause.actor, Actor::Key(_)))));

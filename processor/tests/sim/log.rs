@@ -292,7 +292,7 @@ impl Subscription for SimSubscription {
         if self.log.fails(300) {
             return Err(Error::Unavailable("by the seed".into()));
         }
-        if self.log.fails(12) {
+        if self.log.fails(30) {
             // Nothing came in time, though it is there.
             return Ok(None);
         }

@@ -18,13 +18,18 @@ const POLLS: usize = 4_000;
 
 /// A history in the middle of which a newer core decides something.
 pub(crate) fn check(seed: u64) -> Result<(), String> {
+    check_with(seed, CORE_VERSION + 1)
+}
+
+/// The same, where the core that decides has this version.
+pub(crate) fn check_with(seed: u64, core_version: u32) -> Result<(), String> {
     let runtime = crate::world::runtime();
     let _inside = runtime.enter();
     let (mut world, mut places) = World::new(seed, runtime.clone(), crate::breach::Breach::None);
     for _ in 0..STEPS {
         world.step(&mut places);
     }
-    let newer = append(&mut world);
+    let newer = append(&mut world, core_version);
     world.outside.has_newer_core.set(true);
     for _ in 0..STEPS {
         world.step(&mut places);
@@ -45,9 +50,9 @@ pub(crate) fn check(seed: u64) -> Result<(), String> {
     for place in &mut places.owners {
         world.stop(place);
     }
-    let met = world.outside.halts.get();
-    if met < 4 {
-        return Err(format!("of four that work, {met} halted"));
+    let halted: Vec<_> = world.outside.halted.borrow().iter().filter(|it| it.1).map(|it| it.0).collect();
+    if halted.len() < 4 {
+        return Err(format!("of four that work only these halted: {halted:?}"));
     }
     if world.tables.last_record() >= Some(newer) {
         return Err("a sink has loaded what a newer core has decided".into());
@@ -66,7 +71,7 @@ pub(crate) fn check(seed: u64) -> Result<(), String> {
 }
 
 /// Gives the position of the newer core's record.
-fn append(world: &mut World) -> u64 {
+fn append(world: &mut World, core_version: u32) -> u64 {
     let log = world.outside.log.clone();
     log.set_faults(false);
     let mut edge = crate::scene::Traffic::of_edge(8);
@@ -78,7 +83,7 @@ fn append(world: &mut World) -> u64 {
     }
     let from = folded.state.head().unwrap().source as usize;
     let (mut record, _) = decide_as(&folded.state, &log.read(EVENTS)[from..], |_: &mut Event| {});
-    record.core_version = CORE_VERSION + 1;
+    record.core_version = core_version;
     let appended = log.append_now(FACTS, vec![wire::encode_record(record)]);
     log.set_faults(true);
     appended.into_iter().next().unwrap().unwrap()

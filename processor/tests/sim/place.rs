@@ -1,6 +1,7 @@
 //! Where an owner or a sink works, one life after the other: as the runner has it, stopped anywhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,28 +32,32 @@ pub(crate) struct Outside {
     pub(crate) metrics: Metrics,
     /// Whether a newer core has decided something.
     pub(crate) has_newer_core: Rc<Cell<bool>>,
-    /// How often a partition stopped until somebody looks.
-    pub(crate) halts: Rc<Cell<u32>>,
+    /// Who stopped until somebody looks, and whether for a newer core.
+    pub(crate) halted: Rc<RefCell<BTreeSet<(&'static str, bool)>>>,
 }
 
 impl Outside {
-    /// A partition may halt only for what is so: a clock that is wrong, and what a newer core has decided.
-    fn hear(&self, done: &Result<(), Error>, clock: &WrongClock) {
+    /// A partition may halt only for what is so: a clock that is wrong, what a newer core has decided, and a log that let go what was not
+    /// read yet, because others have long done so.
+    fn hear(&self, who: &'static str, done: &Result<(), Error>, clock: &WrongClock) {
         let Err(error) = done else { panic!("it stopped by itself") };
         if error.is_retriable() {
             return;
         }
-        self.halts.set(self.halts.get() + 1);
+        let is_newer_core = matches!(error, Error::NewerCore { .. });
+        self.halted.borrow_mut().insert((who, is_newer_core));
         // What was seen then is said when what comes before it has landed: the clock may be right again.
         let was_behind = clock.was_behind_by() > 7 * MINUTE;
         let is_justified = matches!(error, Error::ClockAhead { .. }) && was_behind
-            || matches!(error, Error::NewerCore { .. }) && self.has_newer_core.get();
+            || is_newer_core && self.has_newer_core.get()
+            || matches!(error, Error::Log(eventlog::Error::OutOfRange { position, start, .. }) if position < start);
         assert!(is_justified, "halted: {error}");
     }
 }
 
 /// A place where one owner after the other decides.
 pub(crate) struct OwnerPlace {
+    name: &'static str,
     pub(crate) store: Rc<Memory>,
     pub(crate) clock: Arc<WrongClock>,
     work: Option<Work>,
@@ -62,6 +67,7 @@ pub(crate) struct OwnerPlace {
 
 /// A place where one sink after the other loads.
 pub(crate) struct SinkPlace {
+    name: &'static str,
     clock: Arc<WrongClock>,
     work: Option<Work>,
 }
@@ -73,8 +79,8 @@ fn poll(work: &mut Work) {
 }
 
 impl OwnerPlace {
-    pub(crate) fn new(clock: Arc<WrongClock>) -> Self {
-        Self { store: Rc::default(), clock, work: None, before: Vec::new() }
+    pub(crate) fn new(name: &'static str, clock: Arc<WrongClock>) -> Self {
+        Self { name, store: Rc::default(), clock, work: None, before: Vec::new() }
     }
 
     pub(crate) fn is_working(&self) -> bool {
@@ -101,11 +107,12 @@ impl OwnerPlace {
         };
         let keeper = Keeper::of(&parts, &outside.tables, Arc::new(|| true), outside.metrics.snapshots(0));
         let (store, outside, clock) = (Rc::clone(&self.store), outside.clone(), self.clock.clone());
+        let name = self.name;
         self.work = Some(Box::pin(async move {
             let shutdown = Shutdown::new();
             keep_going(&parts.health, &shutdown, async || {
                 let done = decide(&parts, keeper.as_ref(), store.as_ref(), &shutdown).await;
-                outside.hear(&done, &clock);
+                outside.hear(name, &done, &clock);
                 done
             })
             .await;
@@ -118,8 +125,8 @@ impl OwnerPlace {
 }
 
 impl SinkPlace {
-    pub(crate) fn new(clock: Arc<WrongClock>) -> Self {
-        Self { clock, work: None }
+    pub(crate) fn new(name: &'static str, clock: Arc<WrongClock>) -> Self {
+        Self { name, clock, work: None }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -128,12 +135,13 @@ impl SinkPlace {
 
     /// Polls the sink, a new one if there is none.
     pub(crate) fn poll(&mut self, outside: &Outside) {
-        let work = self.work.get_or_insert_with(|| begin_sink(outside.clone(), self.clock.clone()));
+        let work =
+            self.work.get_or_insert_with(|| begin_sink(self.name, outside.clone(), self.clock.clone()));
         poll(work);
     }
 }
 
-fn begin_sink(outside: Outside, clock: Arc<WrongClock>) -> Work {
+fn begin_sink(name: &'static str, outside: Outside, clock: Arc<WrongClock>) -> Work {
     let log: Arc<dyn EventLog> = Arc::new(outside.log.clone());
     let parts = SinkParts {
         partition: 0,
@@ -150,7 +158,7 @@ fn begin_sink(outside: Outside, clock: Arc<WrongClock>) -> Work {
         let shutdown = Shutdown::new();
         keep_going(&parts.health, &shutdown, async || {
             let done = load(&parts, &shutdown).await;
-            outside.hear(&done, &clock);
+            outside.hear(name, &done, &clock);
             done
         })
         .await;

@@ -43,9 +43,9 @@ fn loaded(fates: impl IntoIterator<Item = Fate>, seconds: u64) -> Vec<u64> {
         objects: None,
         metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
         has_newer_core: Rc::default(),
-        halts: Rc::default(),
+        halted: Rc::default(),
     };
-    let mut sink = SinkPlace::new(WrongClock::new(clock.clone()));
+    let mut sink = SinkPlace::new("the sink", WrongClock::new(clock.clone()));
     for _ in 0..seconds {
         for _ in 0..200 {
             sink.poll(&outside);

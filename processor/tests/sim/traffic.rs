@@ -6,9 +6,10 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngExt as _};
 use schemas::event::{Command, Conversion, Event, Nonce, Refund, Status, Trust};
 use schemas::id::ClickId;
+use schemas::money::{Currency, Money};
 use schemas::wire;
 
-use crate::alone::CATALOGS;
+use crate::alone::{CATALOGS, FIRST_REVISIONS};
 use crate::scene::{
     CAPPED_OFFER, COUPON, DAY, OFFER, OTHER_OFFER, REJECTING_OFFER, Traffic, click_id, event_id, id, usd,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Edges {
     pub(crate) outbox: Vec<Delivery>,
     /// Events that are still to be made.
     pub(crate) left: usize,
+    /// Revisions that the catalog has.
+    pub(crate) revisions: usize,
 }
 
 impl Edges {
@@ -44,6 +47,7 @@ impl Edges {
             conversions: Vec::new(),
             outbox: Vec::new(),
             left,
+            revisions: FIRST_REVISIONS,
         }
     }
 
@@ -68,7 +72,7 @@ impl Edges {
 
     /// Somebody at the desk moves a conversion that may be there, or not yet, or never.
     fn command(&mut self, rng: &mut StdRng, now: i64, of: schemas::id::EventId) -> Event {
-        self.desk.catalog = CATALOGS[2].revision();
+        self.desk.catalog = CATALOGS[self.revisions].revision();
         if rng.random_ratio(1, 20) {
             self.desk.skip();
         }
@@ -82,8 +86,9 @@ impl Edges {
     fn event(&mut self, rng: &mut StdRng, now: i64) -> Event {
         let which = rng.random_range(0..self.edges.len());
         let edge = &mut self.edges[which];
-        // Some edge has not heard of the offers yet.
-        edge.catalog = CATALOGS[if rng.random_ratio(1, 10) { 1 } else { 2 }].revision();
+        // Some edge has not heard of the newest yet.
+        let behind = if rng.random_ratio(1, 10) { rng.random_range(1..self.revisions) } else { 0 };
+        edge.catalog = CATALOGS[self.revisions - behind].revision();
         if rng.random_ratio(1, 20) {
             edge.skip();
         }
@@ -123,6 +128,11 @@ impl Edges {
     }
 }
 
+/// As many euros.
+fn euros(dollars: Money) -> Money {
+    Money { currency: Currency::from_code("EUR").unwrap(), ..dollars }
+}
+
 fn conversion(rng: &mut StdRng, click: ClickId, it: &mut Conversion) {
     if rng.random_ratio(1, 6) {
         it.visitor = Some(id(rng.random_range(0..3)));
@@ -136,6 +146,9 @@ fn conversion(rng: &mut StdRng, click: ClickId, it: &mut Conversion) {
     it.coupon = (*["", "", "", COUPON, "nobody's"].choose(rng).unwrap()).into();
     it.goal = (*["sale", "sale", "lead", "review", "held", "last", "each"].choose(rng).unwrap()).into();
     it.amount = Some(usd(rng.random_range(1..4)));
+    if rng.random_ratio(1, 6) {
+        it.amount = it.amount.map(euros);
+    }
     if rng.random_ratio(4, 5) {
         let number = rng.random_range(0..6);
         it.transaction_id = format!("t{number}");
@@ -151,6 +164,9 @@ fn refund(rng: &mut StdRng, of: Option<schemas::id::EventId>, it: &mut Refund) {
     it.transaction_id = format!("t{}", rng.random_range(0..8));
     it.conversion = of.filter(|_| rng.random_ratio(1, 4)).map(schemas::id::Id::rename);
     it.amount = rng.random_ratio(2, 3).then(|| usd(rng.random_range(1..3)));
+    if rng.random_ratio(1, 6) {
+        it.amount = it.amount.map(euros);
+    }
     let text = rng.random_range(0..4).to_string();
     it.nonce = rng.random_ratio(1, 3).then(|| Nonce { text, body_sha256: [rng.random_range(0..2); 32] });
 }

@@ -1,7 +1,6 @@
 //! One history: owners and sinks that are stopped anywhere and begin anew, between a log, a warehouse, an object store and
 //! clocks with all of which everything goes wrong.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,14 +17,14 @@ use schemas::wire;
 use service::clock::{Clock as _, ManualClock};
 use tokio::runtime::Runtime;
 
-use crate::alone::{Folded, decide_as};
+use crate::alone::{EDITS, FIRST_REVISIONS, Folded, decide_as};
 use crate::breach::{Breach, seen_by_sinks};
 use crate::finish::Remains;
 use crate::log::{CATALOG, EVENTS, FACTS, SimLog};
 use crate::objects::SimObjects;
 use crate::pause::WrongClock;
 use crate::place::{Outside, OwnerPlace, SinkPlace};
-use crate::scene::{DAY, HOUR, MINUTE, Map, SECOND, T0, proposals};
+use crate::scene::{DAY, HOUR, MINUTE, Map, SECOND, T0};
 use crate::tables::SimTables;
 use crate::traffic::{Delivery, Edges};
 
@@ -85,18 +84,18 @@ impl World {
         let clock = ManualClock::at(T0);
         let clocks = [(); 2].map(|()| WrongClock::new(clock.clone()));
         let log = SimLog::new(rng.next_u64(), clocks[0].clone());
-        log.append_now(CATALOG, proposals());
+        log.append_now(CATALOG, EDITS[..FIRST_REVISIONS].to_vec());
         log.set_faults(true);
         if breach == Breach::DeletesTooMuch {
             log.delete_too_much(3);
         }
         let tables = SimTables::new(rng.next_u64(), (clocks[1].clone(), clock.clone()), breach);
-        let objects = rng.random_ratio(4, 5).then(|| SimObjects::new(rng.next_u64(), clock.clone()));
+        let objects = rng.random_ratio(7, 8).then(|| SimObjects::new(rng.next_u64(), clock.clone()));
         let settings = ProcessorSettings {
             batch_linger_ms: 0,
-            snapshot_period_s: *[60, 3_600].choose(&mut rng).unwrap(),
-            snapshots_kept: rng.random_range(1..4),
-            archive_after_hours: *[0, 1, 24].choose(&mut rng).unwrap(),
+            snapshot_period_s: *[10, 10, 600].choose(&mut rng).unwrap(),
+            snapshots_kept: *[1, 1, 2, 3].choose(&mut rng).unwrap(),
+            archive_after_hours: *[0, 1, 1, 1, 24].choose(&mut rng).unwrap(),
             ..ProcessorSettings::default()
         };
         let outside = Outside {
@@ -105,11 +104,13 @@ impl World {
             objects: objects.clone().map(|objects| Objects::of(Arc::new(objects))),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             has_newer_core: Rc::default(),
-            halts: Rc::new(Cell::new(0)),
+            halted: Rc::default(),
         };
         let places = Places {
-            owners: [(); 2].map(|()| OwnerPlace::new(WrongClock::new(clock.clone()))),
-            sinks: [(); 2].map(|()| SinkPlace::new(WrongClock::new(clock.clone()))),
+            owners: ["one owner", "another owner"]
+                .map(|name| OwnerPlace::new(name, WrongClock::new(clock.clone()))),
+            sinks: ["one sink", "another sink"]
+                .map(|name| SinkPlace::new(name, WrongClock::new(clock.clone()))),
         };
         let edges = Edges::new(rng.random_range(10..50));
         let (states, seen, stops) = (Vec::new(), BTreeSet::new(), *[1, 4, 8].choose(&mut rng).unwrap());
@@ -147,17 +148,18 @@ impl World {
             45..72 => self.deliver(),
             72..76 => self.append_rival(),
             76..82 => {
-                let unit = [MINUTE, HOUR, HOUR, DAY][self.rng.random_range(0..4)];
+                let unit = [MINUTE, HOUR, DAY, DAY][self.rng.random_range(0..4)];
                 let by = self.rng.random_range(unit..unit * 3);
                 self.jump(by);
             }
             82..125 => {
-                let by = SECOND * [1, 1, 1, 20][self.rng.random_range(0..4)];
+                let by = SECOND * [1, 1, 5, 20][self.rng.random_range(0..4)];
                 self.jump(by);
             }
             125..130 => self.set_a_clock(places),
             130..138 => places.owners[which].store.forget(),
-            138..140 => self.objects.iter().for_each(SimObjects::rot),
+            138 => self.edit_catalog(),
+            139 => self.objects.iter().for_each(SimObjects::rot),
             140..600 => self.poll(&mut places.owners[which]),
             _ => places.sinks[which].poll(&self.outside),
         }
@@ -196,6 +198,16 @@ impl World {
             }
         };
         of.set_wrong_by(by);
+    }
+
+    /// The catalog gets its next record. It has no faults: who makes it waits until it is there.
+    pub(crate) fn edit_catalog(&mut self) {
+        if let Some(edit) = EDITS.get(self.edges.revisions) {
+            self.outside.log.set_faults(false);
+            self.outside.log.append_now(CATALOG, vec![edit.clone()]);
+            self.outside.log.set_faults(true);
+            self.edges.revisions += 1;
+        }
     }
 
     /// An edge appends some of what it holds, in any order, and keeps what it has no answer for; some it sends twice.
