@@ -56,3 +56,36 @@ impl ApartMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Head;
+    use crate::{Health, Metrics};
+
+    #[test]
+    fn what_is_apart_shows_apart_and_nowhere_else() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        metrics.owner(0).stands_at(&Head { source: 9, ..Head::default() });
+        let generation = Generation::FIRST.next();
+        let apart = metrics.apart(generation).unwrap();
+        let owner = apart.owner(0);
+        owner.stands_at(&Head { source: 4, ..Head::default() });
+        owner.committed(&Head { source: 5, ..Head::default() }, false);
+        let health = Health::default().partition("processor", 0, &apart);
+        health.halted(&"odd");
+        assert_eq!(health.to_string(), "processor 0 of generation 2");
+        let text = || service::telemetry::metrics_text(&registry).unwrap();
+        let has = |line: &str| text().lines().any(|found| found == line);
+        assert!(has("tributary_processor_source_position{partition=\"0\"} 9"), "{}", text());
+        assert!(has("tributary_processor_fact_records_total{kind=\"own\",partition=\"0\"} 0"), "{}", text());
+        assert!(has("tributary_replay_source_position{generation=\"2\",partition=\"0\"} 5"), "{}", text());
+        let halted = "tributary_replay_halted{generation=\"2\",part=\"processor\",partition=\"0\"} 1";
+        assert!(has(halted) && !text().contains("tributary_partition_halted"), "{}", text());
+        metrics.forget("sink", generation, 1);
+        assert!(has(halted));
+        metrics.forget("processor", generation, 1);
+        assert!(!text().contains("tributary_replay_"), "{}", text());
+    }
+}

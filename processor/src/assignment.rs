@@ -24,8 +24,13 @@ pub enum Standing {
     Planned,
     /// It answers.
     Live,
-    /// A later one answers since this revision. It may have events to decide that were stamped with an older one.
-    Former(CatalogRevision),
+    /// A later one answers. This one may have events to decide that were stamped with an older revision.
+    Former {
+        /// The one that answers.
+        by: Generation,
+        /// A revision at which it does.
+        since: CatalogRevision,
+    },
 }
 
 impl Standing {
@@ -33,7 +38,7 @@ impl Standing {
     pub(crate) const fn is_loaded(self) -> bool {
         match self {
             Self::Planned | Self::Live => true,
-            Self::Former(_) => false,
+            Self::Former { .. } => false,
         }
     }
 
@@ -41,7 +46,7 @@ impl Standing {
     pub(crate) const fn is_live(self) -> bool {
         match self {
             Self::Live => true,
-            Self::Planned | Self::Former(_) => false,
+            Self::Planned | Self::Former { .. } => false,
         }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, Stage};
-use eventlog::EventLog;
+use eventlog::{EventLog, Record};
 use schemas::generation::Generation;
 use schemas::time::Timestamp;
+use schemas::wire;
 use service::lifecycle::Shutdown;
 
 use crate::assignment::{Assignment, PartitionOf, Standing};
@@ -21,6 +22,8 @@ use crate::{archive, core_catalog, snapshot};
 
 /// How often the catalog is looked at.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How long a record that the log has may take to arrive.
+const READ_BACK: Duration = Duration::from_secs(10);
 
 /// What begins the work on a generation. It ends with its shutdown, and holds its sign of life until then.
 pub(crate) type Begin = Box<dyn Fn(&Assignment, Shutdown, &Arc<()>) -> Result<(), Error> + Send>;
@@ -107,7 +110,7 @@ impl Generations {
             match (begun, standing) {
                 (Err(error), Standing::Live) => return Err(error),
                 // Nobody is answered from it: the live one goes on.
-                (Err(error), Standing::Planned | Standing::Former(_)) => {
+                (Err(error), Standing::Planned | Standing::Former { .. }) => {
                     tracing::error!(%generation, %error, "the work does not begin");
                 }
                 (Ok(()), _) => {}
@@ -125,7 +128,7 @@ pub(crate) fn decided(catalog: &Catalog) -> BTreeMap<Generation, Assignment> {
         let standing = match projection.stage {
             Stage::Planned => Standing::Planned,
             Stage::Live if projection.generation == live => Standing::Live,
-            Stage::Live => Standing::Former(catalog.revision()),
+            Stage::Live => Standing::Former { by: live, since: catalog.revision() },
             Stage::Dropped => return None,
         };
         Some((projection.generation, Assignment { projection, standing }))
@@ -140,12 +143,25 @@ pub(crate) fn loaded(catalog: &Catalog) -> BTreeMap<Generation, Assignment> {
     assigned
 }
 
-/// The generation that is live at a revision of the catalog.
+/// Whether the live generation decides by itself in a partition: the last record of its facts was decided by a catalog that says so.
+/// No former one has anything to decide there any more.
 ///
 /// # Errors
-/// [`Error`] if the catalog cannot be read.
-pub async fn live_at(log: &Arc<dyn EventLog>, revision: u64) -> Result<Generation, Error> {
-    Ok(core_catalog::folded(log.as_ref(), revision).await?.live_generation())
+/// [`Error`] if the log cannot be asked.
+pub async fn decides_by_itself(
+    log: &Arc<dyn EventLog>,
+    live: Generation,
+    partition: u32,
+) -> Result<bool, Error> {
+    let facts = PartitionOf { generation: live, number: partition }.facts();
+    let Some(last) = log.bounds(facts).await?.end.checked_sub(1) else { return Ok(false) };
+    let mut reader = log.subscribe(&[(facts, last)]).await?;
+    let batch = reader.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
+    let Record { position, payload, .. } =
+        batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?;
+    let record = wire::decode_record(payload).map_err(|error| Error::UnreadableRecord { position, error })?;
+    let catalog = core_catalog::folded(log.as_ref(), record.catalog.number).await?;
+    Ok(catalog.live_generation() >= live)
 }
 
 /// Up to when the tables have everything of a partition; `None` for nothing.

@@ -37,7 +37,7 @@ mod workers;
 
 pub use error::Error;
 pub use failpoint::{Failpoint, Failpoints};
-pub use generations::{data_through, live_at, take_away_objects};
+pub use generations::{data_through, decides_by_itself, take_away_objects};
 pub use health::{Health, PartitionHealth, State as PartitionState};
 pub use metrics::{Metrics, SnapshotMetrics};
 pub use objects::{ObjectStoreSettings, Objects, ObjectsError};

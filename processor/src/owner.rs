@@ -445,7 +445,7 @@ impl Owner<'_> {
 
     /// Whether a tick is wanted for more than a cut.
     async fn due(&mut self) -> Result<Due, Error> {
-        if let Standing::Former(since) = self.parts.assignment.standing
+        if let Standing::Former { since, .. } = self.parts.assignment.standing
             && since.number > self.head.catalog.number
         {
             // The partition is quiet: a tick tells it that a later generation answers.

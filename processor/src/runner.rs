@@ -13,10 +13,10 @@ use service::clock::SharedClock;
 use service::lifecycle::{Shutdown, Tasks};
 use tokio::runtime::Handle;
 
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, Standing};
 use crate::error::Error;
 use crate::failpoint::Failpoints;
-use crate::generations::{self, Begin, Generations};
+use crate::generations::{self, Begin, Generations, decides_by_itself};
 use crate::health::{Health, PartitionHealth};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -121,7 +121,9 @@ impl Deciding {
             problem: format!("cannot be created: {error}"),
         })?;
         // Opened here, so that a directory that cannot be right is refused at the start.
-        let opened = RefCell::new(Some(Store::open(&state_dir, partition)?));
+        let opened =
+            if assignment.standing.is_live() { Some(Store::open(&state_dir, partition)?) } else { None };
+        let opened = RefCell::new(opened);
         let parts = OwnerParts {
             partition,
             assignment: assignment.clone(),
@@ -146,6 +148,12 @@ impl Deciding {
         let shutdown = thread.end.clone();
         thread.spawn(&surroundings, async move || {
             keep_going(&parts.health, &shutdown, async || {
+                if let Standing::Former { by, .. } = parts.assignment.standing
+                    && decides_by_itself(&parts.log, by, partition).await?
+                {
+                    // A state need not be had to find that nothing is left to decide.
+                    return Ok(());
+                }
                 // A store that has failed takes nothing more; each further attempt opens it anew.
                 let opened = opened.take();
                 let store = opened.map_or_else(|| Store::open(&state_dir, partition), Ok)?;

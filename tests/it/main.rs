@@ -21,6 +21,7 @@ mod outages;
 mod poison;
 mod readme;
 mod repeats;
+mod replay;
 mod restarts;
 mod signatures;
 mod transitions;

@@ -10,7 +10,6 @@ use processor::assignment::PartitionOf;
 use prometheus::Registry;
 use schemas::generation::Generation;
 use schemas::time::Timestamp;
-use schemas::wire;
 use service::clock::SystemClock;
 use warehouse::Endpoint;
 use warehouse::embedded::EmbeddedEngine;
@@ -20,9 +19,6 @@ use crate::error::Error;
 use crate::parts;
 use crate::settings::Settings;
 use crate::up;
-
-/// How long a record that the log has may take to come.
-const READ: Duration = Duration::from_secs(10);
 
 /// Log, objects and, if it is asked for, the warehouse.
 pub(crate) struct Installation {
@@ -84,19 +80,6 @@ impl Installation {
     ) -> Result<Option<Timestamp>, Error> {
         let Some(warehouse) = self.warehouse(generation) else { return Ok(None) };
         Ok(processor::data_through(&warehouse, partition).await?)
-    }
-
-    /// Whether the last record of a generation's facts was decided when the core knew that it is the live one.
-    pub(crate) async fn has_decided_as_live(&self, live: Generation, partition: u32) -> Result<bool, Error> {
-        let facts = PartitionOf { generation: live, number: partition }.facts();
-        let Some(last) = self.log.bounds(facts).await?.end.checked_sub(1) else { return Ok(false) };
-        let mut reader = self.log.subscribe(&[(facts, last)]).await?;
-        let batch = reader.next(1, READ).await?.ok_or(eventlog::Error::Deadline)?;
-        let record = batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?;
-        let position = record.position;
-        let record = wire::decode_record(record.payload)
-            .map_err(|error| processor::Error::UnreadableRecord { position, error })?;
-        Ok(processor::live_at(&self.log, record.catalog.number).await? >= live)
     }
 
     /// Takes away what a generation has that nobody works on any more: tables, facts, snapshots, states.

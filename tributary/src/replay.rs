@@ -190,11 +190,11 @@ impl ReplayCommand<'_> {
         crate::print(&format!("generation {generation} is gone\n"))
     }
 
-    /// Whether the live generation decides by itself everywhere: some record of its facts knows that it is live.
+    /// Whether the live generation decides by itself everywhere.
     async fn switched_in_every_partition(&self, live: Generation) -> Result<bool, Error> {
         let partitions = parts::partitions(&self.installation.log, self.catalog).await?;
         for partition in 0..partitions {
-            if !self.installation.has_decided_as_live(live, partition).await? {
+            if !processor::decides_by_itself(&self.installation.log, live, partition).await? {
                 return Ok(false);
             }
         }

@@ -9,6 +9,7 @@ use processor::assignment::{Assignment, Standing};
 use processor::core::{Head, conversion_now};
 use processor::owner::OwnerParts;
 use processor::store::{Committed as _, Store};
+use processor::verify::{Beginning, Question, Verifier};
 use processor::{Objects, ProcessorSettings};
 use schemas::event::{Event, Status};
 use schemas::fact::{Decision, OutcomeStatus};
@@ -184,7 +185,8 @@ async fn a_quiet_partition_learns_of_the_switch_by_a_tick() {
     replay.say(Stage::Planned, None).await;
     replay.say(Stage::Live, None).await;
     replay.live.take().unwrap().stop().await.unwrap();
-    let standing = Standing::Former(replay.catalog.revision());
+    let (by, since) = (Generation::FIRST.next(), replay.catalog.revision());
+    let standing = Standing::Former { by, since };
     let former = Assignment { projection: Projection::FIRST, standing };
     let store = replay.site.store("second");
     let new = Site::run(&store, replay.parts(None, 5_000));
@@ -265,6 +267,10 @@ async fn what_people_decided_stays_and_another_lookback_changes_the_rest() {
     for id in [old, fresh, old_open, fresh_open] {
         assert_eq!(now(&store, id), now(&replay.store, id));
     }
+    let projection = second(Stage::Planned, settings_of);
+    let verifier = Verifier { log: replay.site.log.clone(), objects: None, partition: 0, projection };
+    let verified = verifier.verify(Beginning::default(), Question::default()).await.unwrap();
+    assert_eq!((verified.difference, verified.to), (None, replay.end_of_events().await));
     // Whose they are is another question.
     let partner = |facts| {
         let replay = &replay;

@@ -164,6 +164,11 @@ impl Harness {
         harness
     }
 
+    /// Where the tables of the first generation are.
+    pub(crate) fn endpoint(&self) -> warehouse::Endpoint {
+        self.engine.endpoint()
+    }
+
     /// A new id for a thing of this workspace, made at this instant.
     pub(crate) fn id<K: Kind>(&mut self, at: Timestamp, workspace: WorkspaceNumber) -> Id<K> {
         self.ids.next(at.unix_ms(), workspace)

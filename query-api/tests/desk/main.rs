@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod clients;
+mod generations;
 mod harness;
 mod lists;
 mod receipts;

@@ -7,7 +7,7 @@ mod process;
 mod stack;
 mod traffic;
 
-pub use client::{BROWSER, POLL, SETTLE_LIMIT, wait_for};
+pub use client::{BROWSER, Campaign, POLL, SETTLE_LIMIT, wait_for};
 pub use log::{ImaginaryEdge, first_workspace, now};
 pub use process::{Process, binary, free_port, repository};
 pub use stack::{Engines, HITS_PER_MINUTE, Role, Stack, engine_library};
