@@ -43,16 +43,14 @@ impl ApartMetrics {
     }
 
     /// Forgets what a part of the process said of a generation. Other parts may still work on it.
-    pub(crate) fn forget(&self, part: &str, generation: Generation, partitions: u32) {
-        let generation = generation.to_string();
+    pub(crate) fn forget(&self, part: &str, generation: Generation, partition: u32) {
+        let (generation, partition) = (generation.to_string(), partition.to_string());
         let numbers =
             if part == "sink" { vec![&self.data_through] } else { vec![&self.source, &self.imbalance] };
-        for partition in (0..partitions).map(|partition| partition.to_string()) {
-            // What was never said cannot be removed, and need not be.
-            let _unsaid = self.halted.remove_label_values(&[part, &generation, &partition]);
-            for gauge in &numbers {
-                let _unsaid = gauge.remove_label_values(&[&generation, &partition]);
-            }
+        // What was never said cannot be removed, and need not be.
+        let _unsaid = self.halted.remove_label_values(&[part, &generation, &partition]);
+        for gauge in &numbers {
+            let _unsaid = gauge.remove_label_values(&[&generation, &partition]);
         }
     }
 }
@@ -83,9 +81,9 @@ mod tests {
         assert!(has("tributary_replay_source_position{generation=\"2\",partition=\"0\"} 5"), "{}", text());
         let halted = "tributary_replay_halted{generation=\"2\",part=\"processor\",partition=\"0\"} 1";
         assert!(has(halted) && !text().contains("tributary_partition_halted"), "{}", text());
-        metrics.forget("sink", generation, 1);
+        metrics.forget("sink", generation, 0);
         assert!(has(halted));
-        metrics.forget("processor", generation, 1);
+        metrics.forget("processor", generation, 0);
         assert!(!text().contains("tributary_replay_"), "{}", text());
     }
 }

@@ -1,4 +1,5 @@
-//! Which generations a process works on: it follows the catalog, begins what is planned beside what is live, and ends what is over.
+//! Which generations and partitions a process works on: it follows the catalog and its group, begins what is planned beside what is
+//! live, and ends what is over or another's.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use crate::assignment::{Assignment, PartitionOf, Standing};
 use crate::error::Error;
 use crate::objects::Objects;
 use crate::runner::Surroundings;
+use crate::share::Shared;
 use crate::sink::Tables as _;
 use crate::sink::position::log_partition;
 use crate::{archive, core_catalog, snapshot};
@@ -25,19 +27,20 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// How long a record that the log has may take to arrive.
 const READ_BACK: Duration = Duration::from_secs(10);
 
-/// What begins the work on a generation. It ends with its shutdown, and holds its sign of life until then.
-pub(crate) type Begin = Box<dyn Fn(&Assignment, Shutdown, &Arc<()>) -> Result<(), Error> + Send>;
+/// What begins the work on a partition of a generation. It ends with its shutdown, and holds its sign of life until then.
+pub(crate) type Begin = Box<dyn Fn(&Assignment, u32, (&Shutdown, &Arc<()>)) -> Result<(), Error> + Send>;
 
-/// The work of one part of the process on every generation.
+/// The work of one part of the process on its partitions of every generation.
 pub(crate) struct Generations {
     surroundings: Surroundings,
     part: &'static str,
     wanted: fn(&Catalog) -> BTreeMap<Generation, Assignment>,
     begin: Begin,
-    running: BTreeMap<Generation, Running>,
+    shared: Shared,
+    running: BTreeMap<(Generation, u32), Running>,
 }
 
-/// Work on one generation.
+/// Work on a partition of one generation.
 struct Running {
     assignment: Assignment,
     shutdown: Shutdown,
@@ -54,27 +57,32 @@ impl Generations {
         surroundings: &Surroundings,
         part: &'static str,
         wanted: fn(&Catalog) -> BTreeMap<Generation, Assignment>,
-        begin: Begin,
+        (shared, begin): (Shared, Begin),
     ) -> Result<(), Error> {
         let surroundings = surroundings.clone();
         let tasks = surroundings.tasks.clone();
-        let mut generations = Self { surroundings, part, wanted, begin, running: BTreeMap::new() };
+        let mut generations = Self { surroundings, part, wanted, begin, shared, running: BTreeMap::new() };
         generations.turn()?;
         tasks.spawn(format!("generations of the {part}"), async move {
             let shutdown = generations.surroundings.shutdown.clone();
-            tokio::select! {
-                () = shutdown.started() => {}
-                never = generations.run() => match never {},
-            }
             // Those that work stop with the process: theirs are children of its shutdown.
-            Ok::<(), Infallible>(())
+            tokio::select! {
+                () = shutdown.started() => Ok(()),
+                ended = generations.run() => ended.map(|never| match never {}),
+            }
         });
         Ok(())
     }
 
-    async fn run(&mut self) -> Infallible {
+    async fn run(&mut self) -> Result<Infallible, Error> {
         loop {
-            tokio::time::sleep(PERIOD).await;
+            tokio::select! {
+                () = tokio::time::sleep(PERIOD) => {}
+                changed = self.shared.change() => {
+                    changed?;
+                    tracing::info!(part = self.part, partitions = ?self.shared.partitions(), "the group's share");
+                }
+            }
             if let Err(error) = self.turn() {
                 tracing::error!(%error, "the work on the live generation does not begin");
             }
@@ -85,33 +93,43 @@ impl Generations {
     /// they share a state.
     fn turn(&mut self) -> Result<(), Error> {
         let wanted = (self.wanted)(&self.surroundings.catalog.read());
-        for (generation, running) in &self.running {
-            if !wanted.get(generation).is_some_and(|wanted| wanted.is_same_work(&running.assignment)) {
+        let ours = self.shared.partitions();
+        for ((generation, number), running) in &self.running {
+            let is_wanted = wanted.get(generation).is_some_and(|it| it.is_same_work(&running.assignment));
+            if !is_wanted || !ours.contains(number) {
                 running.shutdown.trigger();
             }
         }
-        let (part, Surroundings { metrics, partitions, .. }) = (self.part, &self.surroundings);
-        self.running.retain(|generation, running| {
+        let (part, Surroundings { metrics, health, .. }) = (self.part, &self.surroundings);
+        self.running.retain(|(generation, number), running| {
             let is_gone = running.shutdown.is_started() && Arc::strong_count(&running.alive) == 1;
             if is_gone {
-                metrics.forget(part, *generation, *partitions);
+                if running.assignment.standing.is_live() {
+                    health.forget(part, *number);
+                    metrics.forget_live(part, *number);
+                } else {
+                    metrics.forget(part, *generation, *number);
+                }
             }
             !is_gone
         });
-        for (generation, assignment) in wanted {
-            if self.running.contains_key(&generation) {
+        for (assignment, number) in
+            wanted.values().flat_map(|it| ours.iter().map(move |number| (it, *number)))
+        {
+            let generation = assignment.generation();
+            if self.running.contains_key(&(generation, number)) {
                 continue;
             }
-            tracing::info!(%generation, standing = ?assignment.standing, "work begins");
+            tracing::info!(part, partition = number, %generation, standing = ?assignment.standing, "work begins");
             let (shutdown, alive) = (self.surroundings.shutdown.child(), Arc::new(()));
-            let begun = (self.begin)(&assignment, shutdown.clone(), &alive);
-            let standing = assignment.standing;
-            self.running.insert(generation, Running { assignment, shutdown, alive });
+            let begun = (self.begin)(assignment, number, (&shutdown, &alive));
+            let (assignment, standing) = (assignment.clone(), assignment.standing);
+            self.running.insert((generation, number), Running { assignment, shutdown, alive });
             match (begun, standing) {
                 (Err(error), Standing::Live) => return Err(error),
                 // Nobody is answered from it: the live one goes on.
                 (Err(error), Standing::Planned | Standing::Former { .. }) => {
-                    tracing::error!(%generation, %error, "the work does not begin");
+                    tracing::error!(partition = number, %generation, %error, "the work does not begin");
                 }
                 (Ok(()), _) => {}
             }

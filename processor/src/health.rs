@@ -36,6 +36,11 @@ impl Health {
         health
     }
 
+    /// Another process works on the partition from now on.
+    pub(crate) fn forget(&self, part: &'static str, number: u32) {
+        self.states.lock().retain(|key, _| !(key.0 == part && key.1 == number));
+    }
+
     /// What keeps the process from being ready: a line for each partition that does not run.
     pub fn problems(&self) -> Vec<String> {
         let states = self.states.lock();

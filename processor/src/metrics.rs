@@ -142,8 +142,26 @@ impl Metrics {
     }
 
     /// A part of the process works no more on a generation as it did.
-    pub(crate) fn forget(&self, part: &str, generation: Generation, partitions: u32) {
-        self.apart.forget(part, generation, partitions);
+    pub(crate) fn forget(&self, part: &str, generation: Generation, partition: u32) {
+        self.apart.forget(part, generation, partition);
+    }
+
+    /// The same of the live one: what another process goes on with is no longer this one's to say.
+    pub(crate) fn forget_live(&self, part: &str, partition: u32) {
+        let partition = partition.to_string();
+        let of_part = [&self.halted, &self.retrying];
+        let of_partition = if part == "sink" {
+            vec![&self.cut, &self.data_through, &self.audited.cut]
+        } else {
+            vec![&self.source, &self.imbalance, &self.received, &self.redelivered]
+        };
+        // What was never said cannot be removed, and need not be.
+        for gauge in of_part {
+            let _unsaid = gauge.remove_label_values(&[part, &partition]);
+        }
+        for gauge in of_partition {
+            let _unsaid = gauge.remove_label_values(&[&partition]);
+        }
     }
 
     /// A value of a generation apart.

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::owner::{Owner, OwnerParts};
 use crate::settings::{ProcessorSettings, SinkSettings};
+use crate::share::Share;
 use crate::sink::{Auditor, PartitionSink, SinkParts, Tables, switch};
 use crate::snapshot::{Keeper, MayLetGo, Restorable};
 use crate::store::Store;
@@ -78,22 +79,22 @@ impl Surroundings {
 /// `state_root`. The warehouse is asked how far the sink is, before anything is deleted from the log.
 pub fn start_processor(
     surroundings: &Surroundings,
-    settings: &ProcessorSettings,
+    (settings, share): (&ProcessorSettings, Share),
     warehouse: &warehouse::Sink,
     state_root: PathBuf,
 ) -> Result<(), Error> {
     settings.check()?;
-    let partitions = chosen(&settings.partitions, surroundings.partitions)?;
+    let shared = share.begin(surroundings.partitions)?;
     let deciding = Deciding {
+        opens_first: !shared.moves(),
         surroundings: surroundings.clone(),
         settings: settings.clone(),
         warehouse: warehouse.clone(),
         state_root,
     };
-    let begin: Begin = Box::new(move |assignment, shutdown, alive| {
-        partitions.iter().try_for_each(|partition| deciding.begin(assignment, *partition, &shutdown, alive))
-    });
-    Generations::follow(surroundings, "processor", generations::decided, begin)
+    let begin: Begin =
+        Box::new(move |assignment, partition, life| deciding.begin(assignment, partition, life));
+    Generations::follow(surroundings, "processor", generations::decided, (shared, begin))
 }
 
 /// What owners begin with.
@@ -102,6 +103,8 @@ struct Deciding {
     settings: ProcessorSettings,
     warehouse: warehouse::Sink,
     state_root: PathBuf,
+    /// Whether a directory that cannot be right is refused at the start. What comes later halts its partition alone.
+    opens_first: bool,
 }
 
 impl Deciding {
@@ -110,8 +113,7 @@ impl Deciding {
         &self,
         assignment: &Assignment,
         partition: u32,
-        shutdown: &Shutdown,
-        alive: &Arc<()>,
+        (shutdown, alive): (&Shutdown, &Arc<()>),
     ) -> Result<(), Error> {
         let (surroundings, settings) = (self.surroundings.of(assignment)?, &self.settings);
         let place = assignment.generation().place(&format!("p{partition}"));
@@ -120,9 +122,8 @@ impl Deciding {
             dir: state_dir.display().to_string(),
             problem: format!("cannot be created: {error}"),
         })?;
-        // Opened here, so that a directory that cannot be right is refused at the start.
-        let opened =
-            if assignment.standing.is_live() { Some(Store::open(&state_dir, partition)?) } else { None };
+        let opens = self.opens_first && assignment.standing.is_live();
+        let opened = opens.then(|| Store::open(&state_dir, partition)).transpose()?;
         let opened = RefCell::new(opened);
         let parts = OwnerParts {
             partition,
@@ -178,39 +179,37 @@ fn may_let_go(catalog: &Follower, generation: Generation) -> MayLetGo {
 /// generation has reached the live one.
 pub fn start_sink(
     surroundings: &Surroundings,
-    settings: &SinkSettings,
+    (settings, share): (&SinkSettings, Share),
     warehouse: &warehouse::Sink,
 ) -> Result<(), Error> {
     settings.check()?;
-    let partitions = chosen(&settings.partitions, surroundings.partitions)?;
+    let shared = share.begin(surroundings.partitions)?;
     let (around, settings, of_first) = (surroundings.clone(), settings.clone(), warehouse.clone());
-    let begin: Begin = Box::new(move |assignment, shutdown, alive| {
+    let begin: Begin = Box::new(move |assignment, partition, (shutdown, alive)| {
         let surroundings = around.of(assignment)?;
         let tables = of_first.of_generation(assignment.generation());
-        for &partition in &partitions {
-            let parts = SinkParts {
-                partition,
-                assignment: assignment.clone(),
-                log: surroundings.log.clone(),
-                warehouse: Arc::new(tables.clone()),
-                objects: surroundings.objects.clone(),
-                settings: settings.clone(),
-                health: surroundings.partition_health("sink", partition),
-                metrics: surroundings.metrics.sink(partition),
-                failpoints: surroundings.failpoints.clone(),
-            };
-            let name = format!("sink {}", assignment.partition(partition));
-            let end = shutdown.child();
-            let thread = Thread { name, end: end.clone(), alive: alive.clone() };
-            let shutdown = end.clone();
-            thread.spawn(&surroundings, async move || {
-                keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
-            });
-            start_auditor((&surroundings, &end), &settings, &tables, partition);
-        }
+        let parts = SinkParts {
+            partition,
+            assignment: assignment.clone(),
+            log: surroundings.log.clone(),
+            warehouse: Arc::new(tables.clone()),
+            objects: surroundings.objects.clone(),
+            settings: settings.clone(),
+            health: surroundings.partition_health("sink", partition),
+            metrics: surroundings.metrics.sink(partition),
+            failpoints: surroundings.failpoints.clone(),
+        };
+        let name = format!("sink {}", assignment.partition(partition));
+        let end = shutdown.child();
+        let thread = Thread { name, end: end.clone(), alive: alive.clone() };
+        let shutdown = end.clone();
+        thread.spawn(&surroundings, async move || {
+            keep_going(&parts.health, &shutdown, async || load(&parts, &shutdown).await).await;
+        });
+        start_auditor((&surroundings, &end), &settings, &tables, partition);
         Ok(())
     });
-    Generations::follow(surroundings, "sink", generations::loaded, begin)?;
+    Generations::follow(surroundings, "sink", generations::loaded, (shared, begin))?;
     switch::watch(surroundings, warehouse);
     Ok(())
 }
@@ -339,15 +338,4 @@ pub async fn keep_going(
 async fn past(shutdown: &Shutdown, age: Duration) {
     shutdown.started().await;
     tokio::time::sleep(age).await;
-}
-
-/// The partitions that the settings choose; all, if they choose none.
-fn chosen(wanted: &[u32], partitions: u32) -> Result<Vec<u32>, Error> {
-    if wanted.is_empty() {
-        return Ok((0..partitions).collect());
-    }
-    match wanted.iter().find(|number| **number >= partitions) {
-        None => Ok(wanted.to_vec()),
-        Some(number) => Err(Error::Partitions { number: *number, partitions }),
-    }
 }

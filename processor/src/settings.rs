@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct ProcessorSettings {
     /// Partitions of `events` that this process decides; empty means all. Two owners of one partition are harmless.
     pub partitions: Vec<u32>,
+    /// The process's name among those that share all partitions out in a Kafka group; empty for none.
+    pub instance: String,
+    /// How long a process of the group may be silent before others take its partitions over, in milliseconds.
+    pub session_ms: u64,
     /// Events decided into one record of `facts` at most.
     pub max_batch_events: usize,
     /// How long events are collected for one record, in milliseconds.
@@ -29,6 +33,8 @@ impl Default for ProcessorSettings {
     fn default() -> Self {
         Self {
             partitions: Vec::new(),
+            instance: String::new(),
+            session_ms: 20_000,
             max_batch_events: 5_000,
             batch_linger_ms: 50,
             append_deadline_ms: 10_000,
@@ -42,7 +48,8 @@ impl Default for ProcessorSettings {
 
 impl ProcessorSettings {
     /// Refuses what cannot work.
-    pub(crate) const fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_share("processor.partitions", &self.partitions, &self.instance)?;
         if self.max_batch_events == 0 {
             return Err(Error::Setting { name: "processor.max_batch_events", problem: "must not be 0" });
         }
@@ -65,6 +72,10 @@ impl ProcessorSettings {
 pub struct SinkSettings {
     /// Partitions of `facts` that this process loads; empty means all. Two sinks of one partition are harmless.
     pub partitions: Vec<u32>,
+    /// The process's name among those that share all partitions out in a Kafka group; empty for none.
+    pub instance: String,
+    /// How long a process of the group may be silent before others take its partitions over, in milliseconds.
+    pub session_ms: u64,
     /// How long one INSERT may take, in milliseconds; below the 60 s after which the table refuses it.
     pub insert_timeout_ms: u64,
     /// Seconds between two audits, which count the rows of all finished cuts; 0 is never.
@@ -73,13 +84,20 @@ pub struct SinkSettings {
 
 impl Default for SinkSettings {
     fn default() -> Self {
-        Self { partitions: Vec::new(), insert_timeout_ms: 30_000, audit_period_s: 60 }
+        Self {
+            partitions: Vec::new(),
+            instance: String::new(),
+            session_ms: 20_000,
+            insert_timeout_ms: 30_000,
+            audit_period_s: 60,
+        }
     }
 }
 
 impl SinkSettings {
     /// Refuses what cannot work.
-    pub(crate) const fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_share("sink.partitions", &self.partitions, &self.instance)?;
         if self.insert_timeout_ms == 0 || self.insert_timeout_ms >= 60_000 {
             return Err(Error::Setting {
                 name: "sink.insert_timeout_ms",
@@ -88,6 +106,17 @@ impl SinkSettings {
         }
         Ok(())
     }
+}
+
+/// Refuses partitions that are named where a group shares them out.
+fn check_share(name: &'static str, partitions: &[u32], instance: &str) -> Result<(), Error> {
+    if !partitions.is_empty() && !instance.is_empty() {
+        return Err(Error::Setting {
+            name,
+            problem: "must be empty where instance names a process of a group",
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -100,6 +129,8 @@ mod tests {
         SinkSettings::default().check().unwrap();
         let none = ProcessorSettings { max_batch_events: 0, ..ProcessorSettings::default() };
         assert_eq!(none.check().unwrap_err().to_string(), "processor.max_batch_events must not be 0");
+        let both = SinkSettings { partitions: vec![1], instance: "a".into(), ..SinkSettings::default() };
+        assert!(both.check().unwrap_err().to_string().starts_with("sink.partitions must be empty"));
         for insert_timeout_ms in [0, 60_000] {
             let error = SinkSettings { insert_timeout_ms, ..SinkSettings::default() }.check().unwrap_err();
             assert!(error.to_string().starts_with("sink.insert_timeout_ms must be 1 to 59999"), "{error}");

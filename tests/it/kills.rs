@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets};
+use crate::harness::{Engines, Role, Stack, Traffic, on_both_engine_sets, wait_for};
 
 on_both_engine_sets!(
     everything_is_killed_under_traffic,
@@ -70,6 +70,37 @@ async fn two_processors_own_the_partition_and_one_of_them_stops_and_goes_on() {
         stack.signal(stopped, Signal::SIGCONT);
     }
     traffic.more_clicks(BETWEEN).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
+}
+
+/// Two processors share the partitions out as members of a group: where one stays away the other takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_that_stays_away_is_replaced_by_another_of_its_group() {
+    let mut stack = Stack::start(Engines::Cluster).await;
+    stack.campaign("anna").await;
+    for (role, instance) in [(Role::Processor, "one"), (Role::SecondProcessor, "two")] {
+        stack.set(role, "TRIBUTARY_PROCESSOR__INSTANCE", instance);
+        // The shortest that a broker takes.
+        stack.set(role, "TRIBUTARY_PROCESSOR__SESSION_MS", "6000");
+    }
+    stack.kill(Role::Processor);
+    stack.start_role(Role::Processor);
+    stack.start_role(Role::SecondProcessor);
+    let traffic = Traffic::start(&stack, "anna").await;
+    for away in [Role::Processor, Role::SecondProcessor] {
+        traffic.more_clicks(BETWEEN).await;
+        stack.kill(away);
+        let before = stack.customer().reported_clicks().await.unwrap();
+        traffic.more_clicks(BETWEEN).await;
+        wait_for("clicks decided by the other one", async || {
+            let clicks = stack.customer().reported_clicks().await?;
+            if clicks >= before + BETWEEN as u64 { Ok(()) } else { Err(format!("{clicks} after {before}")) }
+        })
+        .await;
+        stack.start_role(away);
+    }
+    stack.kill(Role::SecondProcessor);
     let ledger = traffic.finish().await;
     stack.audit(&ledger).await;
 }

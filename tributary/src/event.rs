@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use eventlog::{Partition, Record, embedded};
+use eventlog::{EventLog as _, Partition, Record, embedded};
 use prometheus::Registry;
 use schemas::{hex, topic, wire};
 

@@ -9,9 +9,9 @@ use catalog::follower::FollowerSettings;
 use catalog::seal::{SealError, Sealer};
 use catalog::{Catalog, Follower, Projection, Stage};
 use eventlog::kafka::{KafkaLog, KafkaSettings as LogSettings};
-use eventlog::{EventLog, TopicSpec};
+use eventlog::{EventLog, Membership, TopicSpec};
 use ingest::Edge;
-use processor::{Health, Metrics, Objects, Surroundings};
+use processor::{Health, Metrics, Objects, Share, Surroundings};
 use prometheus::Registry;
 use query_api::{Desk, Parts};
 use schemas::generation::Generation;
@@ -230,8 +230,24 @@ pub(crate) fn local_address(listeners: &[TcpListener]) -> Result<SocketAddr, Err
 }
 
 /// Connects to Kafka.
-pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Result<Arc<dyn EventLog>, Error> {
+pub(crate) async fn kafka(settings: &KafkaSettings, registry: &Registry) -> Result<Arc<KafkaLog>, Error> {
     Ok(Arc::new(KafkaLog::connect(log_settings(settings, registry)?).await?))
+}
+
+/// The partitions of a role: those that its settings name, or those that its group gives it if they name the process.
+pub(crate) fn share(
+    log: &KafkaLog,
+    group: &'static str,
+    (instance, session_ms): (&str, u64),
+    named: &[u32],
+) -> Result<Share, Error> {
+    if instance.is_empty() {
+        return Ok(Share::Named(named.to_vec()));
+    }
+    let session = Duration::from_millis(session_ms);
+    // The other topics have as many partitions.
+    let membership = Membership { group, instance: instance.to_owned(), topic: topic::EVENTS, session };
+    Ok(Share::OfGroup(log.join(&membership)?))
 }
 
 /// The log and the catalog of an edge. Both may be away at a start that is not the first: then the catalog's copy on this

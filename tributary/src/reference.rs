@@ -129,6 +129,14 @@ const NOTES: &[(&str, &str)] = &[
     ),
     ("api.http.tls_key", "The certificate's key, a PEM file."),
     ("processor.partitions", "Partitions that this process decides; empty means all."),
+    (
+        "processor.instance",
+        "The process's name among those that share all partitions out in a Kafka group; empty for none.",
+    ),
+    (
+        "processor.session_ms",
+        "How long a process of the group may be silent before others take its partitions over.",
+    ),
     ("processor.max_batch_events", "Events decided into one record of facts at most."),
     ("processor.batch_linger_ms", "How long events are collected for one record."),
     ("processor.append_deadline_ms", "How long a record of facts may stay unconfirmed."),
@@ -143,6 +151,14 @@ const NOTES: &[(&str, &str)] = &[
         "Age at which events and facts go from the log into the object store, once snapshots and warehouse are beyond them; 0 is never.",
     ),
     ("sink.partitions", "Partitions that this process loads; empty means all."),
+    (
+        "sink.instance",
+        "The process's name among those that share all partitions out in a Kafka group; empty for none.",
+    ),
+    (
+        "sink.session_ms",
+        "How long a process of the group may be silent before others take its partitions over.",
+    ),
     (
         "sink.insert_timeout_ms",
         "How long one INSERT may take; below the 60 s after which the table refuses it.",

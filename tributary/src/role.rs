@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use eventlog::EventLog;
 use processor::{Objects, start_processor, start_sink};
 
 use crate::cli::RoleArguments;
@@ -42,7 +44,7 @@ pub(crate) fn migrate(arguments: &RoleArguments) -> Result<(), Error> {
     start(arguments, async |settings| {
         let process = Process::begin(&settings)?;
         let dir = DataDir::open(&settings.data_dir)?;
-        let log = parts::kafka(&settings.kafka, &process.registry).await?;
+        let log: Arc<dyn EventLog> = parts::kafka(&settings.kafka, &process.registry).await?;
         let follower = parts::follow(&log).await?;
         parts::migrate_generations(&parts::endpoint(&settings.warehouse), &follower).await?;
         let key_file = first_start(&dir, &follower, &settings.first_start, &process.clock).await?;
@@ -88,7 +90,8 @@ async fn processor(settings: Settings, interference: &Interference) -> Result<()
     let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
     let dir = DataDir::open(&settings.data_dir)?;
-    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let kafka = parts::kafka(&settings.kafka, &process.registry).await?;
+    let log: Arc<dyn EventLog> = kafka.clone();
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
     let objects = Objects::open(&settings.object_store)?;
@@ -99,7 +102,9 @@ async fn processor(settings: Settings, interference: &Interference) -> Result<()
     }
     let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
     let (warehouse, _) = warehouse::connect(&parts::endpoint(&settings.warehouse));
-    start_processor(&surroundings, &settings.processor, &warehouse, dir.join("state"))?;
+    let own = &settings.processor;
+    let share = parts::share(&kafka, "processor", (&own.instance, own.session_ms), &own.partitions)?;
+    start_processor(&surroundings, (own, share), &warehouse, dir.join("state"))?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
@@ -110,13 +115,16 @@ async fn sink(settings: Settings, interference: &Interference) -> Result<(), Err
     let process = Process::begin(&settings)?;
     let listener = parts::listen(HttpServer::Ops, settings.ops.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
-    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let kafka = parts::kafka(&settings.kafka, &process.registry).await?;
+    let log: Arc<dyn EventLog> = kafka.clone();
     let follower = parts::follow(&log).await?;
     let partitions = parts::partitions(&log, &follower).await?;
     let warehouse = interference.sink(parts::endpoint(&settings.warehouse));
     let objects = Objects::open(&settings.object_store)?;
     let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
-    start_sink(&surroundings, &settings.sink, &warehouse)?;
+    let own = &settings.sink;
+    let share = parts::share(&kafka, "sink", (&own.instance, own.session_ms), &own.partitions)?;
+    start_sink(&surroundings, (own, share), &warehouse)?;
     let router = ops::router(process.health.clone(), process.registry.clone());
     process.serve(HttpServer::Ops, listener, router, &settings.api.http)?;
     announce("ops", address)?;
@@ -128,7 +136,7 @@ async fn query_api(mut settings: Settings) -> Result<(), Error> {
     settings.take_real_address(settings.edge.listen);
     let listener = parts::listen(HttpServer::Api, settings.api.listen, &settings.api.http)?;
     let address = parts::local_address(&listener)?;
-    let log = parts::kafka(&settings.kafka, &process.registry).await?;
+    let log: Arc<dyn EventLog> = parts::kafka(&settings.kafka, &process.registry).await?;
     let follower = parts::follow(&log).await?;
     parts::partitions(&log, &follower).await?;
     let (_, reader) = warehouse::connect(&parts::endpoint(&settings.warehouse));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
-use processor::{Objects, start_processor, start_sink};
+use processor::{Objects, Share, start_processor, start_sink};
 use prometheus::Registry;
 use schemas::time::Timestamp;
 use service::clock::SharedClock;
@@ -80,8 +80,12 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     }
     let objects = Some(open_objects(&dir, &settings)?);
     let surroundings = process.surroundings(&log, partitions, interference, (&follower, objects))?;
-    start_processor(&surroundings, &settings.processor, &sink, dir.join("state"))?;
-    start_sink(&surroundings, &settings.sink, &sink)?;
+    let (processor, loader) = (&settings.processor, &settings.sink);
+    is_alone("processor.instance", &processor.instance)?;
+    is_alone("sink.instance", &loader.instance)?;
+    let named = |partitions: &[u32]| Share::Named(partitions.to_vec());
+    start_processor(&surroundings, (processor, named(&processor.partitions)), &sink, dir.join("state"))?;
+    start_sink(&surroundings, (loader, named(&loader.partitions)), &sink)?;
     let desk = parts::desk(&process, &settings, &log, (&follower, &sealer), reader)?;
 
     let api = query_api::router(desk, query_api::Edge::Here(ingest::api_router(edge.clone())));
@@ -93,6 +97,15 @@ async fn up(mut settings: Settings, interference: &Interference) -> Result<(), E
     let ended = process.run_to_end(log, Some(follower), Some(edge)).await;
     engine.stop(ENGINE_STOP).await;
     ended
+}
+
+/// One process does everything: a name among others is a mistake.
+fn is_alone(setting: &'static str, instance: &str) -> Result<(), Error> {
+    if instance.is_empty() {
+        return Ok(());
+    }
+    let reason = "there is nobody to share partitions with in `tributary up`".to_owned();
+    Err(Error::Setting { setting, reason })
 }
 
 /// The object store of the settings, or a folder beside the other data.

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use processor::core::CORE_VERSION;
 use processor::store::{Committed as _, Store};
-use processor::{Error, Failpoints, Health, Metrics, ProcessorSettings, Surroundings, start_processor};
+use processor::{
+    Error, Failpoints, Health, Metrics, ProcessorSettings, Share, Surroundings, start_processor,
+};
 use schemas::event::CatalogRevision;
 use schemas::wire;
 use service::clock::ManualClock;
@@ -185,7 +187,10 @@ async fn a_state_directory_that_cannot_be_right_is_refused_at_the_start_by_its_n
     let settings = ProcessorSettings::default();
     // Nobody asks how far a sink is before the directories are there.
     let (nowhere, _) = warehouse::connect(&Endpoint::new("http://127.0.0.1:1", "", "", ""));
-    let start = |root: &str| start_processor(&surroundings(&site), &settings, &nowhere, site.state_dir(root));
+    let start = |root: &str| {
+        let settings = (&settings, Share::Named(Vec::new()));
+        start_processor(&surroundings(&site), settings, &nowhere, site.state_dir(root))
+    };
     std::fs::write(site.state_dir("file"), "").unwrap();
     drop(Store::open(&site.state_dir("other/p0"), 1).unwrap());
     for (root, problem) in [("file", "cannot be created: "), ("other", "is not that of partition 0")] {

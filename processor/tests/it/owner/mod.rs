@@ -5,3 +5,4 @@ mod chain;
 mod halts;
 mod rates;
 mod results;
+mod shares;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use clickhouse::{Client, RowOwned, RowRead};
 use processor::assignment::Assignment;
 use processor::sink::{PartitionSink, SinkParts};
-use processor::{Error, Failpoints, Health, Metrics, Objects, PartitionHealth, SinkSettings, Surroundings};
+use processor::{
+    Error, Failpoints, Health, Metrics, Objects, PartitionHealth, Share, SinkSettings, Surroundings,
+};
 use schemas::event::Event;
 use schemas::table::{MIGRATIONS, Table};
 
@@ -127,7 +129,8 @@ impl Warehouse {
             catalog: self.site.follower(),
         };
         let sink = warehouse::connect(&database.endpoint).0;
-        processor::start_sink(&surroundings, &SinkSettings::default(), &sink).unwrap();
+        processor::start_sink(&surroundings, (&SinkSettings::default(), Share::Named(Vec::new())), &sink)
+            .unwrap();
         (shutdown, tasks, health)
     }
 

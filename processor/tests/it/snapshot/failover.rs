@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use eventlog::Partition;
 use processor::store::{Committed as _, Store};
-use processor::{Failpoints, Health, Metrics, Objects, ProcessorSettings, Surroundings, start_processor};
+use processor::{
+    Failpoints, Health, Metrics, Objects, ProcessorSettings, Share, Surroundings, start_processor,
+};
 use prometheus::Registry;
 use schemas::event::Event;
 use service::lifecycle::{Shutdown, Tasks};
@@ -54,7 +56,8 @@ impl Processor {
             ..ProcessorSettings::default()
         };
         let (warehouse, _) = warehouse::connect(warehouse);
-        start_processor(&surroundings, &settings, &warehouse, disk.to_owned()).unwrap();
+        start_processor(&surroundings, (&settings, Share::Named(Vec::new())), &warehouse, disk.to_owned())
+            .unwrap();
         Self { tasks, registry }
     }
 
