@@ -8,11 +8,26 @@ use processor::store::Committed;
 
 use crate::scene::{Map, commit};
 
+/// What becomes of a commit.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Committed,
+    /// The disk is full.
+    Lost,
+    /// Committed, and answered as if it were not.
+    Unknown,
+}
+
 #[derive(Default, Clone)]
 pub(crate) struct Memory {
     state: RefCell<(Map, Head)>,
     /// Whether anything was ever committed, or taken in to its end.
     is_begun: Cell<bool>,
+    /// What becomes of the next commit.
+    next: Cell<Fate>,
+    /// After a commit has failed nothing more is taken until the store is opened anew.
+    has_failed: Cell<bool>,
     /// Whether it was filled from a snapshot.
     pub(crate) was_restored: Cell<bool>,
     /// Where a view shall lack a key, so that somebody notices.
@@ -29,6 +44,16 @@ impl Memory {
         let all = self.clone();
         all.forget();
         all.state.into_inner()
+    }
+
+    /// Has the next commit end like this.
+    pub(crate) fn next_commit(&self, fate: Fate) {
+        self.next.set(fate);
+    }
+
+    /// Opens the store anew, as the runner does for each attempt.
+    pub(crate) fn reopen(&self) {
+        self.has_failed.set(false);
     }
 
     /// Forgets what is over, as a store on disk may at any time.
@@ -54,9 +79,19 @@ impl Committed for Memory {
     }
 
     fn commit(&self, changes: Changes) -> Result<(), StateError> {
+        let fate = self.next.take();
+        let failed = || StateError::Store("by the seed".into());
+        if self.has_failed.get() || fate == Fate::Lost {
+            self.has_failed.set(true);
+            return Err(failed());
+        }
         let (map, head) = &mut *self.state.borrow_mut();
         commit(map, head, changes);
         self.is_begun.set(true);
+        if fate == Fate::Unknown {
+            self.has_failed.set(true);
+            return Err(failed());
+        }
         Ok(())
     }
 }

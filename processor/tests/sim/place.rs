@@ -111,6 +111,7 @@ impl OwnerPlace {
         self.work = Some(Box::pin(async move {
             let shutdown = Shutdown::new();
             keep_going(&parts.health, &shutdown, async || {
+                store.reopen();
                 let done = decide(&parts, keeper.as_ref(), store.as_ref(), &shutdown).await;
                 outside.hear(name, &done, &clock);
                 done

@@ -21,6 +21,7 @@ use crate::alone::{EDITS, FIRST_REVISIONS, Folded, decide_as};
 use crate::breach::{Breach, seen_by_sinks};
 use crate::finish::Remains;
 use crate::log::{CATALOG, EVENTS, FACTS, SimLog};
+use crate::memory::Fate;
 use crate::objects::SimObjects;
 use crate::pause::WrongClock;
 use crate::place::{Outside, OwnerPlace, SinkPlace};
@@ -157,7 +158,11 @@ impl World {
                 self.jump(by);
             }
             125..130 => self.set_a_clock(places),
-            130..138 => places.owners[which].store.forget(),
+            130..136 => places.owners[which].store.forget(),
+            136..138 => {
+                let fate = if self.rng.random_ratio(1, 2) { Fate::Lost } else { Fate::Unknown };
+                places.owners[which].store.next_commit(fate);
+            }
             138 => self.edit_catalog(),
             139 => self.objects.iter().for_each(SimObjects::rot),
             140..600 => self.poll(&mut places.owners[which]),
@@ -191,7 +196,7 @@ impl World {
         let any = [0, 0, -SECOND, -3 * MINUTE, 3 * MINUTE];
         let (of, by) = match self.rng.random_range(0..4) {
             0 => (&self.clocks[0], *any.choose(&mut self.rng).unwrap()),
-            1 => (&self.clocks[1], self.clocks[1].wrong_by() + self.rng.random_range(-4..20) * SECOND),
+            1 => (&self.clocks[1], self.clocks[1].wrong_by() + self.rng.random_range(-2..20) * SECOND),
             which => {
                 let wrong = [0, 0, -MINUTE, -HOUR, MINUTE, HOUR, 30 * DAY];
                 (&places.owners[which - 2].clock, *wrong.choose(&mut self.rng).unwrap())
