@@ -74,6 +74,10 @@ impl ReplayCommand<'_> {
         };
         let partitions = parts::partitions(&self.installation.log, self.catalog).await?;
         if let Some(planned) = planned {
+            if self.arguments.settings_of.is_some() {
+                let reason = format!("{} already: give it up first", shown(&planned, live));
+                return Err(wrong("--settings-of", reason));
+            }
             crate::print(&format!("generation {} is planned already\n", planned.generation))?;
             return Ok(planned.generation);
         }
