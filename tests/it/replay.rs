@@ -15,6 +15,7 @@ use crate::harness::{
 
 on_both_engine_sets!(
     a_rebuild_in_other_batches_gives_the_same_to_the_byte,
+    the_switch_under_traffic_loses_and_doubles_nothing,
     another_lookback_changes_what_it_should_and_nothing_else,
 );
 
@@ -64,14 +65,18 @@ impl Stack {
     }
 
     fn replay(&self, arguments: &[&str]) -> Command {
-        let mut command = self.tool("replay");
+        self.command_line("replay", arguments)
+    }
+
+    fn command_line(&self, subcommand: &str, arguments: &[&str]) -> Command {
+        let mut command = self.tool(subcommand);
         command.args(arguments).env("TRIBUTARY_ENGINE__LIBRARY", crate::harness::engine_library());
         command
     }
 
     /// Runs a command line that works beside the installation; on embedded engines that stops for it.
-    fn run(&mut self, arguments: &[&str]) -> String {
-        let mut command = self.replay(arguments);
+    fn run(&mut self, subcommand: &str, arguments: &[&str]) -> String {
+        let mut command = self.command_line(subcommand, arguments);
         if self.engines == Engines::Embedded {
             self.stop_all();
         }
@@ -86,7 +91,7 @@ impl Stack {
         let before = self.text(REPORTS[0]).await;
         match self.engines {
             Engines::Embedded => {
-                let said = self.run(arguments);
+                let said = self.run("replay", arguments);
                 assert!(said.contains(&format!("generation {generation} is planned")), "{said}");
             }
             Engines::Cluster => {
@@ -110,8 +115,8 @@ impl Stack {
         self.await_generation(generation, &before).await;
     }
 
-    /// Waits until a generation answers: then nobody works on it apart any more. Before that the answer is the old one, and once
-    /// it is not, it never is again.
+    /// Waits until a generation answers: then nobody works on it apart any more. Until that the answer is the old one; once it is
+    /// another, it never is that one again.
     async fn await_generation(&self, generation: u32, before: &str) {
         let mut is_new = false;
         let (of_new, of_old) =
@@ -169,13 +174,17 @@ async fn a_rebuild_in_other_batches_gives_the_same_to_the_byte(engines: Engines)
         if output.status.success() { Ok(Some(output.stdout)) } else { Err(format!("{output:?}")) }
     })
     .await;
-    let said = said.map_or_else(|| stack.run(&["--drop", "1"]), |said| String::from_utf8(said).unwrap());
+    let said =
+        said.map_or_else(|| stack.run("replay", &["--drop", "1"]), |said| String::from_utf8(said).unwrap());
     assert!(said.contains("generation 1 is gone"), "{said}");
     stack.assert_balance().await;
     let kept = stack.everything().await;
-    let said = stack.run(&["--status"]);
+    let said = stack.run("replay", &["--status"]);
     assert_eq!(said, "generation 1: dropped\ngeneration 2: live\n");
     same(&kept, &stack.everything().await);
+    let said = stack.run("verify", &["--rows"]);
+    assert_eq!(said.lines().filter(|line| line.contains("are the same")).count(), 4, "{said}");
+    assert!(said.contains(" 0 missing, 0 extra"), "{said}");
 }
 
 /// On a stopped installation each command line is at once at its end.
@@ -202,6 +211,8 @@ async fn a_plan_that_is_given_up_leaves_everything_as_it_was() {
     assert!(text.contains("the next `tributary up`"), "{text}");
     let (done, text, _) = said(&stack, &[]);
     assert!(done && text.starts_with("generation 2 is planned already\n"), "{text}");
+    let (done, _, error) = said(&stack, &["--settings-of", "now"]);
+    assert!(!done && error.contains("planned, attribution of revision 1 already"), "{error}");
     let (done, _, error) = said(&stack, &["--drop", "2"]);
     assert!(!done && error.contains("it is planned: give it up first"), "{error}");
     let (done, _, error) = said(&stack, &["--drop", "1"]);
@@ -312,4 +323,43 @@ async fn another_lookback_changes_what_it_should_and_nothing_else(engines: Engin
     assert_eq!(stack.receipt(&stack.convert(sale).await).await["status"], "recorded");
     stack.await_totals(&json!({"clicks": 3, "conversions": 6, "payout": "24.00"})).await;
     stack.assert_balance().await;
+
+    // And a third generation takes it back, but not what people decided in the second.
+    stack.api(Method::PATCH, &offer, Some(json!({"click_lookback": null}))).await;
+    stack.read_past(&["--settings-of", "now"], 3).await;
+    stack.await_totals(&json!({"clicks": 3, "conversions": 6, "payout": "48.00"})).await;
+    for (id, status) in sales.old.iter().zip(["approved", "approved", "paid"]) {
+        let is = stack.api(Method::GET, &format!("/conversions/{id}"), None).await;
+        assert_eq!((&is["status"], &is["partner"]["id"]), (&json!(status), &json!(campaign.partner)), "{is}");
+    }
+    stack.assert_balance().await;
+}
+
+async fn the_switch_under_traffic_loses_and_doubles_nothing(engines: Engines) {
+    let mut stack = Stack::start(engines).await;
+    stack.campaign("anna").await;
+    let traffic = Traffic::start_with(&stack, "anna", Habits { repeats_of_ten: 2, ..Habits::CALM }).await;
+    traffic.more_clicks(CLICKS / 3).await;
+    let before = stack.text(REPORTS[1]).await;
+    match engines {
+        Engines::Embedded => {
+            stack.run("replay", &[]);
+            stack.kill_all();
+        }
+        Engines::Cluster => {
+            let mut tool = stack.replay(&[]).stdout(Stdio::null()).spawn().unwrap();
+            let replayed = async || stack.processor_metric("tributary_replay_source_position", "").await;
+            wait_for("the beginning", async || replayed().await.ok_or_else(String::new)).await;
+            // Whoever does the work dies over it; whoever waits for it need not.
+            tool.kill().unwrap();
+            tool.wait().unwrap();
+            stack.kill(Role::Processor);
+            stack.kill(Role::Sink);
+        }
+    }
+    stack.start_all();
+    stack.await_generation(2, &before).await;
+    traffic.more_clicks(CLICKS / 3).await;
+    let ledger = traffic.finish().await;
+    stack.audit(&ledger).await;
 }
