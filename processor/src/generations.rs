@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, Stage};
-use eventlog::{EventLog, Record};
+use eventlog::EventLog;
 use schemas::generation::Generation;
 use schemas::time::Timestamp;
-use schemas::wire;
 use service::lifecycle::Shutdown;
 
 use crate::assignment::{Assignment, PartitionOf, Standing};
 use crate::error::Error;
 use crate::objects::Objects;
+use crate::read_back;
 use crate::runner::Surroundings;
 use crate::share::Shared;
 use crate::sink::Tables as _;
@@ -24,8 +24,6 @@ use crate::{archive, core_catalog, snapshot};
 
 /// How often the catalog is looked at.
 const PERIOD: Duration = Duration::from_millis(250);
-/// How long a record that the log has may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
 
 /// What begins the work on a partition of a generation. It ends with its shutdown, and holds its sign of life until then.
 pub(crate) type Begin = Box<dyn Fn(&Assignment, u32, (&Shutdown, &Arc<()>)) -> Result<(), Error> + Send>;
@@ -173,11 +171,7 @@ pub async fn decides_by_itself(
 ) -> Result<bool, Error> {
     let facts = PartitionOf { generation: live, number: partition }.facts();
     let Some(last) = log.bounds(facts).await?.end.checked_sub(1) else { return Ok(false) };
-    let mut reader = log.subscribe(&[(facts, last)]).await?;
-    let batch = reader.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-    let Record { position, payload, .. } =
-        batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?;
-    let record = wire::decode_record(payload).map_err(|error| Error::UnreadableRecord { position, error })?;
+    let record = read_back::facts_at(log, facts, last).await?;
     let catalog = core_catalog::folded(log.as_ref(), record.catalog.number).await?;
     Ok(catalog.live_generation() >= live)
 }

@@ -23,6 +23,7 @@ mod objects;
 mod originals;
 pub mod owner;
 mod range;
+mod read_back;
 mod reading;
 mod results;
 mod resume;

@@ -31,6 +31,7 @@ use crate::metrics::OwnerMetrics;
 use crate::objects::Objects;
 use crate::originals::{EarlierFacts, Held, Turn};
 use crate::range::decide_range;
+use crate::read_back::READ_BACK;
 use crate::reading::{Collected, Reading, Unreadable};
 use crate::results::{self, EndedCommands, ResultPublisher};
 use crate::resume::{events_after, facts_after};
@@ -41,8 +42,6 @@ use crate::workers::Workers;
 
 /// Records of `facts` read at once.
 const FACTS_READ: usize = 64;
-/// How long an acknowledged record may take to be readable.
-const READ_BACK: Duration = Duration::from_secs(10);
 /// How long a generation that reads the past waits for the live one to decide on, before it looks around.
 const EARLIER_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of facts that may wait for durability; a few records are in flight at a time.

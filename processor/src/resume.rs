@@ -1,7 +1,5 @@
 //! Reading on from where a state stands, in a log that is known to be the one it was made from.
 
-use std::time::Duration;
-
 use eventlog::{Partition, Position, Subscription};
 use schemas::fact::RecordHash;
 use schemas::wire;
@@ -10,9 +8,7 @@ use crate::archive;
 use crate::core::Head;
 use crate::error::Error;
 use crate::owner::OwnerParts;
-
-/// How long a record that the log has may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
+use crate::read_back;
 
 /// Reads events from after the last one decided, once it is known to be the one that was.
 pub(crate) async fn events_after(
@@ -44,9 +40,8 @@ async fn after(
         return Err(Error::Foreign(what));
     }
     let mut subscription = archive::subscribe(log, parts.objects.as_ref(), partition, position).await?;
-    let batch = subscription.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-    let same = batch.records.first().is_some_and(|record| wire::hash_record(&record.payload) == hash);
-    if same { Ok(subscription) } else { Err(Error::Foreign(what)) }
+    let found = read_back::next(&mut *subscription).await?;
+    if wire::hash_record(&found.payload) == hash { Ok(subscription) } else { Err(Error::Foreign(what)) }
 }
 
 /// Reads the generation's facts from after the last record of the state, once it is known to be the one there.

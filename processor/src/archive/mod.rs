@@ -10,7 +10,6 @@ mod retention;
 mod subscription;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use eventlog::{EventLog, Partition, Position};
@@ -24,8 +23,6 @@ pub use reader::History;
 pub(crate) use retention::Retention;
 pub(crate) use subscription::subscribe;
 
-/// How long a record that the log has may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
 /// Records read from the log at once.
 const RECORDS_READ: usize = 1_000;
 

@@ -7,9 +7,10 @@ use eventlog::Position;
 use schemas::time::Timestamp;
 
 use super::piece::{Piece, PieceWriter};
-use super::{Archive, READ_BACK, RECORDS_READ};
+use super::{Archive, RECORDS_READ};
 use crate::error::Error;
 use crate::objects::ObjectsError;
+use crate::read_back::READ_BACK;
 
 /// Bytes of records in one piece; the last record may exceed it.
 const PIECE_BYTES: usize = 32 << 20;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use eventlog::{EventLog, Partition, Position, Record, Subscription};
 
-use super::{Archive, READ_BACK, RECORDS_READ};
+use super::{Archive, RECORDS_READ};
 use crate::error::Error;
 use crate::objects::{Objects, ObjectsError};
+use crate::read_back::READ_BACK;
 
 /// The records of a partition, in order, wherever they are.
 pub struct History {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use eventlog::EventLog;
 use schemas::time::Timestamp;
-use schemas::wire;
 
-use super::{Archive, Mover, READ_BACK};
+use super::{Archive, Mover};
 use crate::assignment::PartitionOf;
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::Objects;
+use crate::read_back;
 use crate::sink::Tables;
 use crate::sink::position::log_partition;
 use crate::snapshot::Snapshot;
@@ -62,12 +62,7 @@ impl Retention {
 
     /// The event that comes next after a snapshot's record.
     async fn source_after(&self, snapshot: &Snapshot) -> Result<u64, Error> {
-        let position = snapshot.position;
-        let mut facts = self.log.subscribe(&[(self.partition.facts(), position)]).await?;
-        let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-        let payload = batch.records.into_iter().next().ok_or(eventlog::Error::Deadline)?.payload;
-        let record =
-            wire::decode_record(payload).map_err(|error| Error::UnreadableRecord { position, error })?;
+        let record = read_back::facts_at(&self.log, self.partition.facts(), snapshot.position).await?;
         Ok(record.source_to)
     }
 }

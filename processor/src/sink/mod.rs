@@ -28,6 +28,7 @@ use crate::failpoint::Failpoints;
 use crate::health::PartitionHealth;
 use crate::metrics::SinkMetrics;
 use crate::objects::Objects;
+use crate::read_back;
 use crate::settings::SinkSettings;
 use cut::{Collector, CutBatch};
 use load::Loader;
@@ -42,8 +43,6 @@ pub use tables::{ConversionKey, Tables};
 const FACTS_READ: usize = 64;
 /// How long the sink waits for facts before it looks whether it shall stop.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
-/// How long the record that holds the last cut may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
 
 /// What a sink is made of.
 pub struct SinkParts {
@@ -98,14 +97,13 @@ impl<'a> PartitionSink<'a> {
         let mut facts =
             archive::subscribe(&parts.log, parts.objects.as_ref(), partition, last.record).await?;
         let mut collector = Collector::new(last.cut, last.rows);
-        let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-        let found = &batch.records[0];
+        let found = read_back::next(&mut *facts).await?;
+        let position = found.position;
         // The record that holds the cut is known by its hash; from there on the chain proves itself.
         if last.record_hash != schemas::wire::hash_record(&found.payload) {
             return Err(foreign());
         }
-        let record = schemas::wire::decode_record(found.payload.clone())
-            .map_err(|error| Error::UnreadableRecord { position: found.position, error })?;
+        let record = read_back::decoded(found)?;
         let chain = Chain {
             partition: parts.partition,
             previous: last.record_hash,
@@ -113,8 +111,7 @@ impl<'a> PartitionSink<'a> {
             next_seq: record.first_seq + record.fact_count(),
         };
         // What follows the cut in the same record belongs to the next batch.
-        let full =
-            collector.take_in(Accepted { record, hash: last.record_hash }, found.position, last.fact_seq)?;
+        let full = collector.take_in(Accepted { record, hash: last.record_hash }, position, last.fact_seq)?;
         let mut sink = Self { parts, chain, facts, collector };
         sink.load_all(full).await?;
         Ok(sink)

@@ -14,6 +14,7 @@ use super::tables::Tables as _;
 use crate::archive;
 use crate::assignment::PartitionOf;
 use crate::error::Error;
+use crate::read_back::READ_BACK;
 use crate::runner::Surroundings;
 
 /// How often it is looked whether a generation is planned.
@@ -23,8 +24,6 @@ const PERIOD: Duration = Duration::from_millis(500);
 const MAX_BEHIND: Duration = Duration::from_secs(5);
 /// Records of facts read at once.
 const FACTS_READ: usize = 64;
-/// How long a record that the log has may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
 
 /// Looks whether a planned generation has reached the live one, and says so to the catalog.
 pub(crate) fn watch(surroundings: &Surroundings, warehouse: &warehouse::Sink) {

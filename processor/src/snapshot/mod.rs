@@ -10,7 +10,6 @@ mod restorable;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventlog::{EventLog, Partition, Position};
 use parking_lot::Mutex;
@@ -23,14 +22,13 @@ use crate::core::{Head, Pair};
 use crate::error::Error;
 use crate::metrics::SnapshotMetrics;
 use crate::objects::{Object, Objects, ObjectsError, Upload};
+use crate::read_back;
 use crate::verify::Beginning;
 use format::{Decoder, Encoder, Unusable};
 
 pub use keeper::{Keeper, MayLetGo};
 pub use restorable::{Pairs, Restorable, StateView};
 
-/// How long a record that the log has may take to arrive.
-const READ_BACK: Duration = Duration::from_secs(10);
 /// Compressed bytes that are collected before they are handed on.
 const READY_BYTES: usize = 1 << 20;
 /// Bytes of pairs that one batch of an import has at least.
@@ -316,8 +314,7 @@ impl Snapshots {
             return Ok(Origin::Foreign);
         }
         let mut facts = self.log.subscribe(&[(partition, snapshot.position)]).await?;
-        let batch = facts.next(1, READ_BACK).await?.ok_or(eventlog::Error::Deadline)?;
-        let found = batch.records.first().map(|record| wire::hash_record(&record.payload));
-        Ok(if found == Some(snapshot.hash) { Origin::Ours } else { Origin::Foreign })
+        let found = wire::hash_record(&read_back::next(&mut *facts).await?.payload);
+        Ok(if found == snapshot.hash { Origin::Ours } else { Origin::Foreign })
     }
 }
