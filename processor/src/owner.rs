@@ -324,6 +324,12 @@ impl<'a> Owner<'a> {
 
     /// Reads the facts log until the first record in flight, which lies at `until`, is accepted or another one on its predecessor.
     async fn absorb(&mut self, until: Position) -> Result<(), Error> {
+        if self.facts.positions().values().any(|next| *next > until) {
+            // The log took it before the one that it was built on: it was read when it did not fit yet, and is no part of the chain.
+            self.flights.clear();
+            self.catalog_not_after(self.head.catalog).await?;
+            return self.follow(true).await;
+        }
         let source = self.head.source;
         let mut foreign = false;
         while self.head.source == source {

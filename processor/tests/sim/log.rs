@@ -40,6 +40,8 @@ struct Inner {
     /// Appends that nobody waits for any more and that land all the same.
     late: Vec<(Partition, Vec<NewRecord>)>,
     has_faults: bool,
+    /// Whether the next append of facts waits until another one has come before it, as concurrent ones may.
+    is_overtaken: bool,
 }
 
 /// What becomes of an append.
@@ -147,6 +149,7 @@ impl SimLog {
             deletes_too_much: 0,
             late: Vec::new(),
             has_faults: false,
+            is_overtaken: false,
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -159,6 +162,10 @@ impl SimLog {
     ) -> Vec<Result<Position, Error>> {
         let records = payloads.into_iter().map(|payload| NewRecord { key: Bytes::new(), payload });
         self.0.lock().append(partition, records.collect())
+    }
+
+    pub(crate) fn overtake(&self) {
+        self.0.lock().is_overtaken = true;
     }
 
     pub(crate) fn set_faults(&self, has_faults: bool) {
@@ -271,6 +278,11 @@ impl Producer for SimProducer {
         let Self(log) = self;
         if is_beside(partition) {
             return log.0.lock().append(partition, records);
+        }
+        let is_overtaken = partition == FACTS && std::mem::take(&mut log.0.lock().is_overtaken);
+        let end = log.bounds_now(FACTS).end;
+        while is_overtaken && log.bounds_now(FACTS).end == end {
+            log.pause().await;
         }
         log.pause().await;
         let answers = log.0.lock().append(partition, records);

@@ -30,6 +30,8 @@ mod objects;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod overtaken;
+#[cfg(test)]
 mod pause;
 #[cfg(test)]
 mod place;
