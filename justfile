@@ -89,6 +89,14 @@ bench-core:
 bench-owner:
     cargo bench --locked -p processor --bench owner
 
+# A state with ten million clicks is opened again
+bench-restart:
+    cargo bench --locked -p processor --bench restart
+
+# The sink beside the engine's own INSERT … SELECT FROM file, with the same rows
+bench-sink:
+    cargo bench --locked -p processor --bench sink
+
 # Clicks while something goes wrong, for a while: just outage edge-killed --duration 60, just outage log-paused
 outage *args:
     cargo build --release --locked --bin tributary --bin loadtest

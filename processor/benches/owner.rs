@@ -163,11 +163,41 @@ async fn own(log: Arc<dyn EventLog>, state: &Path, (warmup, events): (u64, u64))
     report(from, to)?;
     drop(owner);
     drop(store);
+    let catalog = catalog_of(parts.log.as_ref()).await?;
+    let event = wire::encode_event(Traffic::new(2, catalog).next(SystemClock.now_micros()));
+    append(parts.log.as_ref(), topic::EVENTS, std::iter::once(vec![event])).await?;
+    restart(&parts, state).await
+}
+
+/// Opens the state once more and lets an owner decide what came meanwhile.
+async fn restart(parts: &OwnerParts, state: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let store = Store::open(state, 0)?;
-    Owner::on(&parts, &store).await?;
-    println!("opened again and ready at {} after {:.2?}", store.head()?.source, began.elapsed());
+    let before = store.head()?.source;
+    let mut owner = Owner::on(parts, &store).await?;
+    let ready = began.elapsed();
+    let shutdown = Shutdown::new();
+    let decided = async {
+        while store.head()?.source == before {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok::<_, Failure>(())
+    };
+    tokio::select! {
+        done = owner.work(&shutdown) => return Err(format!("the owner stopped: {done:?}").into()),
+        done = decided => done?,
+    }
+    let first = began.elapsed();
+    println!("opened again at {before}: ready after {ready:.2?}, the next event decided after {first:.2?}");
     Ok(())
+}
+
+/// The catalog that all events of the run carry.
+async fn catalog_of(log: &dyn EventLog) -> Result<schemas::event::CatalogRevision, Failure> {
+    let partition = Partition { topic: topic::EVENTS, number: 0 };
+    let mut events = log.subscribe(&[(partition, 0)]).await?;
+    let batch = events.next(1, DEADLINE).await?.ok_or("an empty log")?;
+    Ok(wire::decode_event(batch.records[0].payload.clone())?.catalog)
 }
 
 fn report(from: &Mark, to: &Mark) -> Result<(), Failure> {

@@ -34,6 +34,7 @@ pub mod sink;
 pub mod snapshot;
 pub mod store;
 mod ticker;
+mod touches;
 pub mod verify;
 mod workers;
 

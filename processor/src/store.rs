@@ -11,13 +11,14 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable as _};
 use crate::core::{self, Changes, Head, Keys, Pair, State, StateError, Value, Visit, Walk};
 use crate::error::Error;
 use crate::forget::{CommittedTime, HeldTime};
+use crate::touches::Touches;
 
 /// Version of the layout of keys and values. A newer one in a directory is refused.
 pub(crate) const LAYOUT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"F";
 const HEAD_KEY: &[u8] = b"H";
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Committed state as an owner works on it: read by the core, moved by accepted records alone.
 pub trait Committed: State {
@@ -35,6 +36,7 @@ pub struct Store {
     /// What the state says of itself.
     format: Vec<u8>,
     committed_time: CommittedTime,
+    touches: Touches,
 }
 
 /// A partition's state as it is at one moment; what is committed later does not change it.
@@ -113,7 +115,8 @@ impl Store {
             opened => opened.map_err(failed_to_open)?,
         };
         let format = [LAYOUT.to_be_bytes(), partition.to_be_bytes()].concat();
-        let store = Self { database, keyspace, format: format.clone(), committed_time };
+        let touches = Touches::none();
+        let store = Self { database, keyspace, format: format.clone(), committed_time, touches };
         match store.get(FORMAT_KEY)? {
             None => store.keyspace.insert(FORMAT_KEY, format).map_err(|error| failed(&error))?,
             Some(found) if *found == format[..] => {}
@@ -154,7 +157,9 @@ impl Store {
             self.keyspace.clear()?;
             self.keyspace.insert(FORMAT_KEY, &*self.format)
         };
-        clear().map_err(|error| failed(&error))
+        let cleared = clear().map_err(|error| failed(&error));
+        self.touches.begin_anew();
+        cleared
     }
 
     /// Takes in pairs of a snapshot. The state stays empty until [`Self::found`].
@@ -163,7 +168,9 @@ impl Store {
         for (key, value) in pairs {
             batch.insert(&self.keyspace, key, value);
         }
-        batch.commit().map_err(|error| failed(&error))
+        let committed = batch.commit().map_err(|error| failed(&error));
+        self.touches.begin_anew();
+        committed
     }
 
     /// Says where the state stands of which all pairs were taken in.
@@ -182,15 +189,24 @@ impl Committed for Store {
         let mut changed: Vec<_> = changes.keys.into_iter().collect();
         // Neighbours lie in the same places of the store's memory.
         changed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (key, value) in changed {
+        for (key, value) in &changed {
             match value {
-                Some(value) => batch.insert(&self.keyspace, key.as_slice(), value),
+                Some(value) => batch.insert(&self.keyspace, key.as_slice(), value.clone()),
                 None => batch.remove(&self.keyspace, key.as_slice()),
             }
         }
         batch.insert(&self.keyspace, HEAD_KEY, changes.head.encode());
-        batch.commit().map_err(|error| failed(&error))?;
+        if let Err(error) = batch.commit() {
+            // Whether it is there or not: what is read next is what the disk has.
+            self.touches.begin_anew();
+            return Err(failed(&error));
+        }
         self.committed_time.set(changes.head.core_time);
+        self.touches.commit(
+            changed
+                .iter()
+                .filter_map(|(key, value)| Some((core::visitor_of(key)?, key.as_slice(), value.as_ref()))),
+        );
         Ok(())
     }
 }
@@ -206,6 +222,28 @@ impl State for Store {
         if from >= to {
             return Ok(());
         }
+        let whose = core::visitor_of(from).filter(|whose| core::visitor_of(to).as_ref() == Some(whose));
+        let Some(visitor) = whose else { return self.walk(walk, visit) };
+        match self.touches.of(&visitor, &|walk, limit| self.read(walk, limit))?.visit(walk, visit) {
+            Some((from, to)) => self.walk(Walk { from: &from, to: &to, backward }, visit),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Up to so many pairs of a walk on disk.
+    fn read(&self, walk: Walk<'_>, limit: usize) -> Result<Vec<Pair>, StateError> {
+        let mut found = Vec::new();
+        self.walk(walk, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            found.len() < limit
+        })?;
+        Ok(found)
+    }
+
+    /// Walks on disk.
+    fn walk(&self, Walk { from, to, backward }: Walk<'_>, visit: &mut Visit<'_>) -> Result<(), StateError> {
         let mut range = self.keyspace.range(from..to);
         while let Some(guard) = if backward { range.next_back() } else { range.next() } {
             let (key, value) = guard.into_inner().map_err(|error| failed(&error))?;

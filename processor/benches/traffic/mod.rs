@@ -51,7 +51,7 @@ impl Traffic {
             rng: StdRng::seed_from_u64(seed),
             visitors: Zipf::new(VISITORS),
             ids: IdGenerator::new(seed.into()),
-            edge: EdgeId::from_bytes([7; 16]),
+            edge: EdgeId::from_bytes([(seed as u8).wrapping_add(6); 16]),
             number: 0,
             catalog,
             recent: Vec::with_capacity(RECENT),

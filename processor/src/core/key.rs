@@ -48,6 +48,15 @@ pub(super) enum Asked {
 
 /// What a visitor's touches have in common: kind, workspace and visitor.
 pub(super) const VISITOR_BYTES: usize = 1 + 3 + 16;
+/// What the keys of a visitor's touches of one kind begin with.
+pub type VisitorKey = [u8; VISITOR_BYTES];
+
+/// Whose touch a key is, or whose touches alone lie between such bounds: the beginning that they share.
+pub fn visitor_of(key: &[u8]) -> Option<VisitorKey> {
+    let is_touch = key.first().is_some_and(|kind| asked(*kind) == Asked::ByVisitor);
+    if is_touch { key.first_chunk().copied() } else { None }
+}
+
 /// The whole key of a touch: its time and its id, too.
 pub(super) const TOUCH_BYTES: usize = VISITOR_BYTES + 8 + 16;
 

@@ -38,6 +38,7 @@ pub use command::{Original, conversion_now};
 pub use decide::{Input, decide, decide_as};
 pub use head::{Counters, Head};
 pub use horizon::{TOUCH_HORIZON_MICROS, is_over};
+pub use key::{VisitorKey, visitor_of};
 pub use keys::{Key, Keys};
 pub use rates::is_waiting_for_rates;
 pub use state::{Changes, Layers, Overlay, Pair, State, StateError, Value, Visit, Walk};
