@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eventlog::embedded::{EmbeddedLog, EmbeddedSettings as LogSettings};
 use eventlog::{EventLog, NewRecord, Partition, ProducerUse, TopicSpec};
+use processor::assignment::Assignment;
 use processor::core::{CORE_VERSION, Changes, Head, Input, Keys, Overlay, decide};
 use processor::sink::{PartitionSink, SinkParts};
 use processor::{Failpoints, Health, Metrics, SinkSettings};
@@ -230,8 +231,9 @@ impl Bench {
         let (warehouse, reader) = warehouse::connect(&self.endpoint(database));
         let parts = SinkParts {
             partition: 0,
+            assignment: Assignment::default(),
             log: self.log.clone(),
-            warehouse,
+            warehouse: Arc::new(warehouse),
             objects: None,
             settings: SinkSettings::default(),
             health: Health::default().partition("sink", 0, &metrics),
