@@ -18,4 +18,4 @@ pub use endpoint::Endpoint;
 pub use error::Error;
 pub use migrations::{MigrateError, Migration, migrate, take_away};
 pub use reader::{Limits, Param, Reader};
-pub use sink::{InsertSettings, Marks, Sink};
+pub use sink::{InsertSettings, Marks, Range, Sink};

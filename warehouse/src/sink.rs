@@ -84,6 +84,19 @@ const fn sums_below(end: u128) -> (u64, u64) {
     (a.wrapping_mul(b) as u64, d.wrapping_mul(e).wrapping_mul(f) as u64)
 }
 
+/// The chunk of a cut in one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The table.
+    pub table: &'static str,
+    /// The log partition.
+    pub log_partition: u16,
+    /// The cut.
+    pub cut: u64,
+    /// The chunk's number in the cut.
+    pub chunk: u16,
+}
+
 /// Writes to the warehouse.
 #[derive(Clone, Debug)]
 pub struct Sink {
@@ -129,24 +142,30 @@ impl Sink {
         within(settings.timeout, sent).await
     }
 
-    /// What the chunk of a cut holds in `table`. The projection `marks` of each append-only table answers it.
-    pub async fn marks(
-        &self,
-        table: &str,
-        log_partition: u16,
-        cut: u64,
-        chunk: u16,
-        limits: &Limits,
-    ) -> Result<Marks, Error> {
-        let table = plain_name(table)?;
-        let params = [
-            ("log_partition", Param::from(log_partition)),
-            ("cut", Param::from(cut)),
-            ("chunk", Param::from(chunk)),
-        ];
-        let sql = format!("{} cut = {{cut:UInt64}} AND chunk = {{chunk:UInt16}}", marks_query(table));
-        let rows = self.reader.rows::<Marks>(&sql, &params, limits).await?;
-        rows.into_iter().next().ok_or_else(|| Error::Decode("no marks".to_owned()))
+    /// What is there of each range, in their order, by one question. The projection `marks` of each append-only table answers it.
+    pub async fn marks(&self, of: &[Range], limits: &Limits) -> Result<Vec<Marks>, Error> {
+        let (mut questions, mut params) = (Vec::new(), Vec::new());
+        for (number, Range { table, log_partition, cut, chunk }) in of.iter().enumerate() {
+            // Named by their number, since each of them has its own.
+            let named = |name: &str| format!("{name}_{number}");
+            let [partition_name, cut_name, chunk_name] = ["partition", "cut", "chunk"].map(named);
+            questions.push(format!(
+                "SELECT {number} AS number, {} WHERE log_partition = {{{partition_name}:UInt16}} \
+                 AND cut = {{{cut_name}:UInt64}} AND chunk = {{{chunk_name}:UInt16}}",
+                marks_of(plain_name(table)?)
+            ));
+            params.push((partition_name, Param::from(*log_partition)));
+            params.push((cut_name, Param::from(*cut)));
+            params.push((chunk_name, Param::from(*chunk)));
+        }
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT * EXCEPT number FROM ({}) ORDER BY number", questions.join(" UNION ALL "));
+        let params: Vec<(&str, Param)> =
+            params.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let marks = self.reader.rows::<Marks>(&sql, &params, limits).await?;
+        if marks.len() == of.len() { Ok(marks) } else { Err(Error::Decode("no marks".to_owned())) }
     }
 
     /// What `table` holds of a log partition up to a cut, this one included; the projection `marks` answers that, too.
@@ -158,7 +177,10 @@ impl Sink {
         limits: &Limits,
     ) -> Result<Marks, Error> {
         let table = plain_name(table)?;
-        let sql = format!("{} cut <= {{cut:UInt64}}", marks_query(table));
+        let sql = format!(
+            "SELECT {} WHERE log_partition = {{log_partition:UInt16}} AND cut <= {{cut:UInt64}}",
+            marks_of(table)
+        );
         let params = [("log_partition", Param::from(log_partition)), ("cut", Param::from(cut))];
         let rows = self.reader.rows::<Marks>(&sql, &params, limits).await?;
         rows.into_iter().next().ok_or_else(|| Error::Decode("no marks".to_owned()))
@@ -176,12 +198,11 @@ impl Sink {
     }
 }
 
-/// The question that the projection answers, expression by expression, but for which cuts.
-fn marks_query(table: &str) -> String {
+/// What the projection answers, expression by expression.
+fn marks_of(table: &str) -> String {
     format!(
-        "SELECT count() AS count, min(row_seq) AS min, max(row_seq) AS max, sum(row_seq) AS sum, \
-         sum(row_seq * row_seq) AS sum_of_squares FROM {table} \
-         WHERE log_partition = {{log_partition:UInt16}} AND"
+        "count() AS count, min(row_seq) AS min, max(row_seq) AS max, sum(row_seq) AS sum, \
+         sum(row_seq * row_seq) AS sum_of_squares FROM {table}"
     )
 }
 

@@ -1,8 +1,8 @@
 //! Loading one cut: ask, insert, ask again.
 //!
-//! An INSERT whose answer is lost may have been committed, may be committed later, or never. So the table itself is asked
-//! what it holds of the range: all of it means done, nothing or a beginning means insert the rest, anything else halts the
-//! partition. Deduplication tokens make two INSERTs that race one; `insert_before` refuses those that come too late for a
+//! An INSERT whose answer is lost may have been committed, may be committed later, or never. So the tables themselves are asked
+//! what they hold of the cut, all in one question: all of it means done, nothing or a beginning means insert the rest, anything else
+//! halts the partition. Deduplication tokens make two INSERTs that race one; `insert_before` refuses those that come too late for a
 //! token to remember them, and those of an earlier span: so two INSERTs of the same rows either have one token, or the later one has
 //! asked when the other could not land any more.
 
@@ -45,12 +45,47 @@ pub(super) struct Loader<'a> {
 }
 
 /// One INSERT: rows of one table, one month of core time, dense.
-struct Chunk<'a> {
+struct Chunk {
     table: Table,
     place: Place,
     month: String,
-    first_row_seq: u64,
-    facts: &'a [(Timestamp, Fact)],
+    rows: Batch,
+    /// What the table says when it has all of them.
+    all: Marks,
+}
+
+impl Chunk {
+    fn of(
+        table: Table,
+        place: Place,
+        first_row_seq: u64,
+        facts: &[(Timestamp, Fact)],
+    ) -> Result<Self, Error> {
+        let rows = rows(table, facts, first_row_seq, place)?;
+        let all = Marks::of_range(first_row_seq, rows.rows() as u64);
+        let month = facts.first().map(|(time, _)| month(*time)).unwrap_or_default();
+        Ok(Self { table, place, month, rows, all })
+    }
+
+    /// The rows behind a beginning that is there already.
+    ///
+    /// # Errors
+    /// [`Error::UnexplainedRows`] if what is there is no beginning.
+    fn rest(&self, found: Marks) -> Result<Batch, Error> {
+        let Marks { count, min: first, .. } = self.all;
+        if found.count >= count || found != Marks::of_range(first, found.count) {
+            return Err(Error::UnexplainedRows {
+                table: self.table.name(),
+                partition: self.place.log_partition.into(),
+                cut: self.place.cut,
+                chunk: self.place.chunk,
+                expected: format!("{:?}", self.all),
+                found: format!("{found:?}"),
+            });
+        }
+        let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
+        Ok(self.rows.slice(self.rows.rows() - missing, missing)?)
+    }
 }
 
 impl Loader<'_> {
@@ -64,14 +99,7 @@ impl Loader<'_> {
         if let Some(batch) = derived::delayed(cut, log_partition(self.partition.number)?)? {
             self.insert_replacing(derived::DELAYED, &batch).await?;
         }
-        let mut is_begun = false;
-        for table in Table::ALL.into_iter().filter(|table| cut.rows.get(*table) > cut.rows_before.get(*table))
-        {
-            if std::mem::replace(&mut is_begun, true) {
-                self.failpoints.at(Failpoint::BetweenTables);
-            }
-            self.load_table(table, cut).await?;
-        }
+        self.load_chunks(&self.chunks(cut)?).await?;
         self.failpoints.at(Failpoint::BeforeProgress);
         self.finish(cut).await
     }
@@ -90,22 +118,28 @@ impl Loader<'_> {
         Ok(())
     }
 
-    async fn load_table(&self, table: Table, cut: &CutBatch) -> Result<(), Error> {
-        let mut row_seq = cut.rows_before.get(table) + 1;
-        let mut chunk = 0;
-        for facts in chunks(table, &cut.facts) {
-            let rows = facts.iter().map(|(_, fact)| table.rows_of(fact)).sum::<u64>();
-            if rows > 0 {
-                let place =
-                    Place { log_partition: log_partition(self.partition.number)?, cut: cut.number, chunk };
-                let month = month(facts[0].0);
-                self.load_chunk(&Chunk { table, place, month, first_row_seq: row_seq, facts }).await?;
-                self.metrics.rows(table, rows);
-                row_seq += rows;
-                chunk += 1;
+    /// The rows of a cut, as they are inserted.
+    fn chunks(&self, cut: &CutBatch) -> Result<Vec<Chunk>, Error> {
+        let log_partition = log_partition(self.partition.number)?;
+        let mut all = Vec::new();
+        for table in Table::ALL.into_iter().filter(|table| cut.rows.get(*table) > cut.rows_before.get(*table))
+        {
+            let (mut row_seq, mut number) = (cut.rows_before.get(table) + 1, 0);
+            for facts in chunks(table, &cut.facts) {
+                let chunk = Chunk::of(
+                    table,
+                    Place { log_partition, cut: cut.number, chunk: number },
+                    row_seq,
+                    facts,
+                )?;
+                if chunk.all.count > 0 {
+                    row_seq += chunk.all.count;
+                    number += 1;
+                    all.push(chunk);
+                }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Says that a cut is finished. Here, too, it is not the yes to the INSERT that counts: while the row is missing, reports end
@@ -120,38 +154,48 @@ impl Loader<'_> {
         }
     }
 
-    async fn load_chunk(&self, chunk: &Chunk<'_>) -> Result<(), Error> {
-        let batch = rows(chunk.table, chunk.facts, chunk.first_row_seq, chunk.place)?;
-        let count = batch.rows() as u64;
-        let all = Marks::of_range(chunk.first_row_seq, count);
+    async fn load_chunks(&self, chunks: &[Chunk]) -> Result<(), Error> {
         let mut refused = None;
         for _ in 0..ATTEMPTS {
             // Known before the question: whatever was sent in an earlier span has landed by now, or never will.
             let span = self.span().await?;
-            let found = self.ask(chunk).await?;
-            if found == all {
-                return Ok(());
+            let open = self.open(chunks).await?;
+            // Nothing is sent if anything cannot be explained.
+            let rest: Vec<_> = open
+                .iter()
+                .map(|(chunk, found)| Ok((*chunk, chunk.rest(*found)?, found.count)))
+                .collect::<Result<_, Error>>()?;
+            for (at, (chunk, rest, from)) in rest.iter().enumerate() {
+                if at > 0 {
+                    self.failpoints.at(Failpoint::BetweenTables);
+                }
+                match self.insert(chunk, rest, *from, span).await {
+                    Ok(()) => {}
+                    // It left nothing behind.
+                    Err(error) if error.code() == Some(code::VIOLATED_CONSTRAINT) => refused = Some(error),
+                    Err(error) => return Err(error.into()),
+                }
             }
-            let is_prefix = found.count < count && found == Marks::of_range(chunk.first_row_seq, found.count);
-            if !is_prefix {
-                return Err(self.unexplained(chunk, all, found));
-            }
-            let missing = usize::try_from(count - found.count).unwrap_or(usize::MAX);
-            let rest = batch.slice(batch.rows() - missing, missing)?;
-            match self.insert(chunk, &rest, found.count, span).await {
-                Ok(()) => {}
-                // It left nothing behind.
-                Err(error) if error.code() == Some(code::VIOLATED_CONSTRAINT) => refused = Some(error),
-                Err(error) => return Err(error.into()),
-            }
-            if self.ask(chunk).await? == all {
+            if rest.is_empty() || self.open(chunks).await?.is_empty() {
+                chunks.iter().for_each(|chunk| self.metrics.rows(chunk.table, chunk.all.count));
                 return Ok(());
             }
         }
         // Rows that are gone although the token remembers them are taken under the next span's.
-        let Place { cut, chunk: number, .. } = chunk.place;
-        Err(refused
-            .map_or(Error::RowsNotTaken { table: chunk.table.name(), cut, chunk: number }, Error::from))
+        let lacking = self.open(chunks).await?.first().map(|(chunk, _)| (chunk.table.name(), chunk.place));
+        match (refused, lacking) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some((table, Place { cut, chunk, .. }))) => Err(Error::RowsNotTaken { table, cut, chunk }),
+            // They came while it was asked which are lacking.
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The chunks of which not all is there, each with what is.
+    async fn open<'a>(&self, chunks: &'a [Chunk]) -> Result<Vec<(&'a Chunk, Marks)>, Error> {
+        let places: Vec<_> = chunks.iter().map(|chunk| (chunk.table, chunk.place)).collect();
+        let found = self.warehouse.marks(&places).await?;
+        Ok(chunks.iter().zip(found).filter(|(chunk, found)| *found != chunk.all).collect())
     }
 
     /// The span of the clock that will judge the rows: the sink's own may be wrong.
@@ -164,24 +208,9 @@ impl Loader<'_> {
         Span::at(self.warehouse.now().await?).ok_or(Error::Warehouse(warehouse::Error::Timeout(self.timeout)))
     }
 
-    fn unexplained(&self, chunk: &Chunk<'_>, expected: Marks, found: Marks) -> Error {
-        Error::UnexplainedRows {
-            table: chunk.table.name(),
-            partition: self.partition.number,
-            cut: chunk.place.cut,
-            chunk: chunk.place.chunk,
-            expected: format!("{expected:?}"),
-            found: format!("{found:?}"),
-        }
-    }
-
-    async fn ask(&self, chunk: &Chunk<'_>) -> Result<Marks, Error> {
-        Ok(self.warehouse.marks(chunk.table, chunk.place).await?)
-    }
-
     async fn insert(
         &self,
-        chunk: &Chunk<'_>,
+        chunk: &Chunk,
         rest: &Batch,
         from: u64,
         span: Span,

@@ -8,7 +8,7 @@ use schemas::id::{ConversionId, WorkspaceNumber};
 use schemas::table::{RowCounts, Table};
 use schemas::time::Timestamp;
 use serde::Deserialize;
-use warehouse::{InsertSettings, Limits, Marks, Param};
+use warehouse::{InsertSettings, Limits, Marks, Param, Range};
 
 use super::position::SinkPosition;
 use super::rows::Place;
@@ -23,11 +23,11 @@ pub trait Tables: Send + Sync {
     /// [`Error::Warehouse`] if they cannot be asked, [`Error::Foreign`] if no sink of ours has written the answer.
     async fn last_cut(&self, log_partition: u16) -> Result<Option<SinkPosition>, Error>;
 
-    /// What a table holds of a chunk of a cut.
+    /// What tables hold of chunks, in their order.
     ///
     /// # Errors
-    /// [`warehouse::Error`] if it cannot be asked.
-    async fn marks(&self, table: Table, of: Place) -> Result<Marks, warehouse::Error>;
+    /// [`warehouse::Error`] if they cannot be asked.
+    async fn marks(&self, of: &[(Table, Place)]) -> Result<Vec<Marks>, warehouse::Error>;
 
     /// The newest versions that the table of conversions has of these; nothing of those that it does not have.
     ///
@@ -112,9 +112,15 @@ impl Tables for warehouse::Sink {
         rows.into_iter().next().map(SinkPosition::try_from).transpose()
     }
 
-    async fn marks(&self, table: Table, of: Place) -> Result<Marks, warehouse::Error> {
-        let Place { log_partition, cut, chunk } = of;
-        Self::marks(self, table.name(), log_partition, cut, chunk, &Limits::default()).await
+    async fn marks(&self, of: &[(Table, Place)]) -> Result<Vec<Marks>, warehouse::Error> {
+        let range = |(table, place): &(Table, Place)| Range {
+            table: table.name(),
+            log_partition: place.log_partition,
+            cut: place.cut,
+            chunk: place.chunk,
+        };
+        let ranges: Vec<_> = of.iter().map(range).collect();
+        Self::marks(self, &ranges, &Limits::default()).await
     }
 
     async fn versions(&self, of: &[ConversionKey]) -> Result<Vec<(ConversionId, u32)>, warehouse::Error> {

@@ -383,23 +383,26 @@ impl Tables for SimTables {
         Ok(last.filter(|((of, _), _)| *of == log_partition).map(|(_, last)| last.clone()))
     }
 
-    async fn marks(&self, table: Table, of: Place) -> Result<Marks, warehouse::Error> {
-        self.pause().await;
-        let marks = {
+    async fn marks(&self, of: &[(Table, Place)]) -> Result<Vec<Marks>, warehouse::Error> {
+        let mut marks = Vec::new();
+        for (table, place) in of {
+            // One table is looked at after the other.
+            self.pause().await;
             let mut inner = self.0.lock();
             if inner.fails() {
                 return Err(timeout());
             }
-            let rows = &inner.tables.entry(table).or_default().rows;
-            let there: Vec<u64> = rows.iter().filter(|row| row.place == of).map(|row| row.row_seq).collect();
-            Marks {
+            let rows = &inner.tables.entry(*table).or_default().rows;
+            let there = rows.iter().filter(|row| row.place == *place).map(|row| row.row_seq);
+            let there: Vec<u64> = there.collect();
+            marks.push(Marks {
                 count: there.len() as u64,
                 min: there.iter().copied().min().unwrap_or(0),
                 max: there.iter().copied().max().unwrap_or(0),
                 sum: there.iter().sum(),
                 sum_of_squares: there.iter().map(|row_seq| row_seq * row_seq).sum(),
-            }
-        };
+            });
+        }
         // The answer is on its way, and old when it is read.
         self.pause().await;
         Ok(marks)

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use schemas::table::{MIGRATIONS, Table};
 use warehouse::batch::{Batch, BatchBuilder, Seconds};
 use warehouse::error::code;
-use warehouse::{Limits, Marks, Migration, Sink, migrate};
+use warehouse::{Marks, Migration, Range, Sink, migrate};
 
 use crate::batch::settings;
 use crate::harness::{Harness, eventually, limits};
@@ -49,6 +49,11 @@ async fn the_projection_answers_the_marks() {
          FROM facts WHERE log_partition = 0 AND cut = 7 AND chunk = 1",
     );
     assert!(plan.contains("ReadFromMergeTree (marks)"), "{plan}");
+    // Of several in their order, of which one has none.
+    let of = [8, 9, 7].map(|cut| Range { table: "facts", log_partition: 0, cut, chunk: 1 });
+    let found = sink.marks(&of, &limits()).await.unwrap();
+    assert_eq!(found, [Marks::of_range(1010, 1000), Marks::default(), Marks::of_range(10, 1000)]);
+    assert_eq!(sink.marks(&[], &limits()).await.unwrap(), []);
     // Of all cuts so far, too.
     let through = async |cut| sink.marks_through("facts", 0, cut, &limits()).await.unwrap();
     assert_eq!((through(6).await, through(7).await), (Marks::default(), Marks::of_range(10, 1000)));
@@ -114,7 +119,7 @@ async fn every_append_only_table_of_the_project_proves_its_rows() {
         };
         assert_eq!(insert(-5).header("x-clickhouse-exception-code"), Some("469"), "{table}");
         assert_eq!(insert(60).status, 200, "{table}");
-        let found = sink.marks(table, 0, 7, 1, &limits()).await.unwrap();
+        let found = marks_in(&sink, table, 7).await.unwrap();
         assert_eq!(found, Marks::of_range(5, 100), "{table}");
         let plan = harness.ask(&format!(
             "EXPLAIN projections = 1 SELECT count(), min(row_seq), max(row_seq), sum(row_seq), sum(row_seq * row_seq) \
@@ -136,7 +141,7 @@ async fn nothing_is_lost_or_doubled_while_the_engine_is_killed() {
         let batch = rows(cut, cut * ROWS, ROWS);
         for attempt in 0_u32.. {
             eventually("the engine to answer", async || sink.reader().ping(PING).await.is_ok()).await;
-            match sink.marks("facts", 0, cut, 1, &limits()).await {
+            match marks_in(&sink, "facts", cut).await {
                 Ok(found) if found == expected => break,
                 Ok(found) => assert_eq!(found, Marks::default(), "a part of cut {cut}"),
                 Err(error) => {
@@ -197,6 +202,10 @@ async fn insert(sink: &Sink, rows: &Batch, seconds: i64, token: &str) -> Result<
 }
 
 async fn marks(sink: &Sink, cut: u64) -> Marks {
-    let limits: Limits = limits();
-    sink.marks("facts", 0, cut, 1, &limits).await.unwrap()
+    marks_in(sink, "facts", cut).await.unwrap()
+}
+
+async fn marks_in(sink: &Sink, table: &'static str, cut: u64) -> Result<Marks, warehouse::Error> {
+    let of = Range { table, log_partition: 0, cut, chunk: 1 };
+    Ok(sink.marks(&[of], &limits()).await?[0])
 }
