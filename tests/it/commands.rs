@@ -1,5 +1,6 @@
 //! The binary's small commands, and what `up` says.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
@@ -38,7 +39,6 @@ fn the_product_knows_no_point_at_which_it_could_be_ended() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whoever reads the lines has another terminal, and that another working directory.
 /// Waits until the processor beside this edge has recorded something.
 fn await_decision(edge: &str) {
     let deadline = Instant::now() + SETTLE_LIMIT;
@@ -56,6 +56,24 @@ fn await_decision(edge: &str) {
     }
 }
 
+/// The labels of the only click, once it is listed.
+fn labels_of_the_click(api: &str, key_file: &Path) -> Vec<String> {
+    let key = std::fs::read_to_string(key_file).unwrap();
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let header = format!("Authorization: Bearer {}", key.trim());
+        let url = format!("http://{api}/api/v1/clicks");
+        let asked = Command::new("curl").args(["-s", "-H", &header, &url]).output().unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+        if let Some(click) = listed["items"].get(0) {
+            return serde_json::from_value(click["labels"].clone()).unwrap();
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whoever reads the lines has another terminal, and that another working directory.
 #[test]
 fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
     let dir = tempfile::tempdir().unwrap();
@@ -80,6 +98,11 @@ fn the_lines_that_up_prints_work_as_they_stand_from_another_directory() {
     assert!(output.status.success(), "{stdout}{stderr}");
     let statuses: Vec<&str> = stderr.lines().collect();
     assert_eq!(statuses, ["201", "201", "302"], "{lines:#?}\n{stdout}");
+
+    // Who tries it wants to see a click that counts.
+    let api = lines[0].split("http://").nth(1).unwrap().split("/api/").next().unwrap();
+    let labels = labels_of_the_click(api, &dir.path().join("data/admin-key"));
+    assert!(!labels.iter().any(|label| label.starts_with("bot")), "{labels:?}");
 
     // What it decided is decided once more, when nobody else has its log open.
     await_decision(lines[2].split("http://").nth(1).unwrap().split("/c/").next().unwrap());

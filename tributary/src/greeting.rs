@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+/// What a click says that counts: less is known for a bot's.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
 /// The text for people at a terminal.
 pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path>) -> String {
     let (edge, api) = (reachable(edge), reachable(api));
@@ -26,7 +29,7 @@ pub(crate) fn greeting(edge: SocketAddr, api: SocketAddr, key_file: Option<&Path
     );
     let link = put("links/external/walk/hello", r#"{"offer": "ext:walk:shoes", "key": "hello"}"#);
     let _ = writeln!(text, "\nTry it:\n  {offer}\n  {link}");
-    let _ = writeln!(text, "  curl -sSi -A 'Mozilla/5.0' 'http://{edge}/c/hello?sub1=first'");
+    let _ = writeln!(text, "  curl -sSi -A '{BROWSER}' 'http://{edge}/c/hello?sub1=first'");
     text
 }
 
